@@ -1,1 +1,11 @@
-//! x
+//! The engine of Perennial: it reads, calls the mind, commits, and lets the hands act. It makes no choices of its own.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod content;
+pub mod cycle;
+pub mod demo;
+pub mod dispatch;
+pub mod intake;
+pub mod queue;

@@ -1,1 +1,251 @@
-//! x
+//! The hands of Perennial: one module per outside system.
+//!
+//! Promises: a write happens only against a [`Permit`]; every request first asks the rate limit; a write whose answer
+//! is lost is [`SendError::Unknown`] and is never sent again from here; no secret and no customer text reaches a log
+//! or an error.
+//!
+//! Deliberately not here: choosing what to write (core), leases, attempts and settle times (agent and store). A tool
+//! carries out one effect, says what it did, and forgets it.
+
+mod connection;
+mod error;
+mod fields;
+mod http;
+pub mod hubspot;
+pub mod salesforce;
+mod text;
+
+#[cfg(test)]
+mod test_kit;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use perennial_core::action::{Effect, Permit, Receipt};
+use perennial_core::signal::Crm;
+use perennial_core::time::Timestamp;
+
+pub use connection::{Connection, ConnectionError, CreateMissing};
+pub use error::{Lost, SendError};
+
+/// What a tool answers, later.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, SendError>>;
+
+/// One outside system.
+pub trait Tool: Send + Sync {
+    /// The system this tool speaks to.
+    fn crm(&self) -> Crm;
+
+    /// Carries out one effect. The permit is consumed. `at` is the present, for the receipt.
+    ///
+    /// Carrying out the same effect again is safe: creations go by the effect's id, changes are compared with the live
+    /// record first.
+    ///
+    /// # Errors
+    /// [`SendError`]; its variants say what the caller must do. After [`SendError::Unknown`] ask [`Tool::look_up`].
+    fn execute<'a>(&'a self, permit: Permit, effect: &'a Effect, at: Timestamp) -> Answer<'a, Receipt>;
+
+    /// Whether an effect whose answer was lost took place: creations by idempotency key, changes by comparing the live
+    /// record with what was wanted. Never writes.
+    ///
+    /// An effect that took place by half (a task that hangs on no company) is absent: carrying it out again repairs it.
+    /// [`LookUp::Absent`] right after a time-out may still change; wait longer than the system may take to commit.
+    ///
+    /// # Errors
+    /// [`SendError`], except that nothing was sent that could change a record.
+    fn look_up<'a>(&'a self, effect: &'a Effect, at: Timestamp) -> Answer<'a, LookUp>;
+
+    /// Live values of what the effect would change, for a before/after picture. Never writes.
+    ///
+    /// # Errors
+    /// [`SendError`]. A record that does not exist yet is no error: its `record` is `None`.
+    fn read<'a>(&'a self, effect: &'a Effect) -> Answer<'a, Diff>;
+
+    /// Connection, credentials, permissions, fields and budget. Never writes.
+    ///
+    /// # Errors
+    /// Trouble with the system is a [`Finding`]; an error is left for what a finding cannot say.
+    fn check<'a>(&'a self) -> Answer<'a, Vec<Finding>>;
+}
+
+/// Whether the permit and the effect belong together and to this tool.
+pub(crate) fn covered(crm: Crm, permit: &Permit, effect: &Effect) -> Result<(), SendError> {
+    let wrong = |what| {
+        Err(SendError::refused(
+            "effect",
+            "WRONG_PERMIT",
+            what,
+            "report this: it is a defect",
+        ))
+    };
+    if *permit.action() != effect.action {
+        return wrong("the permit is for another action");
+    }
+    if effect.tool != crm {
+        return wrong("the effect is for another system");
+    }
+    Ok(())
+}
+
+/// Whether an effect took place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookUp {
+    /// It did, wholly. The receipt has no before-image: that was lost with the answer.
+    Done(Receipt),
+    /// It did not, or only by half.
+    Absent,
+}
+
+/// What an effect would change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diff {
+    /// Object of the CRM, such as `Account` or `companies`.
+    pub object: String,
+    /// Record id there, when it exists.
+    pub record: Option<String>,
+    /// Where a person can see it.
+    pub url: Option<String>,
+    /// By field of the CRM. Holds every field the effect names, also those that already have the wanted value.
+    pub fields: BTreeMap<String, Change>,
+}
+
+/// One field before and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The live value; `None` when empty or when there is no record yet.
+    pub before: Option<String>,
+    /// The value that would be written, already cut to what the field holds.
+    pub after: String,
+}
+
+impl Change {
+    /// Whether the write would alter the field.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        !text::same(self.before.as_deref().unwrap_or_default(), &self.after)
+    }
+}
+
+/// One line of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad.
+    pub level: Level,
+    /// What was looked at, such as `Task fields`.
+    pub subject: String,
+    /// What was found.
+    pub message: String,
+    /// What to do; `None` when there is nothing to do.
+    pub remedy: Option<String>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Works, but will not for long, or not for everything.
+    Warn,
+    /// Does not work.
+    Bad,
+}
+
+impl Finding {
+    pub(crate) fn ok(subject: &str, message: impl Into<String>) -> Finding {
+        Finding {
+            level: Level::Ok,
+            subject: subject.to_owned(),
+            message: message.into(),
+            remedy: None,
+        }
+    }
+
+    pub(crate) fn warn(subject: &str, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding {
+            level: Level::Warn,
+            subject: subject.to_owned(),
+            message: message.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+
+    pub(crate) fn bad(subject: &str, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding {
+            level: Level::Bad,
+            subject: subject.to_owned(),
+            message: message.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+}
+
+/// An error as a line of a check.
+pub(crate) fn trouble(subject: &str, error: &SendError) -> Finding {
+    let message = match error {
+        SendError::Unknown { source } => source.to_string(),
+        SendError::Refused { .. }
+        | SendError::Conflict { .. }
+        | SendError::Busy { .. }
+        | SendError::Unauthorised { .. }
+        | SendError::NotConfigured { .. } => error.to_string(),
+    };
+    let remedy = match error {
+        SendError::Refused { remedy, .. }
+        | SendError::Unauthorised { remedy }
+        | SendError::NotConfigured { remedy, .. } => remedy.as_str(),
+        SendError::Busy { .. } | SendError::Unknown { .. } | SendError::Conflict { .. } => {
+            "check base_url, the network and the status page of the CRM, then try again"
+        }
+    };
+    Finding::bad(subject, message, remedy)
+}
+
+/// The tools of this installation, at most one per system.
+#[derive(Default, Clone)]
+pub struct Registry {
+    tools: BTreeMap<Crm, Arc<dyn Tool>>,
+}
+
+impl Registry {
+    /// No tools.
+    #[must_use]
+    pub fn new() -> Registry {
+        Registry::default()
+    }
+
+    /// Adds a tool; it takes the place of an earlier one for the same system.
+    #[must_use]
+    pub fn with(mut self, tool: Arc<dyn Tool>) -> Registry {
+        self.tools.insert(tool.crm(), tool);
+        self
+    }
+
+    /// The tool for a system, where there is one.
+    #[must_use]
+    pub fn get(&self, crm: Crm) -> Option<Arc<dyn Tool>> {
+        self.tools.get(&crm).cloned()
+    }
+
+    /// The tool for a system.
+    ///
+    /// # Errors
+    /// [`SendError::NotConfigured`] when there is none.
+    pub fn require(&self, crm: Crm) -> Result<Arc<dyn Tool>, SendError> {
+        self.get(crm).ok_or_else(|| SendError::NotConfigured {
+            crm,
+            remedy: format!("add a [{crm}] section with base_url and a token to the configuration"),
+        })
+    }
+
+    /// The systems there are tools for, in the order of [`Crm`].
+    pub fn crms(&self) -> impl Iterator<Item = Crm> + '_ {
+        self.tools.keys().copied()
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.tools.keys()).finish()
+    }
+}

@@ -8,9 +8,18 @@
 
 pub mod action;
 pub mod approval;
+pub mod candidate;
+pub mod decide;
+mod document;
+pub mod draft;
+pub mod feature;
 pub mod ids;
 pub mod money;
 pub mod number;
+pub mod policy;
+pub mod rank;
 pub mod replay;
+pub mod score;
 pub mod signal;
+pub mod snapshot;
 pub mod time;

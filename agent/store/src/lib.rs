@@ -1,1 +1,47 @@
-//! x
+//! The memory of Perennial: all SQL and nothing but SQL.
+//!
+//! Promises: one [`Store`] for SQLite and PostgreSQL with the same results on both; every statement is bound to the
+//! store's tenant; what must hold together is one transaction; no transaction waits for anything but the database.
+//!
+//! Deliberately not here: choices. The store is told what is new, what follows and what time it is.
+
+use std::sync::Arc;
+
+use perennial_core::ids::TenantId;
+
+mod actions;
+mod content;
+mod convert;
+mod db;
+mod decisions;
+mod dialect;
+mod error;
+mod fields;
+mod health;
+mod leases;
+mod ledger;
+mod migrate;
+mod open;
+mod outbox;
+mod rows;
+mod signals;
+mod slim;
+mod snapshots;
+mod transitions;
+mod url;
+
+pub use error::{Result, StoreError};
+pub use ledger::entry_hash;
+pub use rows::*;
+pub use slim::WaitingItem;
+pub use url::{DatabaseUrl, NotADatabase, Options, Secret};
+
+/// The store of one tenant. Cheap to clone; all clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    db: Arc<db::Db>,
+    tenant: TenantId,
+}
+
+#[cfg(test)]
+mod tests;

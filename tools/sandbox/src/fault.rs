@@ -43,7 +43,10 @@ pub enum RouteMatch {
 impl RouteMatch {
     /// Requests of this method whose path starts so.
     pub fn route(method: impl Into<String>, prefix: impl Into<String>) -> RouteMatch {
-        RouteMatch::Route { method: method.into(), prefix: prefix.into() }
+        RouteMatch::Route {
+            method: method.into(),
+            prefix: prefix.into(),
+        }
     }
 
     fn matches(&self, method: &str, path: &str) -> bool {
@@ -87,9 +90,9 @@ pub enum FaultKind {
 
 /// Takes the first waiting fault that this request meets.
 pub(crate) fn take(waiting: &mut Vec<Fault>, system: System, method: &str, path: &str) -> Option<FaultKind> {
-    let at = waiting.iter().position(|fault| {
-        fault.system == system && fault.times > 0 && fault.route.matches(method, path)
-    })?;
+    let at = waiting
+        .iter()
+        .position(|fault| fault.system == system && fault.times > 0 && fault.route.matches(method, path))?;
     let fault = waiting.get_mut(at)?;
     fault.times -= 1;
     let kind = fault.kind.clone();

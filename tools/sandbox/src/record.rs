@@ -6,12 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::Value;
 
 /// The CRM a record lives in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum System {
     /// The server that behaves like Salesforce.
     Salesforce,
@@ -29,7 +27,7 @@ impl fmt::Display for System {
 }
 
 /// One record as it stands now.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The id of the vendor's kind: 18 characters in Salesforce, decimal digits in HubSpot.
     pub id: String,
@@ -42,7 +40,7 @@ pub struct Record {
 }
 
 /// One association, seen from the record that holds it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Association {
     /// Type of the other record, such as `companies`.
     pub object: String,
@@ -53,8 +51,7 @@ pub struct Association {
 }
 
 /// What kind of write a change was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// The record came into being.
     Create,
@@ -79,7 +76,7 @@ impl ChangeKind {
 }
 
 /// One field of one change.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FieldChange {
     /// Name of the field.
     pub field: String,
@@ -90,7 +87,7 @@ pub struct FieldChange {
 }
 
 /// One write to one record.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// Position among all writes of this sandbox, from 1.
     pub number: u64,
@@ -113,7 +110,7 @@ pub struct Change {
 }
 
 /// One answered API request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallLine {
     /// The server asked.
     pub system: System,

@@ -40,7 +40,10 @@ pub struct SeedAssociation {
 impl SeedRecord {
     /// A record of this object without fields.
     pub fn new(object: impl Into<String>) -> SeedRecord {
-        SeedRecord { object: object.into(), ..SeedRecord::default() }
+        SeedRecord {
+            object: object.into(),
+            ..SeedRecord::default()
+        }
     }
 
     /// The same record with this id.
@@ -60,7 +63,10 @@ impl SeedRecord {
     /// The same record with one more association.
     #[must_use]
     pub fn associated_with(mut self, object: impl Into<String>, id: impl Into<String>) -> SeedRecord {
-        self.associations.push(SeedAssociation { object: object.into(), id: id.into() });
+        self.associations.push(SeedAssociation {
+            object: object.into(),
+            id: id.into(),
+        });
         self
     }
 

@@ -43,22 +43,38 @@ pub(crate) struct Call {
 impl Call {
     /// The decoded segments of the path. A trailing slash makes no segment.
     pub(crate) fn segments(&self) -> Vec<String> {
-        self.path.split('/').filter(|part| !part.is_empty()).map(|part| decode(part, Plus::Kept)).collect()
+        self.path
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(|part| decode(part, Plus::Kept))
+            .collect()
     }
 
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A parameter that is a comma list, or repeated, or both.
     pub(crate) fn list(&self, name: &str) -> Option<Vec<String>> {
-        let values: Vec<&str> =
-            self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
+        let values: Vec<&str> = self
+            .query
+            .iter()
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .collect();
         if values.is_empty() {
             return None;
         }
         let parts = values.iter().flat_map(|value| value.split(','));
-        Some(parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
+        Some(
+            parts
+                .map(|part| part.trim().to_owned())
+                .filter(|part| !part.is_empty())
+                .collect(),
+        )
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -111,7 +127,9 @@ fn decode(text: &str, plus: Plus) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        let pair = text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let pair = text
+            .get(at + 1..at + 3)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (byte, pair) {
             (b'%', Some(decoded)) => {
                 out.push(decoded);
@@ -143,15 +161,27 @@ pub(crate) enum Content {
 
 impl Reply {
     pub(crate) fn json(status: u16, body: Value) -> Reply {
-        Reply { status, headers: Vec::new(), content: Content::Json(body) }
+        Reply {
+            status,
+            headers: Vec::new(),
+            content: Content::Json(body),
+        }
     }
 
     pub(crate) fn empty(status: u16) -> Reply {
-        Reply { status, headers: Vec::new(), content: Content::Empty }
+        Reply {
+            status,
+            headers: Vec::new(),
+            content: Content::Empty,
+        }
     }
 
     pub(crate) fn html(status: u16, page: String) -> Reply {
-        Reply { status, headers: Vec::new(), content: Content::Html(page) }
+        Reply {
+            status,
+            headers: Vec::new(),
+            content: Content::Html(page),
+        }
     }
 
     #[must_use]
@@ -202,7 +232,10 @@ impl Cut {
 
     fn check(&self) -> io::Result<()> {
         if self.0.load(Ordering::SeqCst) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionReset, "cut by an injected fault"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "cut by an injected fault",
+            ));
         }
         Ok(())
     }
@@ -224,7 +257,13 @@ impl Listener for CuttingListener {
     async fn accept(&mut self) -> (CuttableStream, Self::Addr) {
         // Called by path because both traits have an `accept`; axum's one retries and never fails.
         let (stream, address) = <TcpListener as Listener>::accept(&mut self.0).await;
-        (CuttableStream { stream, cut: Cut::default() }, address)
+        (
+            CuttableStream {
+                stream,
+                cut: Cut::default(),
+            },
+            address,
+        )
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {

@@ -1,0 +1,342 @@
+//! Candidates: what the playbooks that hold would do for an account, before policy judges them.
+//!
+//! Not here: the verdict (`policy`), the order (`rank`), and what a person's day holds.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::{AccountField, ActionState, Effect, Target, Write};
+use crate::decide::{Inputs, Note, NoteKind};
+use crate::draft::Draft;
+use crate::feature::{Features, Renewal};
+use crate::ids::{ActionId, EffectId, ExternalId};
+use crate::policy::{Pattern, Playbook, Policies, Step, Subject};
+use crate::rank::{Worth, worth};
+use crate::score::{PostureState, Scores};
+use crate::signal::{ContactRole, Opportunity, OpportunityState, RecordRef};
+use crate::snapshot::{Held, Snapshot};
+use crate::time::Day;
+
+/// A fact on a card, with where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceLine {
+    /// Feature.
+    pub fact: String,
+    /// Evidence id.
+    pub evidence: String,
+    /// Value as a person reads it.
+    pub value: String,
+    /// Time of the newest record behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<crate::time::Timestamp>,
+    /// Records behind it, the newest first.
+    pub records: Vec<RecordRef>,
+    /// How many records in all.
+    pub records_total: u32,
+}
+
+/// Something that could be done.
+#[derive(Debug, Clone)]
+pub struct Candidate<'a> {
+    /// Its playbook.
+    pub playbook: &'a Playbook,
+    /// Its id.
+    pub action: ActionId,
+    /// What it is about.
+    pub subject: String,
+    /// One line.
+    pub title: String,
+    /// Why.
+    pub because: String,
+    /// What it is worth, or the fact without which that cannot be said.
+    pub worth: Result<Worth, String>,
+    /// Facts that speak for it.
+    pub evidence: Vec<EvidenceLine>,
+    /// What it writes.
+    pub effects: Vec<Effect>,
+    /// Its document.
+    pub draft: Option<Draft>,
+    /// Day by which it should be done.
+    pub due: Day,
+}
+
+/// Everything about an account that candidates are made from.
+pub(crate) struct Known<'a> {
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) features: &'a Features,
+    pub(crate) renewals: &'a [Renewal],
+    pub(crate) scores: &'a Scores,
+}
+
+/// Days in which an earlier action makes the customer tired of us.
+const TIRED_DAYS: i64 = 30;
+
+/// The candidates of the playbooks that hold, in the order of the playbooks' names, and notes on what was left out.
+pub(crate) fn candidates<'a>(
+    known: &Known<'_>,
+    holds: impl Iterator<Item = &'a Playbook>,
+    policies: &Policies,
+    notes: &mut Vec<Note>,
+) -> Vec<Candidate<'a>> {
+    let snapshot = &known.inputs.snapshot;
+    let today = snapshot.as_of.day();
+    let slots = slots(known);
+    let mut list = Vec::new();
+    for playbook in holds {
+        let id = playbook.id.as_str();
+        let subject = subject(playbook.subject, known);
+        if let Some(why) = suppressed(snapshot, playbook, &subject) {
+            notes.push(Note::about(NoteKind::Suppressed, id, why));
+            continue;
+        }
+        let tired = snapshot
+            .prior
+            .iter()
+            .any(|p| p.state != ActionState::Superseded && p.day.days_until(today) <= TIRED_DAYS);
+        let arr = known.features.money("arr").map(|m| m.minor);
+        let risk = known.scores.risk.probability_micro;
+        let settings = &policies.settings;
+        let worth = worth(arr, settings.base, risk, &playbook.economics, &policies.scoring.value, tired);
+        if let Ok(worth) = &worth {
+            if worth.value_minor <= 0 {
+                let why = format!(
+                    "would cost more than it is expected to bring: {} minutes against {} a year",
+                    worth.minutes,
+                    known.features.display("arr")
+                );
+                notes.push(Note::about(NoteKind::NotWorth, id, why));
+                continue;
+            }
+        }
+        let action = ActionId::derive(known.inputs.tenant, &snapshot.account_id, &playbook.id, &subject, today);
+        let draft = match playbook.document {
+            None => None,
+            Some(kind) => match crate::document::draft(kind, known, policies) {
+                Ok(draft) => Some(draft),
+                Err(why) => {
+                    notes.push(Note::about(NoteKind::Draft, id, why));
+                    continue;
+                }
+            },
+        };
+        let effects = effects(known, playbook, &action, &slots, draft.as_ref(), notes);
+        list.push(Candidate {
+            playbook,
+            action,
+            subject,
+            title: playbook.title.fill(&slots),
+            because: playbook.because.fill(&slots),
+            worth,
+            evidence: playbook.evidence.iter().filter_map(|fact| evidence(known.features, fact)).collect(),
+            effects,
+            draft,
+            due: today.plus(playbook.due_days),
+        });
+    }
+    list
+}
+
+fn evidence(features: &Features, fact: &str) -> Option<EvidenceLine> {
+    let feature = features.0.get(fact)?;
+    Some(EvidenceLine {
+        fact: fact.to_owned(),
+        evidence: feature.evidence.clone(),
+        value: match features.missing(fact) {
+            Some(field) => format!("not known (missing: {field})"),
+            None => features.display(fact),
+        },
+        as_of: feature.as_of,
+        records: feature.records.clone(),
+        records_total: feature.records_total,
+    })
+}
+
+/// Why the same thing is not proposed again now.
+fn suppressed(snapshot: &Snapshot, playbook: &Playbook, subject: &str) -> Option<String> {
+    let today = snapshot.as_of.day();
+    snapshot
+        .prior
+        .iter()
+        .filter(|p| p.playbook == playbook.id && p.subject == subject && p.state != ActionState::Superseded)
+        .find_map(|p| {
+            let days = p.day.days_until(today);
+            if p.state.is_open() {
+                Some(format!("{} of {} is still {}", p.action, p.day, p.state))
+            } else if days < playbook.cooldown_days {
+                Some(format!("{} of {} was {}; again after {} days", p.action, p.day, p.state, playbook.cooldown_days))
+            } else {
+                None
+            }
+        })
+}
+
+/// The record or period that an action is about, as a stable word.
+fn subject(subject: Subject, known: &Known<'_>) -> String {
+    let first_record = |fact: &str| known.features.0.get(fact).and_then(|f| f.records.last()).map(RecordRef::to_string);
+    match subject {
+        Subject::Account => "account".to_owned(),
+        Subject::Quarter => known.inputs.snapshot.as_of.day().quarter(),
+        Subject::Renewal => next_renewal(known.renewals)
+            .and_then(|r| r.end.as_ref().ok().map(|end| format!("{}@{end}", r.record)))
+            .unwrap_or_else(|| "renewal".to_owned()),
+        Subject::Escalation => first_record("escalations_open").unwrap_or_else(|| "escalation".to_owned()),
+        Subject::Sponsor => first_record("sponsor_gap").unwrap_or_else(|| "sponsor".to_owned()),
+    }
+}
+
+/// The agreement with the next end of a term longer than a month.
+pub(crate) fn next_renewal(renewals: &[Renewal]) -> Option<&Renewal> {
+    renewals.iter().find(|r| r.end.is_ok() && r.term_months.is_none_or(|months| months > 1))
+}
+
+/// The person at the customer to speak to: by role, then by record.
+pub(crate) fn best_contact(snapshot: &Snapshot) -> Option<&Held<crate::signal::Contact>> {
+    let order = |role: Option<ContactRole>| match role {
+        Some(ContactRole::Champion) => 0,
+        Some(ContactRole::ExecutiveSponsor) => 1,
+        Some(ContactRole::EconomicBuyer) => 2,
+        Some(ContactRole::Admin) => 3,
+        Some(ContactRole::User) | None => 4,
+        Some(ContactRole::Detractor) => 5,
+    };
+    snapshot
+        .contacts
+        .iter()
+        .filter(|c| c.fact.left.is_none() && c.fact.bounced.is_none() && c.fact.name.is_some())
+        .filter(|c| c.fact.opted_out != Some(true))
+        .min_by_key(|c| (order(c.fact.role), &c.record))
+}
+
+/// Values of the slots that texts of playbooks may use.
+fn slots(known: &Known<'_>) -> BTreeMap<String, String> {
+    let snapshot = &known.inputs.snapshot;
+    let mut slots: BTreeMap<String, String> =
+        known.features.0.keys().map(|name| (name.clone(), known.features.display(name))).collect();
+    let owner = known.inputs.owner.as_ref().and_then(|o| o.name.clone());
+    let owner = owner.or_else(|| snapshot.account_fact().and_then(|a| a.owner.as_ref()).map(|o| o.as_str().to_owned()));
+    let contact = best_contact(snapshot).and_then(|c| c.fact.name.clone());
+    let renewal = next_renewal(known.renewals).map(|r| r.label.clone());
+    let drivers: Vec<String> = known
+        .scores
+        .risk
+        .contributions
+        .iter()
+        .filter(|c| c.adds_micro.0 > 0)
+        .take(3)
+        .map(|c| format!("{} {}", c.fact.replace('_', " "), c.value))
+        .collect();
+    let tickets: Vec<String> = known.features.0.get("escalations_open").map_or_else(Vec::new, |f| {
+        f.records.iter().map(|r| r.external_id.as_str().to_owned()).collect()
+    });
+    let words = [
+        ("account", Some(snapshot.name().trim().to_owned())),
+        ("owner", Some(owner.unwrap_or_else(|| "nobody yet".to_owned()))),
+        ("contact", Some(contact.unwrap_or_else(|| "the customer".to_owned()))),
+        ("contract", renewal),
+        ("quarter", Some(snapshot.as_of.day().quarter())),
+        ("posture", Some(worst_posture(&known.scores.postures).replace('_', " "))),
+        ("today", Some(snapshot.as_of.day().to_string())),
+        ("drivers", (!drivers.is_empty()).then(|| drivers.join(", "))),
+        ("tickets", (!tickets.is_empty()).then(|| tickets.join(", "))),
+    ];
+    slots.extend(words.into_iter().filter_map(|(name, text)| text.map(|t| (name.to_owned(), t))));
+    slots
+}
+
+fn effects(
+    known: &Known<'_>,
+    playbook: &Playbook,
+    action: &ActionId,
+    slots: &BTreeMap<String, String>,
+    draft: Option<&Draft>,
+    notes: &mut Vec<Note>,
+) -> Vec<Effect> {
+    let snapshot = &known.inputs.snapshot;
+    let today = snapshot.as_of.day();
+    let crm = snapshot.account_fact().and_then(|a| a.crm.as_ref());
+    let tool = crm.map_or(known.inputs.default_crm, |c| c.crm);
+    let target = Target {
+        account: snapshot.account_id.clone(),
+        account_name: snapshot.name().trim().to_owned(),
+        crm_id: crm.map(|c| c.id.clone()),
+    };
+    let assignee = snapshot.account_fact().and_then(|a| a.owner.clone());
+    let writes = playbook.steps.iter().filter_map(|step| match step {
+        Step::UpdateField(fields) => {
+            let fields: BTreeMap<AccountField, String> = fields
+                .iter()
+                .filter_map(|(field, text)| Some((*field, field_value(*field, text, known, slots)?)))
+                .collect();
+            (!fields.is_empty()).then_some(Write::UpdateAccount { fields })
+        }
+        Step::CreateTask { subject, body, priority } => Some(Write::CreateTask {
+            subject: subject.fill(slots),
+            body: body.fill(slots),
+            due: today.plus(playbook.due_days),
+            priority: *priority,
+            assignee: assignee.clone(),
+        }),
+        Step::CreateNote { title, body } => Some(Write::CreateNote {
+            title: title.fill(slots),
+            body: match (body, draft) {
+                (Some(text), _) => text.fill(slots),
+                (None, Some(draft)) => draft.markdown.clone(),
+                (None, None) => String::new(),
+            },
+        }),
+        Step::UpdateOpportunity { which, next_step, stage } => {
+            let deal = open_deal(snapshot, *which);
+            if deal.is_none() {
+                let why = format!("no open {which} deal: the step that updates it is left out");
+                notes.push(Note::about(NoteKind::StepLeftOut, playbook.id.as_str(), why));
+            }
+            deal.map(|deal| Write::UpdateOpportunity {
+                opportunity: deal.record.external_id.as_str().to_owned(),
+                crm_id: deal.fact.crm.as_ref().filter(|c| c.crm == tool).map(|c| c.id.clone()),
+                next_step: next_step.as_ref().map(|text| text.fill(slots)),
+                stage: stage.clone(),
+            })
+        }
+    });
+    writes
+        .enumerate()
+        .map(|(step, write)| {
+            let step = u32::try_from(step).unwrap_or(u32::MAX);
+            let id = EffectId::derive(action, step);
+            Effect { id, action: action.clone(), step, tool, target: target.clone(), write }
+        })
+        .collect()
+}
+
+/// Scores go to the CRM as plain numbers, texts as they read. A score that is not known is left out: writing nothing
+/// must not clear what is there.
+fn field_value(
+    field: AccountField,
+    text: &Pattern,
+    known: &Known<'_>,
+    slots: &BTreeMap<String, String>,
+) -> Option<String> {
+    let number = |name: &str| known.features.number(name).map(|n| format!("{}", libm::round(n) as i64));
+    match field {
+        AccountField::Health => number("health"),
+        AccountField::RenewalRisk => number("risk"),
+        AccountField::Posture | AccountField::NextStep | AccountField::Summary => Some(text.fill(slots)),
+    }
+}
+
+/// The worst judgement of the agreements that lie in a window.
+#[must_use]
+pub fn worst_posture(postures: &[crate::score::Posture]) -> &'static str {
+    let in_window = postures.iter().filter(|p| p.window.is_some() || p.state == PostureState::CannotAssess);
+    in_window.map(|p| p.state).max().map_or("none due", PostureState::as_str)
+}
+
+/// The oldest open deal of a kind.
+fn open_deal(snapshot: &Snapshot, kind: crate::signal::OpportunityKind) -> Option<&Held<Opportunity>> {
+    snapshot
+        .opportunities
+        .iter()
+        .filter(|o| o.fact.state == Some(OpportunityState::Open) && o.fact.kind == Some(kind))
+        .min_by_key(|o| (o.fact.opened, ExternalId::clone(&o.record.external_id)))
+}

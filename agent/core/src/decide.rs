@@ -1,0 +1,312 @@
+//! The whole pipeline on one page: from inputs to a decision, with no other input than its arguments.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::{ActionKind, ActionState, Effect, Write};
+use crate::candidate::{Candidate, EvidenceLine, Known, candidates};
+use crate::draft::{Draft, DocumentKind};
+use crate::feature::{self, Features, Renewal};
+use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
+use crate::policy::{Level, Policies, Request, Verdict};
+use crate::rank::{DayItem, Worth};
+use crate::replay::Hash;
+use crate::score::{self, Scores};
+use crate::signal::{Crm, Owner};
+use crate::snapshot::Snapshot;
+use crate::time::{Day, Timestamp};
+
+/// Version of the rules in this crate: a stored decision replays only with the version that made it.
+pub const ENGINE: &str = concat!("perennial-core ", env!("CARGO_PKG_VERSION"));
+
+/// Everything a decision depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Hash of the policies and prompts.
+    pub content: Hash,
+    /// CRM of accounts whose record names none.
+    pub default_crm: Crm,
+    /// Name of our company, for documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub our_name: Option<String>,
+    /// What is known of the account.
+    pub snapshot: Snapshot,
+    /// Our person in charge, where their record is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+}
+
+/// What follows for one account at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Version of the rules.
+    pub engine: String,
+    /// Hash of the policies and prompts.
+    pub content: Hash,
+    /// Account.
+    pub account: AccountId,
+    /// Facts up to here.
+    pub as_of: Timestamp,
+    /// What the facts mean.
+    pub features: Features,
+    /// Agreements with an end ahead.
+    pub renewals: Vec<Renewal>,
+    /// Scores.
+    pub scores: Scores,
+    /// What is proposed, the most valuable minute first.
+    pub proposals: Vec<Proposal>,
+    /// What was left out, and why.
+    pub notes: Vec<Note>,
+    /// Drafted documents by action; their texts are part of the effects, so they are not written twice.
+    #[serde(skip)]
+    pub drafts: BTreeMap<ActionId, Draft>,
+}
+
+/// One proposed action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Its id.
+    pub action: ActionId,
+    /// Playbook.
+    pub playbook: PlaybookId,
+    /// Playbook's name for people.
+    pub playbook_name: String,
+    /// Where its condition stands, as `file:line`.
+    pub rule: String,
+    /// Kind.
+    pub kind: ActionKind,
+    /// What it is about.
+    pub subject: String,
+    /// What to do, to whom, by when.
+    pub title: String,
+    /// Why.
+    pub because: String,
+    /// Our person in charge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerId>,
+    /// What it is worth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worth: Option<Worth>,
+    /// The fact without which the worth cannot be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worth_missing: Option<String>,
+    /// Minutes of a person; 0 when nobody has to do anything.
+    pub minutes: i64,
+    /// Facts that speak for it.
+    pub evidence: Vec<EvidenceLine>,
+    /// What policy says.
+    pub verdict: Verdict,
+    /// Where it stands when it is decided.
+    pub state: ActionState,
+    /// By when.
+    pub due: Day,
+    /// Unanswered, it ends so many days after it was decided.
+    pub expires_days: i64,
+    /// What it writes.
+    pub effects: Vec<Effect>,
+    /// Drafted document, by hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<DocumentRef>,
+}
+
+/// A drafted document, named by its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentRef {
+    /// Kind.
+    pub kind: DocumentKind,
+    /// Hash of its text.
+    pub hash: Hash,
+}
+
+/// Why something was left out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Note {
+    /// What kind of reason.
+    pub kind: NoteKind,
+    /// Playbook concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playbook: Option<PlaybookId>,
+    /// The reason, for people.
+    pub text: String,
+}
+
+crate::signal::word_enum! {
+    /// Kind of a note.
+    NoteKind {
+        /// The account has left.
+        Churned = "churned",
+        /// The account is in the untreated arm.
+        Holdout = "holdout",
+        /// A fact is missing.
+        CannotAssess = "cannot_assess",
+        /// The same was proposed lately.
+        Suppressed = "suppressed",
+        /// It costs more than it brings.
+        NotWorth = "not_worth",
+        /// One step of an action has nothing to write to.
+        StepLeftOut = "step_left_out",
+        /// A document could not be drafted.
+        Draft = "draft",
+        /// Nobody owns the account.
+        NoOwner = "no_owner",
+    }
+}
+
+impl Note {
+    pub(crate) fn about(kind: NoteKind, playbook: &str, text: String) -> Note {
+        Note { kind, playbook: Some(PlaybookId::new(playbook)), text }
+    }
+}
+
+/// Decides about one account. The same inputs and policies give the same bytes, anywhere, any time.
+#[must_use]
+pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
+    let snapshot = &inputs.snapshot;
+    let (account, as_of) = (&snapshot.account_id, snapshot.as_of);
+    let (mut features, renewals) = feature::compute(snapshot, &policies.settings);
+    let scores = score::score(account, as_of, &mut features, &renewals, &policies.scoring);
+    let mut notes = Vec::new();
+    let mut candidates = if may_treat(&features, &mut notes) {
+        let matched = policies.triggers.matches(&features);
+        notes.extend(matched.cannot_assess.iter().map(|(playbook, missing)| {
+            Note::about(NoteKind::CannotAssess, playbook, format!("cannot assess: {}", missing.join(", ")))
+        }));
+        let holds = matched.holds.iter().filter_map(|id| policies.playbooks.get(id));
+        let known = Known { inputs, features: &features, renewals: &renewals, scores: &scores };
+        candidates(&known, holds, policies, &mut notes)
+    } else {
+        Vec::new()
+    };
+    candidates.sort_by(|a, b| by_worth(a, b));
+    let owner = snapshot.account_fact().and_then(|a| a.owner.clone());
+    if owner.is_none() && !candidates.is_empty() {
+        notes.push(Note { kind: NoteKind::NoOwner, playbook: None, text: "nobody owns this account".to_owned() });
+    }
+    let contacts_7_days = contacts(snapshot);
+    let mut drafts = BTreeMap::new();
+    let mut proposals = Vec::new();
+    for candidate in candidates {
+        let verdict = verdict(&candidate, &features, contacts_7_days, policies);
+        let document = candidate.draft.as_ref().map(|d| DocumentRef { kind: d.kind, hash: d.hash });
+        let proposal = proposal(&candidate, verdict, owner.clone(), document);
+        if let Some(draft) = candidate.draft {
+            drafts.insert(proposal.action.clone(), draft);
+        }
+        proposals.push(proposal);
+    }
+    notes.sort();
+    Decision {
+        engine: ENGINE.to_owned(),
+        content: inputs.content,
+        account: account.clone(),
+        as_of,
+        features,
+        renewals,
+        scores,
+        proposals,
+        notes,
+        drafts,
+    }
+}
+
+/// Customers who have left and accounts of the untreated arm get nothing proposed.
+fn may_treat(features: &Features, notes: &mut Vec<Note>) -> bool {
+    let stop = [
+        ("churned", NoteKind::Churned, "the customer has left"),
+        ("holdout", NoteKind::Holdout, "the account is in the untreated arm of an experiment"),
+    ];
+    for (fact, kind, text) in stop {
+        if features.flag(fact) == Some(true) {
+            notes.push(Note { kind, playbook: None, text: text.to_owned() });
+        }
+    }
+    notes.is_empty()
+}
+
+fn by_worth(a: &Candidate<'_>, b: &Candidate<'_>) -> std::cmp::Ordering {
+    let per_minute = |c: &Candidate<'_>| c.worth.as_ref().ok().map(|w| w.per_minute_micro);
+    per_minute(b).cmp(&per_minute(a)).then_with(|| a.action.cmp(&b.action))
+}
+
+/// Days that count for the limit of contacts with a customer.
+const CONTACT_DAYS: i64 = 7;
+
+fn contacts(snapshot: &Snapshot) -> u32 {
+    let today = snapshot.as_of.day();
+    let sent = |s: ActionState| matches!(s, ActionState::Permitted | ActionState::Executed);
+    let count = snapshot
+        .prior
+        .iter()
+        .filter(|p| p.kind.is_customer_facing() && sent(p.state) && p.day.days_until(today) <= CONTACT_DAYS)
+        .count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn verdict(candidate: &Candidate<'_>, features: &Features, contacts_7_days: u32, policies: &Policies) -> Verdict {
+    let request = Request {
+        kind: candidate.playbook.kind,
+        writes: candidate.effects.iter().map(|e| &e.write).collect(),
+        features,
+        contacts_7_days,
+    };
+    policies.autonomy.verdict(&request, &policies.settings)
+}
+
+fn proposal(
+    candidate: &Candidate<'_>,
+    verdict: Verdict,
+    owner: Option<OwnerId>,
+    document: Option<DocumentRef>,
+) -> Proposal {
+    let playbook = candidate.playbook;
+    let state = match verdict.level {
+        Level::Auto => ActionState::Permitted,
+        Level::Approve => ActionState::Pending,
+        Level::Advise => ActionState::Advised,
+        Level::Never => ActionState::Denied,
+    };
+    let for_a_person = candidate.effects.iter().any(|e| matches!(e.write, Write::CreateTask { .. }));
+    let minutes = if verdict.level == Level::Auto && !for_a_person { 0 } else { playbook.economics.minutes };
+    Proposal {
+        action: candidate.action.clone(),
+        playbook: playbook.id.clone(),
+        playbook_name: playbook.name.clone(),
+        rule: format!("{}:{}", playbook.file, playbook.line),
+        kind: playbook.kind,
+        subject: candidate.subject.clone(),
+        title: candidate.title.clone(),
+        because: candidate.because.clone(),
+        owner,
+        worth: candidate.worth.as_ref().ok().cloned(),
+        worth_missing: candidate.worth.as_ref().err().cloned(),
+        minutes,
+        evidence: candidate.evidence.clone(),
+        verdict,
+        state,
+        due: candidate.due,
+        expires_days: playbook.expires_days,
+        effects: candidate.effects.clone(),
+        document,
+    }
+}
+
+impl Proposal {
+    /// The proposal as something that takes a person's time; `None` when it takes none or may not happen.
+    #[must_use]
+    pub fn day_item(&self, account: &AccountId) -> Option<DayItem> {
+        let takes_time = match self.verdict.level {
+            Level::Auto | Level::Approve => self.minutes > 0,
+            Level::Advise | Level::Never => false,
+        };
+        takes_time.then(|| DayItem {
+            action: self.action.clone(),
+            account: account.clone(),
+            gain_minor: self.worth.as_ref().map(|w| w.value_minor - w.next_minor),
+            per_minute_micro: self.worth.as_ref().map(|w| w.per_minute_micro),
+            minutes: self.minutes,
+        })
+    }
+}

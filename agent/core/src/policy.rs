@@ -1,0 +1,182 @@
+//! Policies: what admins write, checked and compiled.
+//!
+//! Promises: a folder either compiles whole or not at all, and then every problem is reported with file, line and column.
+//! Unknown keys are errors. The compiled set is immutable and named by the hash of its texts, so an edit never
+//! changes the past.
+
+mod autonomy;
+mod file;
+mod playbook;
+mod scoring;
+mod text;
+mod trigger;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+pub use autonomy::{Autonomy, Level, Request, RuleRef, Verdict};
+pub use file::Problem;
+pub use playbook::{Economics, Playbook, Step, Subject};
+pub use scoring::{Bands, Capacity, Index, Measure, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
+pub use text::Pattern;
+pub use trigger::{Matched, Triggers, schema_text};
+
+use crate::draft::Templates;
+use crate::money::{Currency, Money};
+use crate::replay::{Hash, canonical};
+
+/// What features need of the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Currency in which accounts are compared.
+    pub base: Currency,
+    /// Units of the base currency for one unit of another.
+    pub rates: BTreeMap<Currency, Decimal>,
+    /// From this yearly revenue on an account without a tier is strategic, minor units of the base currency.
+    pub strategic_from_minor: i64,
+    /// From this yearly revenue on it is mid-touch.
+    pub mid_touch_from_minor: i64,
+    /// Days of measured use that a snapshot holds.
+    pub usage_days: i64,
+}
+
+impl Settings {
+    /// An amount in the base currency.
+    ///
+    /// # Errors
+    /// Names the exchange rate that is missing.
+    pub fn in_base(&self, amount: Money) -> Result<Money, String> {
+        if amount.currency == self.base {
+            return Ok(amount);
+        }
+        let rate = self.rates.get(&amount.currency).copied();
+        rate.and_then(|rate| amount.convert(self.base, rate))
+            .ok_or_else(|| format!("exchange rate of {} in scoring.toml [currency.rates]", amount.currency))
+    }
+
+    /// The sum of amounts in the base currency.
+    ///
+    /// # Errors
+    /// Names the exchange rate that is missing.
+    pub fn sum(&self, amounts: impl Iterator<Item = Money>) -> Result<Money, String> {
+        let mut minor = 0_i64;
+        for amount in amounts {
+            minor = minor.saturating_add(self.in_base(amount)?.minor);
+        }
+        Ok(Money::new(minor, self.base))
+    }
+}
+
+/// The texts of a policies folder and a prompts folder: what a bundle hash names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Policy files by path inside their folder, such as `playbooks/qbr-due.toml`.
+    pub policies: BTreeMap<String, String>,
+    /// Prompt files by path inside their folder, such as `qbr.hbs`.
+    pub prompts: BTreeMap<String, String>,
+}
+
+impl Content {
+    /// The name of exactly these texts.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        Hash::of(canonical(self).as_bytes())
+    }
+}
+
+/// A compiled, immutable set of policies.
+pub struct Policies {
+    /// Hash of the texts it was compiled from.
+    pub content: Hash,
+    /// What features need.
+    pub settings: Settings,
+    /// Scores, value and capacity.
+    pub scoring: Scoring,
+    /// Who decides what.
+    pub autonomy: Autonomy,
+    /// What could be done, by id.
+    pub playbooks: BTreeMap<String, Playbook>,
+    /// Compiled conditions of the playbooks.
+    pub triggers: Triggers,
+    /// Document templates.
+    pub templates: Templates,
+}
+
+impl Policies {
+    /// Checks and compiles. Either everything is right, or all problems are returned, in the order of files and lines.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn compile(content: &Content) -> Result<Policies, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let scoring = required(content, "scoring.toml", &mut problems)
+            .and_then(|text| scoring::compile("scoring.toml", text, &mut problems));
+        let autonomy = required(content, "autonomy.toml", &mut problems)
+            .and_then(|text| autonomy::compile("autonomy.toml", text, &mut problems));
+        let mut playbooks = BTreeMap::new();
+        for (path, text) in &content.policies {
+            match path.as_str() {
+                "scoring.toml" | "autonomy.toml" => {}
+                _ => match path.strip_prefix("playbooks/").and_then(|name| name.strip_suffix(".toml")) {
+                    Some(name) if !name.contains('/') => {
+                        let act_from = scoring.as_ref().map_or(0.0, |(s, _)| s.value.act_from);
+                        if let Some(playbook) = playbook::compile(name, path, text, act_from, &mut problems) {
+                            playbooks.insert(name.to_owned(), playbook);
+                        }
+                    }
+                    Some(_) | None if path.ends_with(".md") => {}
+                    Some(_) | None => problems.push(Problem::whole(
+                        path,
+                        "this file is not part of a policy".to_owned(),
+                        "policies are scoring.toml, autonomy.toml and playbooks/*.toml; move other files away",
+                    )),
+                },
+            }
+        }
+        if playbooks.is_empty() {
+            problems.push(Problem::whole(
+                "playbooks",
+                "there is no playbook".to_owned(),
+                "add at least one file playbooks/NAME.toml; `perennial init` writes the shipped ones",
+            ));
+        }
+        let triggers = Triggers::compile(&playbooks, content, &mut problems);
+        let templates = match Templates::compile(&content.prompts) {
+            Ok(templates) => Some(templates),
+            Err(found) => {
+                problems.extend(found.into_iter().map(|p| Problem {
+                    file: format!("prompts/{}", p.file),
+                    line: p.line,
+                    column: p.column,
+                    message: p.message,
+                    help: p.help.unwrap_or_else(|| "docs/admin/templates shows how".to_owned()),
+                }));
+                None
+            }
+        };
+        problems.sort_by(|a, b| (&a.file, a.line, a.column, &a.message).cmp(&(&b.file, b.line, b.column, &b.message)));
+        match (scoring, autonomy, triggers, templates) {
+            (Some((scoring, settings)), Some(autonomy), Some(triggers), Some(templates)) if problems.is_empty() => {
+                Ok(Policies { content: content.hash(), settings, scoring, autonomy, playbooks, triggers, templates })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+fn required<'a>(content: &'a Content, file: &str, problems: &mut Vec<Problem>) -> Option<&'a str> {
+    let text = content.policies.get(file);
+    if text.is_none() {
+        problems.push(Problem::whole(
+            file,
+            "this file is missing".to_owned(),
+            "`perennial init` writes a complete, commented policies folder",
+        ));
+    }
+    text.map(String::as_str)
+}

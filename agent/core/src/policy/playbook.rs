@@ -1,0 +1,377 @@
+//! `playbooks/*.toml`: what could be done, when, what it is expected to bring, and what it writes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::file::{Problem, did_you_mean, parse, place};
+use super::text::Pattern;
+use crate::action::{AccountField, ActionKind, Priority};
+use crate::draft::DocumentKind;
+use crate::ids::PlaybookId;
+use crate::signal::{OpportunityKind, word_enum};
+
+word_enum! {
+    /// What an action is about. The same playbook proposes one action a subject.
+    Subject {
+        /// The account as a whole.
+        Account = "account",
+        /// The agreement with the next end, and that end.
+        Renewal = "renewal",
+        /// The calendar quarter.
+        Quarter = "quarter",
+        /// The oldest open escalation.
+        Escalation = "escalation",
+        /// The sponsor who left.
+        Sponsor = "sponsor",
+    }
+}
+
+/// A compiled playbook.
+#[derive(Debug, Clone)]
+pub struct Playbook {
+    /// Name of its file without the ending.
+    pub id: PlaybookId,
+    /// Name for people.
+    pub name: String,
+    /// Path and line of its condition.
+    pub file: String,
+    /// Line of `when`.
+    pub line: usize,
+    /// Condition, in Cedar, over the facts of the account.
+    pub when: String,
+    /// Byte of the condition in the file, for messages.
+    pub(crate) when_offset: usize,
+    /// Kind of action, the row of the autonomy table.
+    pub kind: ActionKind,
+    /// What it is about.
+    pub subject: Subject,
+    /// Not proposed again about the same subject for so many days.
+    pub cooldown_days: i64,
+    /// Days in which it should be done.
+    pub due_days: i64,
+    /// Unanswered, it expires after so many days.
+    pub expires_days: i64,
+    /// What it is expected to bring and to cost.
+    pub economics: Economics,
+    /// One line: what to do, to whom, by when.
+    pub title: Pattern,
+    /// Why, in a sentence.
+    pub because: Pattern,
+    /// Facts that the card shows as evidence.
+    pub evidence: Vec<String>,
+    /// Document to draft.
+    pub document: Option<DocumentKind>,
+    /// What it writes.
+    pub steps: Vec<Step>,
+}
+
+/// Expected effect and cost. Conservative priors, to be replaced by what outcomes show.
+#[derive(Debug, Clone, Copy)]
+pub struct Economics {
+    /// Mean of the shift of the log odds of renewing.
+    pub shift: f64,
+    /// Its standard deviation.
+    pub shift_sd: f64,
+    /// Expected expansion as a share of the yearly revenue.
+    pub expansion: f64,
+    /// Share of the effect that is left at the next review.
+    pub decay: f64,
+    /// Minutes of a person.
+    pub minutes: i64,
+}
+
+/// One write of a playbook.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Fields of the account.
+    UpdateField(BTreeMap<AccountField, Pattern>),
+    /// A task.
+    CreateTask {
+        /// One line.
+        subject: Pattern,
+        /// What the person needs.
+        body: Pattern,
+        /// Urgency.
+        priority: Priority,
+    },
+    /// A note.
+    CreateNote {
+        /// One line.
+        title: Pattern,
+        /// Text; with `None` the drafted document.
+        body: Option<Pattern>,
+    },
+    /// Next step or stage of an open deal; left out where there is none.
+    UpdateOpportunity {
+        /// Kind of the deal.
+        which: OpportunityKind,
+        /// New next step.
+        next_step: Option<Pattern>,
+        /// New stage.
+        stage: Option<String>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlaybookFile {
+    name: String,
+    #[serde(rename = "owner")]
+    _owner: String,
+    when: Spanned<String>,
+    action: Spanned<String>,
+    subject: Spanned<String>,
+    cooldown_days: Spanned<i64>,
+    due_days: Spanned<i64>,
+    expires_days: Spanned<i64>,
+    title: Spanned<String>,
+    because: Spanned<String>,
+    evidence: Vec<Spanned<String>>,
+    document: Option<Spanned<String>>,
+    effect: EffectTable,
+    step: Vec<StepTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EffectTable {
+    shift: Spanned<f64>,
+    shift_sd: Spanned<f64>,
+    expansion: Spanned<f64>,
+    decay: Spanned<f64>,
+    minutes: Spanned<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepTable {
+    write: Spanned<String>,
+    subject: Option<Spanned<String>>,
+    body: Option<Spanned<String>>,
+    priority: Option<Spanned<String>>,
+    title: Option<Spanned<String>>,
+    fields: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
+    which: Option<Spanned<String>>,
+    next_step: Option<Spanned<String>>,
+    stage: Option<String>,
+}
+
+struct Check<'a> {
+    file: &'a str,
+    text: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn wrong(&mut self, offset: usize, message: String, help: impl Into<String>) {
+        self.problems.push(Problem::at(self.file, self.text, offset, message, help.into()));
+    }
+
+    fn pattern(&mut self, text: &Spanned<String>) -> Option<Pattern> {
+        match Pattern::parse(text.get_ref()) {
+            Ok(pattern) => Some(pattern),
+            Err((inside, message, help)) => {
+                // A text begins after its quotes; for one on a single line the column is exact.
+                let raw = &self.text[text.span()];
+                let quotes = if raw.starts_with("\"\"\"") || raw.starts_with("'''") { 3 } else { 1 };
+                self.wrong(text.span().start + quotes + inside, message, help);
+                None
+            }
+        }
+    }
+
+    fn word<T: Copy>(&mut self, what: &str, text: &Spanned<String>, all: &[T], word: fn(T) -> &'static str) -> Option<T> {
+        let found = all.iter().copied().find(|v| word(*v) == text.get_ref());
+        if found.is_none() {
+            let known = || all.iter().map(|v| word(*v));
+            let help = did_you_mean(text.get_ref(), known())
+                .unwrap_or_else(|| format!("use one of {}", known().collect::<Vec<_>>().join(", ")));
+            self.wrong(text.span().start, format!("unknown {what} `{}`", text.get_ref()), help);
+        }
+        found
+    }
+
+    fn range<T: PartialOrd + Copy + std::fmt::Display>(&mut self, name: &str, value: &Spanned<T>, low: T, high: T) -> T {
+        let given = *value.get_ref();
+        if !(given >= low && given <= high) {
+            let message = format!("`{name}` is {given}, which is out of range");
+            self.wrong(value.span().start, message, format!("give a number from {low} to {high}"));
+        }
+        given
+    }
+}
+
+pub(super) fn compile(
+    id: &str,
+    file: &str,
+    text: &str,
+    act_from: f64,
+    problems: &mut Vec<Problem>,
+) -> Option<Playbook> {
+    let raw: PlaybookFile = parse(file, text, problems)?;
+    let before = problems.len();
+    let mut check = Check { file, text, problems };
+    let kind = check.word("action", &raw.action, ActionKind::ALL, ActionKind::as_str);
+    let subject = check.word("subject", &raw.subject, Subject::ALL, Subject::as_str);
+    let document =
+        raw.document.as_ref().and_then(|d| check.word("document", d, DocumentKind::ALL, DocumentKind::as_str));
+    let title = check.pattern(&raw.title);
+    let because = check.pattern(&raw.because);
+    for fact in &raw.evidence {
+        if crate::feature::definition(fact.get_ref()).is_none() {
+            let help = did_you_mean(fact.get_ref(), crate::feature::CATALOGUE.iter().map(|d| d.name))
+                .unwrap_or_else(|| "docs/reference/facts lists the names".to_owned());
+            check.wrong(fact.span().start, format!("unknown fact `{}`", fact.get_ref()), help);
+        }
+    }
+    let economics = Economics {
+        shift: check.range("shift", &raw.effect.shift, 0.0, 5.0),
+        shift_sd: check.range("shift_sd", &raw.effect.shift_sd, 0.0, 5.0),
+        expansion: check.range("expansion", &raw.effect.expansion, 0.0, 5.0),
+        decay: check.range("decay", &raw.effect.decay, 0.0, 1.0),
+        minutes: check.range("minutes", &raw.effect.minutes, 1, 480),
+    };
+    let sure = chance_of_good(&economics);
+    if sure < act_from {
+        let message = format!("the prior says the effect is good with a chance of {sure:.2}, below {act_from:.2}");
+        let help = "lower `shift_sd`, raise `shift`, or lower `act_from` in scoring.toml: as it is, this playbook never acts";
+        check.wrong(raw.effect.shift.span().start, message, help);
+    }
+    if raw.step.is_empty() {
+        check.wrong(0, "a playbook without a step does nothing".to_owned(), "add a [[step]]");
+    }
+    let mut steps = Vec::new();
+    for s in &raw.step {
+        if let Some(step) = step(&mut check, s, document.is_some()) {
+            steps.push(step);
+        }
+    }
+    let cooldown_days = check.range("cooldown_days", &raw.cooldown_days, 1, 3650);
+    let due_days = check.range("due_days", &raw.due_days, 0, 365);
+    let expires_days = check.range("expires_days", &raw.expires_days, 1, 365);
+    if check.problems.len() != before {
+        return None;
+    }
+    Some(Playbook {
+        id: PlaybookId::new(id),
+        name: raw.name,
+        file: file.to_owned(),
+        line: place(text, raw.when.span().start).0,
+        when_offset: raw.when.span().start + 1,
+        when: raw.when.into_inner(),
+        kind: kind?,
+        subject: subject?,
+        cooldown_days,
+        due_days,
+        expires_days,
+        economics,
+        title: title?,
+        because: because?,
+        evidence: raw.evidence.into_iter().map(Spanned::into_inner).collect(),
+        document,
+        steps,
+    })
+}
+
+/// P(effect > 0) of a normal prior; an expansion without a shift counts as sure.
+fn chance_of_good(e: &Economics) -> f64 {
+    if e.shift == 0.0 && e.expansion > 0.0 || e.shift_sd == 0.0 && e.shift > 0.0 {
+        return 1.0;
+    }
+    if e.shift_sd == 0.0 {
+        return 0.5;
+    }
+    0.5 * libm::erfc(-e.shift / e.shift_sd / std::f64::consts::SQRT_2)
+}
+
+fn step(check: &mut Check<'_>, raw: &StepTable, has_document: bool) -> Option<Step> {
+    let at = raw.write.span().start;
+    let allowed: &[&str] = match raw.write.get_ref().as_str() {
+        "updateField" => &["fields"],
+        "createTask" => &["subject", "body", "priority"],
+        "createNote" => &["title", "body"],
+        "updateOpportunity" => &["which", "next_step", "stage"],
+        other => {
+            let known = ["updateField", "createTask", "createNote", "updateOpportunity"];
+            let help = did_you_mean(other, known.into_iter()).unwrap_or_else(|| format!("use one of {}", known.join(", ")));
+            check.wrong(at, format!("unknown write `{other}`"), help);
+            return None;
+        }
+    };
+    let present = [
+        ("fields", raw.fields.is_some()),
+        ("subject", raw.subject.is_some()),
+        ("body", raw.body.is_some()),
+        ("priority", raw.priority.is_some()),
+        ("title", raw.title.is_some()),
+        ("which", raw.which.is_some()),
+        ("next_step", raw.next_step.is_some()),
+        ("stage", raw.stage.is_some()),
+    ];
+    for (key, _) in present.iter().filter(|(key, there)| *there && !allowed.contains(key)) {
+        check.wrong(at, format!("`{}` has no `{key}`", raw.write.get_ref()), format!("it takes {}", allowed.join(", ")));
+    }
+    let need = |check: &mut Check<'_>, key: &str, value: &Option<Spanned<String>>| match value {
+        Some(text) => check.pattern(text),
+        None => {
+            check.wrong(at, format!("`{}` needs `{key}`", raw.write.get_ref()), format!("add {key} = \"…\""));
+            None
+        }
+    };
+    match raw.write.get_ref().as_str() {
+        "updateField" => {
+            let mut fields = BTreeMap::new();
+            for (name, value) in raw.fields.iter().flatten() {
+                let field = check.word("field", name, AccountField::ALL, AccountField::as_str);
+                if let (Some(field), Some(pattern)) = (field, check.pattern(value)) {
+                    fields.insert(field, pattern);
+                }
+            }
+            if raw.fields.as_ref().is_none_or(BTreeMap::is_empty) {
+                check.wrong(at, "`updateField` needs `fields`".to_owned(), "add fields = { next_step = \"…\" }");
+            }
+            Some(Step::UpdateField(fields))
+        }
+        "createTask" => {
+            let subject = need(check, "subject", &raw.subject);
+            let body = need(check, "body", &raw.body);
+            let priority = match &raw.priority {
+                Some(word) => check.word("priority", word, Priority::ALL, Priority::as_str),
+                None => Some(Priority::Normal),
+            };
+            Some(Step::CreateTask { subject: subject?, body: body?, priority: priority? })
+        }
+        "createNote" => {
+            let title = need(check, "title", &raw.title);
+            let body = match (&raw.body, has_document) {
+                (Some(_), _) => Some(need(check, "body", &raw.body)?),
+                (None, true) => None,
+                (None, false) => {
+                    let help = "add body = \"…\", or document = \"qbr\" at the top of the file";
+                    check.wrong(at, "a note needs a `body` or a document".to_owned(), help);
+                    None
+                }
+            };
+            Some(Step::CreateNote { title: title?, body })
+        }
+        _ => {
+            let which = match &raw.which {
+                Some(word) => check.word("kind of deal", word, OpportunityKind::ALL, OpportunityKind::as_str),
+                None => {
+                    check.wrong(at, "`updateOpportunity` needs `which`".to_owned(), "add which = \"renewal\" or \"expansion\"");
+                    None
+                }
+            };
+            let next_step = match &raw.next_step {
+                Some(text) => Some(check.pattern(text)?),
+                None => None,
+            };
+            if next_step.is_none() && raw.stage.is_none() {
+                check.wrong(at, "`updateOpportunity` changes nothing".to_owned(), "add next_step or stage");
+            }
+            Some(Step::UpdateOpportunity { which: which?, next_step, stage: raw.stage.clone() })
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! `scoring.toml`: weights, limits and prices. It can reorder work; it can never permit anything.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Settings;
+use super::file::{Problem, did_you_mean, parse};
+use crate::feature::{CATALOGUE, Unit, definition};
+use crate::money::{Currency, Money};
+
+/// The compiled file.
+#[derive(Debug, Clone)]
+pub struct Scoring {
+    /// Health index.
+    pub health: Index,
+    /// Expansion index.
+    pub expansion: Index,
+    /// Renewal risk.
+    pub risk: Risk,
+    /// Renewal posture.
+    pub posture: PostureLimits,
+    /// Money terms of the ranking.
+    pub value: ValueTerms,
+    /// A person's day.
+    pub capacity: Capacity,
+}
+
+/// A weighted index of 0 to 100.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// Below this share of known weight, in percent, the index is unknown.
+    pub unknown_below: f64,
+    /// What it is made of; weights add up to 100.
+    pub measures: Vec<Measure>,
+    /// Names of the bands.
+    pub bands: Bands,
+}
+
+/// One measure of an index.
+#[derive(Debug, Clone)]
+pub struct Measure {
+    /// Feature.
+    pub fact: String,
+    /// Category, for people.
+    pub group: String,
+    /// Weight of 100.
+    pub weight: f64,
+    /// Points at values: piecewise linear, flat outside.
+    pub points: Vec<(f64, f64)>,
+    /// Older than this it counts as unknown.
+    pub max_age_days: Option<i64>,
+}
+
+/// Limits of the bands, in points.
+#[derive(Debug, Clone, Copy)]
+pub struct Bands {
+    /// Below it red.
+    pub red_below: f64,
+    /// From it green; yellow between.
+    pub green_from: f64,
+}
+
+/// Logistic scorecard of not renewing.
+#[derive(Debug, Clone)]
+pub struct Risk {
+    /// Log odds with every input at its mean.
+    pub intercept: f64,
+    /// Inputs.
+    pub inputs: Vec<RiskInput>,
+}
+
+/// One input of the scorecard: contributes `weight * (x - mean) / sd` log odds.
+#[derive(Debug, Clone)]
+pub struct RiskInput {
+    /// Feature; for `equals` a word of it.
+    pub fact: String,
+    /// For a feature that is a word: the input is 1 when it equals this.
+    pub equals: Option<String>,
+    /// Value is replaced by ln(1 + value / `log_scale`).
+    pub log_scale: Option<f64>,
+    /// Value is 1 from this on, else 0.
+    pub at_least: Option<f64>,
+    /// Constant of policy, never fitted.
+    pub mean: f64,
+    /// Constant of policy, never fitted.
+    pub sd: f64,
+    /// Log odds a standard deviation.
+    pub weight: f64,
+}
+
+/// When a coming renewal is watched.
+#[derive(Debug, Clone)]
+pub struct PostureLimits {
+    /// Days before the end at which the judgement is renewed, the longest first.
+    pub windows: Vec<i64>,
+    /// From this risk on, in percent, it is on watch.
+    pub watch_from: f64,
+    /// From this risk on, in percent, it is at risk.
+    pub at_risk_from: f64,
+}
+
+/// Money terms of the ranking.
+#[derive(Debug, Clone)]
+pub struct ValueTerms {
+    /// Margin-weighted contract value left in the horizon, per unit of yearly revenue.
+    pub margin: f64,
+    /// The same for expansion.
+    pub expansion_margin: f64,
+    /// Cost of a person's minute, minor units of the base currency.
+    pub minute_minor: f64,
+    /// Cost of one more action on an account that has seen one in the last 30 days, minor units.
+    pub fatigue_minor: f64,
+    /// A playbook acts only if its prior says P(effect > 0) at least this.
+    pub act_from: f64,
+}
+
+/// A person's day.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    /// Minutes for customers a day, for people whose record does not say.
+    pub default_minutes: i64,
+    /// Planning slot, minutes.
+    pub slot_minutes: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScoringFile {
+    currency: CurrencyTable,
+    tiers: TiersTable,
+    history: HistoryTable,
+    health: IndexTable,
+    expansion: IndexTable,
+    risk: RiskTable,
+    posture: PostureTable,
+    value: ValueTable,
+    capacity: CapacityTable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CurrencyTable {
+    base: Spanned<String>,
+    rates: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TiersTable {
+    mid_touch_from: Spanned<String>,
+    strategic_from: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HistoryTable {
+    usage_days: Spanned<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IndexTable {
+    unknown_below: Spanned<f64>,
+    red_below: Spanned<f64>,
+    green_from: Spanned<f64>,
+    measure: Vec<MeasureTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MeasureTable {
+    fact: Spanned<String>,
+    group: String,
+    weight: Spanned<f64>,
+    points: Spanned<Vec<[f64; 2]>>,
+    max_age_days: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RiskTable {
+    intercept: f64,
+    input: Vec<InputTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputTable {
+    fact: Spanned<String>,
+    equals: Option<String>,
+    log_scale: Option<Spanned<f64>>,
+    at_least: Option<f64>,
+    mean: f64,
+    sd: Spanned<f64>,
+    weight: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PostureTable {
+    windows: Spanned<Vec<i64>>,
+    watch_from: Spanned<f64>,
+    at_risk_from: Spanned<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ValueTable {
+    margin: Spanned<f64>,
+    expansion_margin: Spanned<f64>,
+    cost_per_minute: Spanned<String>,
+    fatigue: Spanned<String>,
+    act_from: Spanned<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CapacityTable {
+    default_minutes: Spanned<i64>,
+    slot_minutes: Spanned<i64>,
+}
+
+/// Collects problems of one file.
+struct Check<'a> {
+    file: &'a str,
+    text: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn wrong(&mut self, offset: usize, message: String, help: impl Into<String>) {
+        self.problems.push(Problem::at(self.file, self.text, offset, message, help.into()));
+    }
+
+    fn range<T: PartialOrd + Copy + std::fmt::Display>(&mut self, name: &str, value: &Spanned<T>, low: T, high: T) -> T {
+        let given = *value.get_ref();
+        if !(given >= low && given <= high) {
+            let message = format!("`{name}` is {given}, which is out of range");
+            self.wrong(value.span().start, message, format!("give a number from {low} to {high}"));
+        }
+        given
+    }
+
+    fn amount(&mut self, name: &str, value: &Spanned<String>, base: Currency) -> i64 {
+        match Money::parse(value.get_ref(), base) {
+            Ok(money) if money.minor >= 0 => money.minor,
+            Ok(_) | Err(_) => {
+                let message = format!("`{name}` is `{}`, which is no amount of {base}", value.get_ref());
+                self.wrong(value.span().start, message, "write a plain amount such as \"1.50\" or \"120000\"");
+                0
+            }
+        }
+    }
+
+    fn fact(&mut self, fact: &Spanned<String>) -> Option<&'static crate::feature::Definition> {
+        let found = definition(fact.get_ref());
+        if found.is_none() {
+            let help = did_you_mean(fact.get_ref(), CATALOGUE.iter().map(|d| d.name))
+                .unwrap_or_else(|| "docs/reference/facts lists the names".to_owned());
+            self.wrong(fact.span().start, format!("unknown fact `{}`", fact.get_ref()), help);
+        }
+        found
+    }
+}
+
+pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Option<(Scoring, Settings)> {
+    let raw: ScoringFile = parse(file, text, problems)?;
+    let before = problems.len();
+    let mut check = Check { file, text, problems };
+    let base = currency(&mut check, &raw.currency.base)?;
+    let mut rates = BTreeMap::new();
+    for (code, rate) in &raw.currency.rates {
+        let parsed = rate.get_ref().parse::<Decimal>().ok().filter(|r| *r > Decimal::ZERO);
+        match (currency(&mut check, code), parsed) {
+            (Some(code), Some(rate)) => {
+                rates.insert(code, rate);
+            }
+            (None, _) => {}
+            (Some(code), None) => {
+                let message = format!("`{}` is no exchange rate", rate.get_ref());
+                check.wrong(rate.span().start, message, format!("write how many {base} one {code} is, such as \"1.08\""));
+            }
+        }
+    }
+    let settings = Settings {
+        base,
+        rates,
+        strategic_from_minor: check.amount("strategic_from", &raw.tiers.strategic_from, base),
+        mid_touch_from_minor: check.amount("mid_touch_from", &raw.tiers.mid_touch_from, base),
+        usage_days: check.range("usage_days", &raw.history.usage_days, 120, 3650),
+    };
+    if settings.mid_touch_from_minor > settings.strategic_from_minor {
+        let at = raw.tiers.mid_touch_from.span().start;
+        check.wrong(at, "`mid_touch_from` is above `strategic_from`".to_owned(), "exchange the two");
+    }
+    let scoring = Scoring {
+        health: index(&mut check, &raw.health),
+        expansion: index(&mut check, &raw.expansion),
+        risk: risk(&mut check, &raw.risk),
+        posture: posture(&mut check, &raw.posture),
+        value: ValueTerms {
+            margin: check.range("margin", &raw.value.margin, 0.0, 10.0),
+            expansion_margin: check.range("expansion_margin", &raw.value.expansion_margin, 0.0, 10.0),
+            minute_minor: check.amount("cost_per_minute", &raw.value.cost_per_minute, base) as f64,
+            fatigue_minor: check.amount("fatigue", &raw.value.fatigue, base) as f64,
+            act_from: check.range("act_from", &raw.value.act_from, 0.5, 0.999),
+        },
+        capacity: Capacity {
+            default_minutes: check.range("default_minutes", &raw.capacity.default_minutes, 0, 1440),
+            slot_minutes: check.range("slot_minutes", &raw.capacity.slot_minutes, 1, 240),
+        },
+    };
+    (check.problems.len() == before).then_some((scoring, settings))
+}
+
+fn currency(check: &mut Check<'_>, code: &Spanned<String>) -> Option<Currency> {
+    match code.get_ref().parse() {
+        Ok(currency) => Some(currency),
+        Err(_) => {
+            let message = format!("`{}` is no ISO 4217 currency code", code.get_ref());
+            check.wrong(code.span().start, message, "write a code such as USD, EUR or GBP");
+            None
+        }
+    }
+}
+
+fn index(check: &mut Check<'_>, raw: &IndexTable) -> Index {
+    let mut sum = 0.0;
+    let mut measures = Vec::new();
+    for m in &raw.measure {
+        if let Some(found) = check.fact(&m.fact) {
+            let scored = ["health", "health_confidence", "risk", "expansion"].contains(&found.name);
+            if matches!(found.unit, Unit::Text | Unit::Date | Unit::Money) || scored {
+                let message = format!("`{}` ({}) cannot be a measure", found.name, found.unit.as_str());
+                check.wrong(m.fact.span().start, message, "use a number or a yes/no fact that is not itself a score");
+            }
+        }
+        sum += check.range("weight", &m.weight, 0.0, 100.0);
+        let points: Vec<(f64, f64)> = m.points.get_ref().iter().map(|p| (p[0], p[1])).collect();
+        let rising = points.windows(2).all(|w| w[0].0 < w[1].0);
+        let inside = points.iter().all(|p| (0.0..=100.0).contains(&p.1));
+        if points.len() < 2 || !rising || !inside {
+            let message = format!("`points` of `{}` do not make a curve", m.fact.get_ref());
+            let help = "give at least two pairs [value, points] with rising values and points from 0 to 100";
+            check.wrong(m.points.span().start, message, help);
+        }
+        let max_age_days = m.max_age_days.as_ref().map(|age| check.range("max_age_days", age, 1, 3650));
+        measures.push(Measure {
+            fact: m.fact.get_ref().clone(),
+            group: m.group.clone(),
+            weight: *m.weight.get_ref(),
+            points,
+            max_age_days,
+        });
+    }
+    if (sum - 100.0).abs() > 1e-9 {
+        let at = raw.unknown_below.span().start;
+        check.wrong(at, format!("the weights of this index add up to {sum}, not to 100"), "change the weights below");
+    }
+    let bands = Bands {
+        red_below: check.range("red_below", &raw.red_below, 0.0, 100.0),
+        green_from: check.range("green_from", &raw.green_from, 0.0, 100.0),
+    };
+    if bands.red_below > bands.green_from {
+        check.wrong(raw.red_below.span().start, "`red_below` is above `green_from`".to_owned(), "exchange the two");
+    }
+    Index { unknown_below: check.range("unknown_below", &raw.unknown_below, 0.0, 100.0), measures, bands }
+}
+
+fn risk(check: &mut Check<'_>, raw: &RiskTable) -> Risk {
+    let mut inputs = Vec::new();
+    for i in &raw.input {
+        if let Some(found) = check.fact(&i.fact) {
+            let word = matches!(found.unit, Unit::Text);
+            if word != i.equals.is_some() || matches!(found.unit, Unit::Date | Unit::Money) || found.name == "risk" {
+                let message = format!("`{}` ({}) cannot be used like this", found.name, found.unit.as_str());
+                check.wrong(i.fact.span().start, message, "a word needs `equals`, numbers and yes/no facts must not have it");
+            }
+        }
+        if i.sd.get_ref() <= &0.0 {
+            check.wrong(i.sd.span().start, "`sd` must be above 0".to_owned(), "give the spread of the value");
+        }
+        if let Some(scale) = &i.log_scale {
+            check.range("log_scale", scale, 1e-6, 1e9);
+        }
+        inputs.push(RiskInput {
+            fact: i.fact.get_ref().clone(),
+            equals: i.equals.clone(),
+            log_scale: i.log_scale.as_ref().map(|s| *s.get_ref()),
+            at_least: i.at_least,
+            mean: i.mean,
+            sd: *i.sd.get_ref(),
+            weight: i.weight,
+        });
+    }
+    Risk { intercept: raw.intercept, inputs }
+}
+
+fn posture(check: &mut Check<'_>, raw: &PostureTable) -> PostureLimits {
+    let windows = raw.windows.get_ref().clone();
+    if windows.is_empty() || !windows.windows(2).all(|w| w[0] > w[1]) || windows.last().is_some_and(|w| *w <= 0) {
+        let help = "write them like [180, 120, 90, 60, 30]";
+        check.wrong(raw.windows.span().start, "`windows` must be falling numbers of days".to_owned(), help);
+    }
+    let limits = PostureLimits {
+        windows,
+        watch_from: check.range("watch_from", &raw.watch_from, 0.0, 100.0),
+        at_risk_from: check.range("at_risk_from", &raw.at_risk_from, 0.0, 100.0),
+    };
+    if limits.watch_from > limits.at_risk_from {
+        check.wrong(raw.watch_from.span().start, "`watch_from` is above `at_risk_from`".to_owned(), "exchange the two");
+    }
+    limits
+}

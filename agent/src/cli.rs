@@ -1,0 +1,161 @@
+//! The command line: thin commands around the engine. Results go to standard output, logs and progress to standard error.
+
+mod account;
+mod audit;
+mod card;
+mod database;
+mod doctor;
+mod error;
+mod import;
+mod init;
+mod output;
+mod people_queue;
+mod replay;
+mod run;
+mod sandbox;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use perennial_core::time::Timestamp;
+
+use crate::config::{Config, Overrides};
+pub use error::Failure;
+pub use output::Output;
+pub(crate) use output::amount as amount_text;
+pub(crate) use run::stop_signal;
+pub(crate) use sandbox::started as sandbox_started;
+
+/// Perennial watches every customer account, ranks the next best actions, does what policy lets it do by itself, and
+/// asks a person for the rest.
+#[derive(Debug, Parser)]
+#[command(name = "perennial", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Database: sqlite:PATH or postgres://USER@HOST/NAME [default: perennial.db in the data directory]
+    #[arg(long, global = true, value_name = "URL")]
+    db: Option<String>,
+    /// Folder of the policies; prompts lie beside it [default: ./policies, else the built-in ones]
+    #[arg(long, global = true, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    /// Configuration file [default: ./perennial.toml where there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One JSON document on standard output instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// No colours (NO_COLOR works too)
+    #[arg(long, global = true)]
+    no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a commented configuration, the policies and the prompts into a folder
+    Init(init::InitArgs),
+    /// Show the main job on a made-up portfolio: no key, no network, no database server
+    Demo(crate::demo::DemoArgs),
+    /// Check configuration, database, policies and CRMs, and say how to mend what is wrong
+    Doctor,
+    /// Read CSV files by a mapping; safe to repeat
+    Import(import::ImportArgs),
+    /// Decide about every account, do what policy lets run by itself, queue the rest
+    Run(run::RunArgs),
+    /// What waits for people
+    #[command(subcommand)]
+    Queue(people_queue::QueueCommand),
+    /// Accounts with their scores
+    #[command(subcommand)]
+    Account(account::AccountCommand),
+    /// Why an action was proposed, and why it may or may not run
+    Explain {
+        /// Action id, or the beginning of one
+        action: String,
+    },
+    /// The ledger of everything decided and done
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Make a decision again from its stored inputs and compare it byte for byte
+    Replay {
+        /// Decision id, or the id of an action
+        id: String,
+    },
+    /// Run local Salesforce and HubSpot servers to try things on
+    Sandbox(sandbox::SandboxArgs),
+    /// The database
+    #[command(subcommand)]
+    Db(database::DbCommand),
+    /// Print completions for a shell
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Reads a time given on the command line.
+fn time_argument(text: &str) -> Result<Timestamp, String> {
+    text.parse::<Timestamp>().map_err(|error| error.to_string())
+}
+
+/// Runs the command and says how it ended: 0 done, 1 failed, 2 bad usage or bad input.
+#[must_use]
+pub fn main(cli: Cli) -> ExitCode {
+    let output = Output::new(cli.global.json, cli.global.no_color);
+    start_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::failed(error).report(&output),
+    };
+    match runtime.block_on(dispatch(cli, &output)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(&output),
+    }
+}
+
+/// Logs go to standard error, quiet unless `PERENNIAL_LOG` (a filter such as `info`) says otherwise.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PERENNIAL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // A second start in one process (tests) keeps the first.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
+    let overrides = Overrides { config: cli.global.config, db: cli.global.db, policies: cli.global.policies };
+    match cli.command {
+        Command::Init(args) => init::init(&args, output),
+        Command::Demo(args) => crate::demo::demo(&args, &overrides, output).await,
+        Command::Doctor => doctor::doctor(&overrides, output).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "perennial", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Sandbox(args) => sandbox::sandbox(&args, &overrides, output).await,
+        Command::Import(args) => import::import(&config(&overrides)?, &args, output).await,
+        Command::Run(args) => run::run(&config(&overrides)?, &args, output).await,
+        Command::Queue(command) => people_queue::queue(&config(&overrides)?, command, output).await,
+        Command::Account(command) => account::account(&config(&overrides)?, command, output).await,
+        Command::Explain { action } => card::explain(&config(&overrides)?, &action, output).await,
+        Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
+        Command::Replay { id } => replay::replay(&config(&overrides)?, &id, output).await,
+        Command::Db(command) => database::db(&config(&overrides)?, &command, output).await,
+    }
+}
+
+fn config(overrides: &Overrides) -> Result<Config, Failure> {
+    Ok(Config::load(overrides)?)
+}
+
+/// The command line as clap knows it, for the generated reference.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}

@@ -1,0 +1,458 @@
+//! The action card: what, who, why, evidence, the change of each record, the draft, the verdict. And `explain`.
+
+use perennial_core::action::{Effect, Write};
+use perennial_core::decide::{Decision, Proposal};
+use perennial_core::replay::read;
+use perennial_core::score::Contribution;
+use perennial_store::{ActionRow, ApprovalRow, DecisionRow, DraftRow, EffectRow, Store};
+use perennial_tools::Diff;
+use serde_json::{Value, json};
+
+use super::output::{Need, amount, open};
+use super::people_queue::{account_name, item};
+use super::{Failure, Output};
+use crate::config::Config;
+
+/// Everything a card shows.
+pub(super) struct Detail {
+    row: ActionRow,
+    proposal: Proposal,
+    decision: Decision,
+    stored: DecisionRow,
+    effects: Vec<Effect>,
+    outbox: Vec<EffectRow>,
+    drafts: Vec<DraftRow>,
+    approvals: Vec<ApprovalRow>,
+    live: Vec<Live>,
+}
+
+/// What the CRM says now about what an effect would change.
+enum Live {
+    Read(Diff),
+    NotRead(String),
+}
+
+impl Detail {
+    /// Reads a card; with `live` also the records of the CRM it would change.
+    pub(super) async fn read(config: &Config, store: &Store, row: ActionRow, live: bool) -> Result<Detail, Failure> {
+        let stored = store
+            .decision(&row.decision)
+            .await?
+            .ok_or_else(|| Failure::failed(format!("the decision {} of this action is not stored", row.decision)))?;
+        let effects: Vec<Effect> = read("list of effects", &row.effects)?;
+        let tools = config.tools().map_err(Failure::input)?;
+        let mut read_live = Vec::new();
+        for effect in &effects {
+            read_live.push(match tools.get(effect.tool) {
+                _ if !live => Live::NotRead("not read (--offline)".to_owned()),
+                None => Live::NotRead(format!("{} is not configured", effect.tool)),
+                Some(tool) => match tool.read(effect).await {
+                    Ok(diff) => Live::Read(diff),
+                    Err(error) => Live::NotRead(error.to_string()),
+                },
+            });
+        }
+        Ok(Detail {
+            proposal: read("card", &row.card)?,
+            decision: read("decision", &stored.output)?,
+            outbox: store.effects_of(&row.id).await?,
+            drafts: store.drafts_of(&row.id).await?,
+            approvals: store.approvals_of(&row.id).await?,
+            live: read_live,
+            stored,
+            effects,
+            row,
+        })
+    }
+
+    fn json(&self) -> Value {
+        let mut document = item(&self.row);
+        let p = &self.proposal;
+        document["card"] = json!({
+            "because": p.because,
+            "rule": p.rule,
+            "playbook_name": p.playbook_name,
+            "worth": p.worth,
+            "worth_missing": p.worth_missing,
+            "evidence": p.evidence,
+            "verdict": p.verdict,
+            "document": p.document,
+        });
+        document["contributions"] = json!({
+            "health": contributions(&self.decision.scores.health.contributions),
+            "risk": contributions(&self.decision.scores.risk.contributions),
+            "expansion": contributions(&self.decision.scores.expansion.contributions),
+        });
+        document["scores"] = json!({
+            "health": self.decision.scores.health.score_micro.map(perennial_core::number::Micro::to_f64),
+            "risk": self.decision.scores.risk.probability_micro.map(perennial_core::number::Micro::to_f64),
+            "risk_log_odds": self.decision.scores.risk.log_odds_micro.to_f64(),
+            "risk_intercept": self.decision.scores.risk.intercept_micro.to_f64(),
+            "expansion": self.decision.scores.expansion.score_micro.map(perennial_core::number::Micro::to_f64),
+        });
+        document["evidence"] = json!(p.evidence);
+        document["writes"] = self.effects.iter().zip(&self.live).map(|(e, l)| write_json(e, l)).collect();
+        document["effects"] = self.outbox.iter().map(effect_json).collect();
+        document["drafts"] =
+            self.drafts.iter().map(|d| json!({ "kind": d.kind, "format": d.format, "text": d.text })).collect();
+        document["approvals"] = self
+            .approvals
+            .iter()
+            .map(|a| json!({ "by": a.person, "verb": a.verb, "roles": a.roles, "reason": a.reason, "at": a.at }))
+            .collect();
+        document["alternatives"] = self.alternatives().map(|o| json!({ "action": o.action, "title": o.title, "verdict": o.verdict.word() })).collect();
+        document["decision"] = json!({
+            "id": self.stored.id,
+            "as_of": self.stored.as_of,
+            "policies": self.stored.content,
+            "inputs": self.stored.inputs_hash,
+            "output": self.stored.output_hash,
+            "engine": self.stored.engine,
+        });
+        document["notes"] = json!(self.decision.notes);
+        document["due"] = json!(p.due);
+        document
+    }
+
+    fn alternatives(&self) -> impl Iterator<Item = &Proposal> {
+        self.decision.proposals.iter().filter(|o| o.action != self.row.id)
+    }
+}
+
+fn contributions(list: &[Contribution]) -> Vec<Value> {
+    list.iter()
+        .map(|c| {
+            json!({
+                "fact": c.fact,
+                "value": c.value,
+                "evidence": c.evidence,
+                "points": c.points_micro.map(perennial_core::number::Micro::to_f64),
+                "adds": c.adds_micro.to_f64(),
+            })
+        })
+        .collect()
+}
+
+fn write_json(effect: &Effect, live: &Live) -> Value {
+    let changes = match live {
+        Live::Read(diff) => json!({
+            "object": diff.object,
+            "record": diff.record,
+            "url": diff.url,
+            "fields": diff.fields.iter().map(|(field, c)| (field.clone(), json!({ "before": c.before, "after": c.after }))).collect::<serde_json::Map<_, _>>(),
+        }),
+        Live::NotRead(why) => json!({ "not_read": why }),
+    };
+    json!({ "step": effect.step, "effect": effect.id, "tool": effect.tool, "write": effect.write, "live": changes })
+}
+
+pub(super) fn effect_json(effect: &EffectRow) -> Value {
+    json!({
+        "effect": effect.effect.id,
+        "tool": effect.tool,
+        "state": effect.state,
+        "attempts": effect.attempts,
+        "receipt": effect.receipt,
+        "error": effect.error,
+    })
+}
+
+/// One effect in a line.
+pub(super) fn effect_line(effect: &EffectRow) -> String {
+    let what = what(&effect.effect.write);
+    match (&effect.receipt, &effect.error) {
+        (Some(receipt), _) => {
+            let done = receipt.done.as_str().replace('_', " ");
+            format!("{what}: {done} {} {}  {}", receipt.object, receipt.record, receipt.url)
+        }
+        (None, Some(error)) => format!("{what}: {} after {} attempts: {error}", effect.state, effect.attempts),
+        (None, None) => format!("{what}: {}", effect.state),
+    }
+}
+
+fn what(write: &Write) -> &'static str {
+    match write {
+        Write::UpdateAccount { .. } => "account fields",
+        Write::CreateTask { .. } => "task",
+        Write::CreateNote { .. } => "note",
+        Write::UpdateOpportunity { .. } => "deal",
+    }
+}
+
+/// Lines of a draft that a card shows; the whole draft is in the file that `demo` writes and in `--json`.
+const DRAFT_LINES: usize = 40;
+
+/// Prints the card.
+pub(super) fn show(detail: &Detail, output: &Output) {
+    if output.json() {
+        output.document(&detail.json());
+        return;
+    }
+    let (row, p) = (&detail.row, &detail.proposal);
+    output.line(&output.bold(&row.title));
+    output.line(&p.because);
+    output.line("");
+    let f = &detail.decision.features;
+    let owner = row.owner.as_ref().map_or("nobody", |o| o.as_str());
+    output.line(&format!(
+        "account   {} ({}), {}, {} a year",
+        account_name(row),
+        row.account,
+        row.tier.map_or("tier not known", |t| t.as_str()),
+        f.display("arr")
+    ));
+    output.line(&format!("renewal   {} ({} left)", f.display("renewal_date"), f.display("days_to_renewal")));
+    output.line(&format!("owner     {owner}    due {}    state {}    id {}", p.due, row.state, row.id));
+    worth(p, output);
+    verdict(p, output);
+    evidence(p, output);
+    scores(&detail.decision, output);
+    writes(detail, output);
+    drafts(detail, output);
+    history(detail, output);
+    others(detail, output);
+    output.line("");
+    output.line(&output.dim(&format!(
+        "decision {} as of {}, policies {}; `perennial replay {}` rebuilds it",
+        detail.stored.id,
+        detail.stored.as_of,
+        &detail.stored.content.to_string()[..12],
+        detail.stored.id
+    )));
+}
+
+fn worth(p: &Proposal, output: &Output) {
+    match (&p.worth, &p.worth_missing) {
+        (Some(w), _) => {
+            let code = Some(w.currency.code());
+            output.line(&format!(
+                "worth     {} for {} minutes ({} a minute is lost by waiting for the next review)",
+                amount(Some(w.value_minor), code),
+                w.minutes,
+                w.per_minute_micro.display(2)
+            ));
+        }
+        (None, Some(missing)) => output.line(&format!("worth     cannot be said: {missing} is not known")),
+        (None, None) => {}
+    }
+}
+
+fn verdict(p: &Proposal, output: &Output) {
+    output.heading("policy");
+    output.line(&format!("{}  (playbook {} at {})", p.verdict.word(), p.playbook, p.rule));
+    for rule in &p.verdict.rules {
+        output.line(&format!("  {}:{}  {}: {}", rule.file, rule.line, rule.id, rule.why));
+    }
+}
+
+fn evidence(p: &Proposal, output: &Output) {
+    output.heading("evidence");
+    output.table(
+        &["fact", "value", "as of", "records", "evidence"],
+        p.evidence.iter().map(|e| {
+            let records = match (e.records.first(), e.records_total) {
+                (None, _) => String::new(),
+                (Some(first), 1) => first.to_string(),
+                (Some(first), n) => format!("{first} and {} more", n - 1),
+            };
+            let as_of = e.as_of.map_or_else(String::new, |at| at.day().to_string());
+            vec![e.fact.replace('_', " "), e.value.clone(), as_of, records, e.evidence.clone()]
+        }),
+    );
+}
+
+fn scores(decision: &Decision, output: &Output) {
+    let s = &decision.scores;
+    let health = s.health.score_micro.map_or_else(|| "cannot assess".to_owned(), |v| v.display(1));
+    output.heading(&format!(
+        "why health is {health} of 100 (higher is healthier; {} % of its weight is known)",
+        perennial_core::number::Micro(s.health.confidence_micro.0 * 100).display(0)
+    ));
+    adds(&s.health.contributions, output, "adds points");
+    missing(&s.health.missing, output);
+    let risk = s.risk.probability_micro.map_or_else(
+        || "cannot assess".to_owned(),
+        |v| format!("{} %", perennial_core::number::Micro(v.0 * 100).display(0)),
+    );
+    output.heading(&format!("why the risk of not renewing is {risk} (policy estimate, not yet calibrated)"));
+    output.line(&format!(
+        "log odds {} = {} for an average account, plus:",
+        s.risk.log_odds_micro.display(3),
+        s.risk.intercept_micro.display(3)
+    ));
+    adds(&s.risk.contributions, output, "adds log odds");
+    missing(&s.risk.missing, output);
+}
+
+fn adds(list: &[Contribution], output: &Output, header: &str) {
+    output.table(
+        &[header, "fact", "value"],
+        list.iter().map(|c| {
+            let sign = if c.adds_micro.0 >= 0 { "+" } else { "" };
+            vec![format!("{sign}{}", c.adds_micro.display(3)), c.fact.replace('_', " "), c.value.clone()]
+        }),
+    );
+}
+
+fn missing(list: &[perennial_core::score::Missing], output: &Output) {
+    if !list.is_empty() {
+        let names: Vec<String> = list.iter().map(|m| format!("{} ({})", m.fact.replace('_', " "), m.field)).collect();
+        output.line(&output.dim(&format!("not known: {}", names.join("; "))));
+    }
+}
+
+fn writes(detail: &Detail, output: &Output) {
+    output.heading("what it writes");
+    for (effect, live) in detail.effects.iter().zip(&detail.live) {
+        let place = match live {
+            Live::Read(diff) => match (&diff.record, &diff.url) {
+                (Some(record), Some(url)) => format!("{} {record}  {url}", diff.object),
+                (Some(record), None) => format!("{} {record}", diff.object),
+                (None, _) => format!("new {}", diff.object),
+            },
+            Live::NotRead(why) => format!("live record not read: {why}"),
+        };
+        output.line(&format!("step {}  {} in {}: {place}", effect.step, what(&effect.write), effect.tool));
+        match live {
+            Live::Read(diff) => output.table(
+                &["", "field", "before", "after"],
+                diff.fields.iter().map(|(field, change)| {
+                    let before = change.before.clone().unwrap_or_else(|| "(empty)".to_owned());
+                    vec!["  ".to_owned(), field.clone(), shorten(&before), shorten(&change.after)]
+                }),
+            ),
+            Live::NotRead(_) => planned(&effect.write, output),
+        }
+    }
+}
+
+fn planned(write: &Write, output: &Output) {
+    let line = |name: &str, text: &str| output.line(&format!("    {name}: {}", shorten(text)));
+    match write {
+        Write::UpdateAccount { fields } => fields.iter().for_each(|(field, text)| line(field.as_str(), text)),
+        Write::CreateTask { subject, body, due, priority, .. } => {
+            line("subject", subject);
+            line("body", body);
+            line("due", &due.to_string());
+            line("priority", priority.as_str());
+        }
+        Write::CreateNote { title, body } => {
+            line("title", title);
+            line("body", body);
+        }
+        Write::UpdateOpportunity { next_step, stage, .. } => {
+            if let Some(text) = next_step {
+                line("next step", text);
+            }
+            if let Some(text) = stage {
+                line("stage", text);
+            }
+        }
+    }
+}
+
+/// Characters of a value that a card shows.
+const VALUE_CHARS: usize = 240;
+
+fn shorten(text: &str) -> String {
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if flat.chars().count() <= VALUE_CHARS {
+        return flat;
+    }
+    let cut: String = flat.chars().take(VALUE_CHARS).collect();
+    format!("{cut}… ({} characters)", flat.chars().count())
+}
+
+fn drafts(detail: &Detail, output: &Output) {
+    for draft in detail.drafts.iter().filter(|d| d.format == "md") {
+        output.heading(&format!("draft ({})", draft.kind.replace('_', " ")));
+        let lines: Vec<&str> = draft.text.lines().collect();
+        lines.iter().take(DRAFT_LINES).for_each(|line| output.line(&format!("  {line}")));
+        if lines.len() > DRAFT_LINES {
+            output.line(&output.dim(&format!("  … {} more lines; the whole text is in --json", lines.len() - DRAFT_LINES)));
+        }
+    }
+}
+
+fn history(detail: &Detail, output: &Output) {
+    if detail.approvals.is_empty() && detail.outbox.is_empty() {
+        return;
+    }
+    output.heading("what has happened");
+    for a in &detail.approvals {
+        let reason = a.reason.as_ref().map_or_else(String::new, |r| format!(": {r}"));
+        output.line(&format!("{}  {} ({}) {}{reason}", a.at, a.person, a.roles, a.verb));
+    }
+    for effect in &detail.outbox {
+        output.line(&effect_line(effect));
+    }
+}
+
+fn others(detail: &Detail, output: &Output) {
+    let others: Vec<&Proposal> = detail.alternatives().collect();
+    if !others.is_empty() {
+        output.heading("other things proposed for this account");
+        for o in others {
+            output.line(&format!("{}  {} ({})", &o.action.as_str()[..12], o.title, o.verdict.word()));
+        }
+    }
+}
+
+/// `perennial explain`.
+pub(super) async fn explain(config: &Config, action: &str, output: &Output) -> Result<(), Failure> {
+    let store = open(config, Need::Existing).await?;
+    let row = store.action(action).await?;
+    let detail = Detail::read(config, &store, row, false).await?;
+    if output.json() {
+        output.document(&detail.json());
+        return Ok(());
+    }
+    let p = &detail.proposal;
+    output.line(&output.bold(&detail.row.title));
+    output.heading("why it was proposed");
+    output.line(&format!("playbook {} ({}) holds: {}", p.playbook, p.rule, p.because));
+    evidence(p, output);
+    output.heading("why it stands where it stands in the list");
+    formula(p, output);
+    verdict(p, output);
+    scores(&detail.decision, output);
+    history(&detail, output);
+    others(&detail, output);
+    if !detail.decision.notes.is_empty() {
+        output.heading("what was left out for this account, and why");
+        for note in &detail.decision.notes {
+            let playbook = note.playbook.as_ref().map_or_else(String::new, |p| format!("{p}: "));
+            output.line(&format!("{playbook}{}", note.text));
+        }
+    }
+    Ok(())
+}
+
+fn formula(p: &Proposal, output: &Output) {
+    let Some(w) = &p.worth else {
+        output.line(&format!("its worth cannot be said: {} is not known", p.worth_missing.as_deref().unwrap_or("a fact")));
+        return;
+    };
+    let code = Some(w.currency.code());
+    let percent = |m: perennial_core::number::Micro| perennial_core::number::Micro(m.0.saturating_mul(100)).display(1);
+    let risk = w.risk_micro.map_or_else(|| "not known".to_owned(), |r| format!("{} %", percent(r)));
+    output.line(&format!("yearly revenue {}, risk {risk}", amount(Some(w.arr_minor), code)));
+    output.line(&format!(
+        "expected to lower the risk by {} points (log odds by {}), to expand by {} %",
+        percent(w.risk_fall_micro),
+        w.shift_micro.display(2),
+        percent(w.expansion_micro)
+    ));
+    output.line(&format!(
+        "less {} for {} minutes and {} because the customer has heard from us lately",
+        amount(Some(w.cost_minor), code),
+        w.minutes,
+        amount(Some(w.fatigue_minor), code)
+    ));
+    output.line(&format!(
+        "= {} now, {} at the next review: {} a minute is lost by waiting",
+        amount(Some(w.value_minor), code),
+        amount(Some(w.next_minor), code),
+        w.per_minute_micro.display(2)
+    ));
+}

@@ -1,0 +1,170 @@
+//! `perennial doctor`: what is right, what is not, and how to mend it.
+
+use perennial_store::DatabaseUrl;
+use perennial_tools::Level;
+use serde::Serialize;
+
+use super::output::{Need, open};
+use super::{Failure, Output};
+use crate::config::{Config, Overrides};
+use crate::content;
+
+#[derive(Serialize)]
+struct Check {
+    level: &'static str,
+    subject: String,
+    message: String,
+    remedy: Option<String>,
+}
+
+impl Check {
+    fn new(level: Level, subject: &str, message: impl Into<String>, remedy: Option<String>) -> Check {
+        let level = match level {
+            Level::Ok => "ok",
+            Level::Warn => "warn",
+            Level::Bad => "bad",
+        };
+        Check { level, subject: subject.to_owned(), message: message.into(), remedy }
+    }
+}
+
+pub(super) async fn doctor(overrides: &Overrides, output: &Output) -> Result<(), Failure> {
+    let config = Config::load(overrides)?;
+    let mut checks = Vec::new();
+    let place = config.file.as_ref().map_or_else(|| "none, defaults are in force".to_owned(), |f| f.display().to_string());
+    checks.push(Check::new(Level::Ok, "configuration", place, None));
+    policies(&config, &mut checks);
+    database(&config, &mut checks).await;
+    crms(&config, &mut checks).await;
+    checks.push(Check::new(Level::Ok, "clock", config.clock.now().to_string(), None));
+    checks.push(Check::new(Level::Ok, "limits", limits(&config), None));
+    let bad = checks.iter().filter(|c| c.level == "bad").count();
+    if output.json() {
+        output.document(&serde_json::json!({ "ok": bad == 0, "checks": checks }));
+    } else {
+        for check in &checks {
+            let mark = match check.level {
+                "ok" => "✓",
+                "warn" => "!",
+                _ => "✗",
+            };
+            output.line(&format!("{mark} {:<14} {}", check.subject, check.message));
+            if let Some(remedy) = &check.remedy {
+                output.line(&format!("  {:<14} → {remedy}", ""));
+            }
+        }
+    }
+    match bad {
+        0 => Ok(()),
+        1 => Err(Failure::failed("1 thing needs mending")),
+        many => Err(Failure::failed(format!("{many} things need mending"))),
+    }
+}
+
+fn policies(config: &Config, checks: &mut Vec<Check>) {
+    let place = config.policies.as_ref().map_or_else(|| "built in".to_owned(), |p| p.display().to_string());
+    match content::compile(config) {
+        Ok((_, policies)) => {
+            let hash = policies.content.to_string();
+            let text = format!("{place}: {} playbooks, name {}", policies.playbooks.len(), &hash[..12]);
+            checks.push(Check::new(Level::Ok, "policies", text, None));
+        }
+        Err(error) => {
+            let remedy = "mend the lines named above; nothing is decided with policies that are not valid".to_owned();
+            checks.push(Check::new(Level::Bad, "policies", error.to_string(), Some(remedy)));
+        }
+    }
+}
+
+async fn database(config: &Config, checks: &mut Vec<Check>) {
+    if let DatabaseUrl::Sqlite(path) = &config.database {
+        if !path.exists() {
+            let remedy = "perennial import DIR --mapping FILE makes it".to_owned();
+            let text = format!("none yet at {}", path.display());
+            checks.push(Check::new(Level::Warn, "database", text, Some(remedy)));
+            return;
+        }
+    }
+    let store = match open(config, Need::Existing).await {
+        Ok(store) => store,
+        Err(failure) => {
+            let remedy = "check --db, the server and the permissions; `perennial db migrate` brings an old schema up".to_owned();
+            checks.push(Check::new(Level::Bad, "database", failure.to_string(), Some(remedy)));
+            return;
+        }
+    };
+    match (store.stats().await, store.write_check().await) {
+        (Ok(stats), Ok(())) => {
+            let rows: Vec<String> =
+                stats.rows.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}")).collect();
+            let text = format!(
+                "{}, schema {}, {} kB: {}",
+                stats.database,
+                stats.schema_version,
+                stats.bytes / 1024,
+                if rows.is_empty() { "empty".to_owned() } else { rows.join(", ") }
+            );
+            checks.push(Check::new(Level::Ok, "database", text, None));
+            let used = config.limits.database_max_bytes;
+            if used > 0 && stats.bytes * 100 >= used * 80 {
+                let text = format!("{} % of limits.database_max_bytes is used", stats.bytes * 100 / used);
+                checks.push(Check::new(Level::Warn, "database", text, Some("raise the limit or make room".to_owned())));
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            let remedy = "check the permissions of the file, its folder and its disk".to_owned();
+            checks.push(Check::new(Level::Bad, "database", error.to_string(), Some(remedy)));
+        }
+    }
+    match store.effect_counts(None).await {
+        Ok(counts) if counts.unknown + counts.failed > 0 => {
+            let text = format!("{} effects failed, {} have an unknown outcome", counts.failed, counts.unknown);
+            let remedy = "perennial queue list --state failed".to_owned();
+            checks.push(Check::new(Level::Warn, "effects", text, Some(remedy)));
+        }
+        Ok(counts) => {
+            let text = format!("{} done, {} waiting", counts.done, counts.waiting);
+            checks.push(Check::new(Level::Ok, "effects", text, None));
+        }
+        Err(error) => checks.push(Check::new(Level::Bad, "effects", error.to_string(), None)),
+    }
+}
+
+async fn crms(config: &Config, checks: &mut Vec<Check>) {
+    let tools = match config.tools() {
+        Ok(tools) => tools,
+        Err(error) => {
+            checks.push(Check::new(Level::Bad, "CRMs", error.to_string(), None));
+            return;
+        }
+    };
+    if tools.crms().next().is_none() {
+        let remedy = "add [salesforce] or [hubspot] to perennial.toml, or try `perennial sandbox`".to_owned();
+        checks.push(Check::new(Level::Warn, "CRMs", "none configured: effects wait", Some(remedy)));
+    }
+    for crm in tools.crms() {
+        let Some(tool) = tools.get(crm) else { continue };
+        match tool.check().await {
+            Ok(findings) => checks.extend(
+                findings
+                    .into_iter()
+                    .map(|f| Check::new(f.level, crm.as_str(), format!("{}: {}", f.subject, f.message), f.remedy)),
+            ),
+            Err(error) => checks.push(Check::new(Level::Bad, crm.as_str(), error.to_string(), None)),
+        }
+    }
+}
+
+fn limits(config: &Config) -> String {
+    let l = &config.limits;
+    format!(
+        "{} accounts a batch, {} threads, {} effects a lease of {} s, {} attempts, {} rows in a queue, {} MB an answer",
+        l.accounts_per_batch,
+        l.decide_threads(),
+        l.effects_per_lease,
+        l.lease_ms / 1000,
+        l.effect_attempts,
+        l.queue_rows,
+        l.body_max_bytes / 1024 / 1024
+    )
+}

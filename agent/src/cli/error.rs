@@ -1,0 +1,156 @@
+//! How a command fails: 2 when what it was given is wrong, 1 when something went wrong on the way.
+
+use std::process::ExitCode;
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use perennial_store::StoreError;
+
+use super::Output;
+use crate::config::ConfigError;
+use crate::content::ContentError;
+use crate::cycle::RunError;
+use crate::dispatch::DispatchError;
+use crate::intake::ImportError;
+use crate::queue::QueueError;
+
+/// Why a command failed.
+pub struct Failure {
+    code: u8,
+    error: Box<dyn std::error::Error + Send + Sync>,
+    /// The same error with the places in files it is about.
+    diagnostic: Option<Box<dyn Diagnostic + Send + Sync>>,
+}
+
+const FAILED: u8 = 1;
+const BAD_INPUT: u8 = 2;
+
+impl Failure {
+    /// Something went wrong on the way.
+    pub fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+        Failure { code: FAILED, error: error.into(), diagnostic: None }
+    }
+
+    /// What the command was given is wrong.
+    pub fn input(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+        Failure { code: BAD_INPUT, error: error.into(), diagnostic: None }
+    }
+
+    fn shown(code: u8, error: impl Diagnostic + Send + Sync + 'static, text: String) -> Failure {
+        Failure { code, error: text.into(), diagnostic: Some(Box::new(error)) }
+    }
+
+    /// Prints the error and gives the exit code.
+    #[must_use]
+    pub fn report(self, output: &Output) -> ExitCode {
+        let mut causes = Vec::new();
+        let mut next = self.error.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        if output.json() {
+            let document = serde_json::json!({ "error": { "message": self.error.to_string(), "causes": causes } });
+            output.document(&document);
+        }
+        match self.diagnostic {
+            Some(diagnostic) => {
+                let theme = if output.colour() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+                let handler = GraphicalReportHandler::new_themed(theme).with_width(110).without_cause_chain();
+                let mut text = String::new();
+                if handler.render_report(&mut text, diagnostic.as_ref()).is_err() {
+                    text = self.error.to_string();
+                }
+                eprintln!("{}", text.trim_end());
+            }
+            None => {
+                eprintln!("error: {}", self.error);
+                for cause in causes {
+                    eprintln!("  because: {cause}");
+                }
+            }
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        match &error {
+            StoreError::NotFound { .. } | StoreError::Ambiguous { .. } | StoreError::NoDirectory { .. } => Failure::input(error),
+            _ => Failure::failed(error),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        match &error {
+            ConfigError::Invalid { problems } => {
+                let text = std::iter::once(error.to_string()).chain(problems.iter().map(ToString::to_string));
+                let text = text.collect::<Vec<_>>().join("; ");
+                Failure::shown(BAD_INPUT, error, text)
+            }
+            ConfigError::Unreadable { .. }
+            | ConfigError::Database { .. }
+            | ConfigError::Token { .. }
+            | ConfigError::NoToken { .. } => Failure::input(error),
+        }
+    }
+}
+
+impl From<ContentError> for Failure {
+    fn from(error: ContentError) -> Failure {
+        Failure::input(error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        match error {
+            RunError::Content(error) => error.into(),
+            RunError::Store(error) | RunError::Dispatch(DispatchError::Store(error)) => error.into(),
+            RunError::Empty => Failure::input(RunError::Empty),
+            RunError::Stopped => Failure::failed(RunError::Stopped),
+            RunError::Dispatch(error) => Failure::failed(error),
+            RunError::Unreadable(error) => Failure::failed(error),
+        }
+    }
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Failure {
+        match error {
+            QueueError::Store(error) => error.into(),
+            QueueError::Content(error) => error.into(),
+            QueueError::NoPerson | QueueError::UnknownPerson { .. } => Failure::input(error),
+            QueueError::Refused(_) | QueueError::Unreadable(_) | QueueError::PolicyChanged { .. } => Failure::failed(error),
+        }
+    }
+}
+
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Failure {
+        match error {
+            ImportError::NotReady { ref problems } => {
+                let text = std::iter::once(error.to_string()).chain(problems.iter().map(ToString::to_string));
+                let text = text.collect::<Vec<_>>().join("; ");
+                Failure::shown(BAD_INPUT, error, text)
+            }
+            ImportError::Store(_) | ImportError::Read { .. } | ImportError::Rejects { .. } | ImportError::Stopped => {
+                Failure::failed(error)
+            }
+        }
+    }
+}
+
+impl From<perennial_core::replay::UnreadableText> for Failure {
+    fn from(error: perennial_core::replay::UnreadableText) -> Failure {
+        Failure::failed(error)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&self.error, f)
+    }
+}

@@ -1,0 +1,325 @@
+//! `perennial queue`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use perennial_core::action::{ActionState, Effect, effects_hash};
+use perennial_core::approval::Event;
+use perennial_core::ids::{AccountId, OwnerId, RunId};
+use perennial_core::replay::read;
+use perennial_core::time::Timestamp;
+use perennial_store::{ActionRow, QueueFilter, Store};
+use serde_json::{Value, json};
+
+use super::card::{self, Detail};
+use super::output::{Need, amount, open};
+use super::run::stop_signal;
+use super::{Failure, Output, time_argument};
+use crate::config::Config;
+use crate::content;
+use crate::cycle::Engine;
+use crate::dispatch;
+use crate::queue::{decide, housekeeping, person};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum QueueCommand {
+    /// What waits, the most valuable minute first
+    List {
+        /// Only this person's
+        #[arg(long)]
+        owner: Option<String>,
+        /// Only this account's
+        #[arg(long)]
+        account: Option<String>,
+        /// Only in this state; may be given several times [default: pending and edited]
+        #[arg(long, value_parser = state_argument)]
+        state: Vec<ActionState>,
+        /// All states
+        #[arg(long, conflicts_with = "state")]
+        all: bool,
+        /// Only what has a place in somebody's day today
+        #[arg(long)]
+        today: bool,
+    },
+    /// The whole card of an action
+    Show {
+        /// Action id, or the beginning of one
+        id: String,
+        /// Do not read the live CRM records for the before/after
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Say yes to exactly what `show` shows; it runs at once
+    Approve {
+        /// Action id, or the beginning of one
+        id: String,
+        #[command(flatten)]
+        by: By,
+        /// Put the effects into the outbox and leave them to the next run
+        #[arg(long)]
+        later: bool,
+    },
+    /// Change texts or values; another person then approves
+    Edit {
+        /// Action id, or the beginning of one
+        id: String,
+        /// What to change: STEP.FIELD=TEXT, such as 0.subject="…"; a text beginning with @ is read from a file
+        #[arg(long = "set", required = true, value_name = "STEP.FIELD=TEXT")]
+        set: Vec<String>,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Say no
+    Reject {
+        /// Action id, or the beginning of one
+        id: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// See it again later
+    Snooze {
+        /// Action id, or the beginning of one
+        id: String,
+        /// When it returns
+        #[arg(long, value_parser = time_argument)]
+        until: Timestamp,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Let a failed action wait for an approval again
+    Retry {
+        /// Action id, or the beginning of one
+        id: String,
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct By {
+    /// Who decides: id, name or mail address [default: `user` of the configuration, or PERENNIAL_USER]
+    #[arg(long = "as", value_name = "PERSON")]
+    person: Option<String>,
+}
+
+fn state_argument(word: &str) -> Result<ActionState, String> {
+    ActionState::from_word(word).ok_or_else(|| {
+        let known: Vec<&str> = ActionState::ALL.iter().map(|s| s.as_str()).collect();
+        format!("states are {}", known.join(", "))
+    })
+}
+
+pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Output) -> Result<(), Failure> {
+    let store = open(config, Need::Existing).await?;
+    housekeeping(&store, config.clock.now()).await?;
+    match command {
+        QueueCommand::List { owner, account, state, all, today } => {
+            let states = match (all, state.is_empty()) {
+                (true, _) => Vec::new(),
+                (false, true) => vec![ActionState::Pending, ActionState::Edited],
+                (false, false) => state,
+            };
+            let limit = config.limits.queue_rows;
+            let filter = QueueFilter {
+                states,
+                kinds: Vec::new(),
+                owner: owner.map(OwnerId::new),
+                account: account.map(AccountId::new),
+                limit: limit.saturating_add(1),
+            };
+            list(&store.queue(&filter).await?, limit, today, output)
+        }
+        QueueCommand::Show { id, offline } => {
+            let row = store.action(&id).await?;
+            let detail = Detail::read(config, &store, row, !offline).await?;
+            card::show(&detail, output);
+            Ok(())
+        }
+        QueueCommand::Approve { id, by, later } => {
+            let row = store.action(&id).await?;
+            let effects: Vec<Effect> = read("list of effects", &row.effects)?;
+            let event = Event::Approve { seen: effects_hash(&effects) };
+            apply(config, &store, row, event, &by, !later, output).await
+        }
+        QueueCommand::Edit { id, set, by } => {
+            let row = store.action(&id).await?;
+            let effects = edited(&row, &set)?;
+            apply(config, &store, row, Event::Edit { effects }, &by, false, output).await
+        }
+        QueueCommand::Reject { id, reason, by } => {
+            let row = store.action(&id).await?;
+            apply(config, &store, row, Event::Reject { reason }, &by, false, output).await
+        }
+        QueueCommand::Snooze { id, until, reason, by } => {
+            let row = store.action(&id).await?;
+            apply(config, &store, row, Event::Snooze { until, reason }, &by, false, output).await
+        }
+        QueueCommand::Retry { id, by } => {
+            let row = store.action(&id).await?;
+            apply(config, &store, row, Event::Retry, &by, false, output).await
+        }
+    }
+}
+
+/// The account's name as the action's effects carry it.
+pub(super) fn account_name(row: &ActionRow) -> String {
+    let effects: Result<Vec<Effect>, _> = read("list of effects", &row.effects);
+    let name = effects.ok().and_then(|e| e.first().map(|e| e.target.account_name.clone()));
+    name.unwrap_or_else(|| row.account.as_str().to_owned())
+}
+
+pub(super) fn item(row: &ActionRow) -> Value {
+    json!({
+        "id": row.id,
+        "account": row.account,
+        "account_name": account_name(row),
+        "tier": row.tier,
+        "kind": row.kind,
+        "playbook": row.playbook,
+        "title": row.title,
+        "value_minor": row.value_minor,
+        "currency": row.currency,
+        "minutes": row.minutes,
+        "owner": row.owner,
+        "state": row.state,
+        "verdict": row.verdict,
+        "due": row.due,
+        "day_position": row.day_position,
+        "expires_at": row.expires_at,
+        "snoozed_until": row.snoozed_until,
+    })
+}
+
+fn list(rows: &[ActionRow], limit: u32, today: bool, output: &Output) -> Result<(), Failure> {
+    let shown: Vec<&ActionRow> =
+        rows.iter().take(limit as usize).filter(|r| !today || r.day_position.is_some()).collect();
+    if output.json() {
+        output.document(&shown.iter().map(|r| item(r)).collect::<Vec<_>>());
+    } else if shown.is_empty() {
+        output.line("nothing waits here");
+    } else {
+        output.table(
+            &["id", "value", "account", "tier", "what to do", "who may approve", "due", "owner", "day"],
+            shown.iter().map(|r| {
+                vec![
+                    r.id.as_str().chars().take(12).collect(),
+                    amount(r.value_minor, r.currency.as_deref()),
+                    account_name(r),
+                    r.tier.map_or_else(String::new, |t| t.as_str().replace('_', "-")),
+                    r.title.clone(),
+                    if r.state.waits() { r.verdict.replace("approve:", "") } else { r.state.as_str().to_owned() },
+                    r.due.to_string(),
+                    r.owner.as_ref().map_or_else(|| "nobody".to_owned(), |o| o.as_str().to_owned()),
+                    r.day_position.map_or_else(String::new, |p| (p + 1).to_string()),
+                ]
+            }),
+        );
+        output.line(&format!("\n{} items; `perennial queue show ID` shows one in full", shown.len()));
+    }
+    if rows.len() > limit as usize {
+        eprintln!("! only the first {limit} are shown: narrow the list with --owner or --account, or raise limits.queue_rows");
+    }
+    Ok(())
+}
+
+async fn apply(
+    config: &Config,
+    store: &Store,
+    row: ActionRow,
+    event: Event,
+    by: &By,
+    run_now: bool,
+    output: &Output,
+) -> Result<(), Failure> {
+    let who = person(config, store, by.person.as_deref()).await?;
+    let (_, policies) = content::compile(config)?;
+    let state = decide(config, store, &row, &event, &who, &policies).await?;
+    if run_now && state == ActionState::Permitted {
+        let tools = config.tools().map_err(Failure::input)?;
+        let engine = Engine { config, store, tools: &tools, stop: stop_signal() };
+        let run = RunId::derive(config.clock.now(), row.as_of);
+        dispatch::drain(&engine, &run, &mut |_| {}).await.map_err(Failure::failed)?;
+    }
+    let after = store.action(row.id.as_str()).await?;
+    let effects = store.effects_of(&row.id).await?;
+    if output.json() {
+        let mut document = item(&after);
+        document["by"] = json!(who.id);
+        document["effects"] = effects.iter().map(card::effect_json).collect();
+        output.document(&document);
+        return Ok(());
+    }
+    output.line(&format!("{} is now {} (by {})", after.id, after.state, who.id));
+    for effect in &effects {
+        output.line(&format!("  {}", card::effect_line(effect)));
+    }
+    if after.state == ActionState::Permitted && config.salesforce.is_none() && config.hubspot.is_none() {
+        output.line("  no CRM is configured: its effects wait until one is");
+    }
+    Ok(())
+}
+
+/// The effects with what `--set` changes.
+fn edited(row: &ActionRow, set: &[String]) -> Result<Vec<Effect>, Failure> {
+    let mut effects: Vec<Effect> = read("list of effects", &row.effects)?;
+    for change in set {
+        let (place, text) = change
+            .split_once('=')
+            .ok_or_else(|| Failure::input(format!("`{change}` is no change: write STEP.FIELD=TEXT, such as 0.subject=\"…\"")))?;
+        let (step, field) = place
+            .split_once('.')
+            .ok_or_else(|| Failure::input(format!("`{place}` names no field: write STEP.FIELD, such as 0.subject")))?;
+        let text = match text.strip_prefix('@') {
+            Some(path) => {
+                let path = PathBuf::from(path);
+                std::fs::read_to_string(&path)
+                    .map_err(|error| Failure::input(format!("`{}` cannot be read: {error}", path.display())))?
+            }
+            None => text.to_owned(),
+        };
+        let known = effects.len();
+        let effect = step.parse::<usize>().ok().and_then(|s| effects.get_mut(s)).ok_or_else(|| {
+            Failure::input(format!("there is no step `{step}`: `queue show` numbers the steps from 0 to {}", known.saturating_sub(1)))
+        })?;
+        set_field(effect, field, text)?;
+    }
+    Ok(effects)
+}
+
+fn set_field(effect: &mut Effect, field: &str, text: String) -> Result<(), Failure> {
+    use perennial_core::action::{AccountField, Priority, Write};
+    let unknown = |known: String| Failure::input(format!("this step has no field `{field}`; it has {known}"));
+    match &mut effect.write {
+        Write::UpdateAccount { fields } => {
+            let known = fields.keys().map(|f| f.as_str()).collect::<Vec<_>>().join(", ");
+            let place = AccountField::from_word(field).and_then(|f| fields.get_mut(&f)).ok_or_else(|| unknown(known))?;
+            *place = text;
+        }
+        Write::CreateTask { subject, body, due, priority, .. } => match field {
+            "subject" => *subject = text,
+            "body" => *body = text,
+            "due" => *due = text.parse().map_err(|e: perennial_core::time::TimeError| Failure::input(e))?,
+            "priority" => {
+                *priority = Priority::from_word(&text).ok_or_else(|| Failure::input("priorities are high, normal, low"))?;
+            }
+            _ => return Err(unknown("subject, body, due, priority".to_owned())),
+        },
+        Write::CreateNote { title, body } => match field {
+            "title" => *title = text,
+            "body" => *body = text,
+            _ => return Err(unknown("title, body".to_owned())),
+        },
+        Write::UpdateOpportunity { next_step, stage, .. } => match field {
+            "next_step" => *next_step = Some(text),
+            "stage" => *stage = Some(text),
+            _ => return Err(unknown("next_step, stage".to_owned())),
+        },
+    }
+    Ok(())
+}

@@ -1,0 +1,442 @@
+//! The configuration: one struct, read once, every limit with its default and its reason.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use perennial_core::signal::{Crm, OwnerRole};
+use perennial_core::time::Timestamp;
+use perennial_store::DatabaseUrl;
+use perennial_tools::hubspot::HubSpot;
+use perennial_tools::salesforce::Salesforce;
+use perennial_tools::{Connection, ConnectionError, CreateMissing, Registry};
+use secrecy::SecretString;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::clock::Clock;
+use crate::intake::Problem;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Database.
+    pub database: DatabaseUrl,
+    /// Folder of the policies; `None` means the ones built into the program.
+    pub policies: Option<PathBuf>,
+    /// Folder of the prompts; `None` means the ones built into the program.
+    pub prompts: Option<PathBuf>,
+    /// Folder for files we make: rejects, drafts.
+    pub data_dir: PathBuf,
+    /// Name of our company, for documents.
+    pub our_name: Option<String>,
+    /// Who decides at this terminal.
+    pub user: Option<String>,
+    /// People who may decide and whom no owner record names, with their roles.
+    pub people: BTreeMap<String, Vec<OwnerRole>>,
+    /// CRM of accounts whose record names none.
+    pub default_crm: Crm,
+    /// Whether an account that the CRM does not know may be made there.
+    pub create_missing: CreateMissing,
+    /// Salesforce.
+    pub salesforce: Option<CrmAccess>,
+    /// HubSpot.
+    pub hubspot: Option<CrmAccess>,
+    /// Where the present comes from.
+    pub clock: Clock,
+    /// Limits.
+    pub limits: Limits,
+    /// File it was read from.
+    pub file: Option<PathBuf>,
+}
+
+/// How to reach a CRM.
+#[derive(Debug, Clone)]
+pub struct CrmAccess {
+    /// Root of its API.
+    pub base_url: String,
+    /// Access token.
+    pub token: SecretString,
+}
+
+/// Every limit, with its reason.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Accounts decided and committed together: large enough to share a commit, small enough to hold in memory.
+    pub accounts_per_batch: u32,
+    /// Threads that decide; 0 means as many as there are cores.
+    pub threads: usize,
+    /// Milliseconds to wait for another program that holds the database.
+    pub busy_timeout_ms: u64,
+    /// Bytes that the SQLite file may take; 0 means no limit of ours.
+    pub database_max_bytes: u64,
+    /// Connections that read.
+    pub readers: u32,
+    /// Effects leased at once.
+    pub effects_per_lease: u32,
+    /// Milliseconds a worker may hold an effect before another takes it over: above the longest call with all its retries.
+    pub lease_ms: i64,
+    /// Milliseconds after a lost answer before it is looked up: a request may commit after its caller gave up.
+    pub settle_ms: i64,
+    /// Attempts of an effect before a person has to look.
+    pub effect_attempts: i64,
+    /// Milliseconds that `run --once` waits for effects that a CRM asked to come back to.
+    pub drain_ms: i64,
+    /// Requests a second to each CRM; 0 means half of the smallest budget a vendor gives, and 500 to this machine.
+    pub requests_per_second: u32,
+    /// Requests at once beyond that rate.
+    pub request_burst: u32,
+    /// Milliseconds for one request.
+    pub request_timeout_ms: u64,
+    /// Attempts of one request, where nothing can have been written.
+    pub request_attempts: u32,
+    /// Bytes of an answer that we read at most.
+    pub body_max_bytes: usize,
+    /// Items that `queue list` shows at most; it says so when there are more.
+    pub queue_rows: u32,
+    /// Milliseconds without a sign of life after which another run may start.
+    pub run_lease_ms: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            accounts_per_batch: 250,
+            threads: 0,
+            busy_timeout_ms: 5_000,
+            database_max_bytes: 0,
+            readers: 4,
+            effects_per_lease: 16,
+            lease_ms: 120_000,
+            settle_ms: 2_000,
+            effect_attempts: 8,
+            drain_ms: 15_000,
+            requests_per_second: 0,
+            request_burst: 10,
+            request_timeout_ms: 20_000,
+            request_attempts: 4,
+            body_max_bytes: 8 * 1024 * 1024,
+            queue_rows: 1_000,
+            run_lease_ms: 60_000,
+        }
+    }
+}
+
+impl Limits {
+    /// What the store needs to know.
+    #[must_use]
+    pub fn store(&self) -> perennial_store::Options {
+        perennial_store::Options {
+            busy_timeout_ms: self.busy_timeout_ms,
+            max_bytes: (self.database_max_bytes > 0).then_some(self.database_max_bytes),
+            readers: self.readers,
+        }
+    }
+
+    /// Threads that decide.
+    #[must_use]
+    pub fn decide_threads(&self) -> usize {
+        if self.threads > 0 {
+            return self.threads;
+        }
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+}
+
+/// What the command line says about the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--db`.
+    pub db: Option<String>,
+    /// `--policies`.
+    pub policies: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    database: Option<Spanned<String>>,
+    policies: Option<PathBuf>,
+    prompts: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+    our_name: Option<String>,
+    user: Option<String>,
+    clock: Option<Spanned<String>>,
+    #[serde(default)]
+    people: BTreeMap<String, Vec<Spanned<String>>>,
+    #[serde(default)]
+    crm: CrmTable,
+    salesforce: Option<AccessTable>,
+    hubspot: Option<AccessTable>,
+    #[serde(default)]
+    limits: Limits,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct CrmTable {
+    default: Option<Spanned<String>>,
+    create_missing_accounts: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessTable {
+    base_url: Spanned<String>,
+    token_file: Option<PathBuf>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("`{}` cannot be read: check the path given with --config", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is wrong.
+    #[error("the configuration is not valid")]
+    Invalid {
+        /// Everything wrong.
+        #[related]
+        problems: Vec<Problem>,
+    },
+    /// The database address is wrong.
+    #[error("`{given}` is no database: write sqlite:PATH or postgres://USER@HOST/NAME")]
+    Database {
+        /// What was given.
+        given: String,
+    },
+    /// A token cannot be read.
+    #[error("the token of {crm} cannot be read from `{}`: check token_file, or set {variable}", .path.display())]
+    Token {
+        /// Which CRM.
+        crm: Crm,
+        /// The file.
+        path: PathBuf,
+        /// Environment variable that would do instead.
+        variable: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No token is given.
+    #[error("{crm} has a base_url and no token: set {variable}, or token_file in [{crm}]")]
+    NoToken {
+        /// Which CRM.
+        crm: Crm,
+        /// Environment variable.
+        variable: &'static str,
+    },
+}
+
+/// Name of the configuration file that is looked for in the present folder.
+pub const FILE_NAME: &str = "perennial.toml";
+
+impl Config {
+    /// Reads the configuration: defaults, then the file, then the environment, then the command line.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; every problem of the file at once.
+    pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
+        let path = overrides.config.clone().or_else(|| Path::new(FILE_NAME).exists().then(|| PathBuf::from(FILE_NAME)));
+        let text = match &path {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?,
+            None => String::new(),
+        };
+        let name = path.as_ref().map_or_else(|| FILE_NAME.to_owned(), |p| p.display().to_string());
+        let text: Arc<str> = text.into();
+        let raw: ConfigFile = toml::from_str(&text).map_err(|error| {
+            let span = error.span().unwrap_or(0..0);
+            let help = "see docs/operator/configuration, or `perennial init` for a commented file".to_owned();
+            let problem = Problem::at(Path::new(&name), &text, span, error.message().to_owned(), Some(help));
+            ConfigError::Invalid { problems: vec![problem] }
+        })?;
+        let home = path.as_ref().and_then(|p| p.parent()).map_or_else(PathBuf::new, Path::to_path_buf);
+        Config::from_file(raw, &name, &text, &home, overrides, path.clone())
+    }
+
+    fn from_file(
+        raw: ConfigFile,
+        name: &str,
+        text: &Arc<str>,
+        home: &Path,
+        overrides: &Overrides,
+        file: Option<PathBuf>,
+    ) -> Result<Config, ConfigError> {
+        let mut problems = Vec::new();
+        let mut wrong = |span: std::ops::Range<usize>, message: String, help: &str| {
+            problems.push(Problem::at(Path::new(name), text, span, message, Some(help.to_owned())));
+        };
+        let data_dir = raw.data_dir.map_or_else(|| home.to_path_buf(), |dir| home.join(dir));
+        let given = overrides.db.clone().or_else(|| std::env::var("PERENNIAL_DB").ok());
+        let database = match (given, &raw.database) {
+            (Some(url), _) => url.parse().map_err(|_| ConfigError::Database { given: redact(&url) })?,
+            (None, Some(url)) => match relative(url.get_ref(), home).parse() {
+                Ok(url) => url,
+                Err(_) => {
+                    let message = format!("`{}` is no database", redact(url.get_ref()));
+                    wrong(url.span(), message, "write sqlite:PATH or postgres://USER@HOST/NAME");
+                    DatabaseUrl::Sqlite(data_dir.join("perennial.db"))
+                }
+            },
+            (None, None) => DatabaseUrl::Sqlite(data_dir.join("perennial.db")),
+        };
+        let clock = match &raw.clock {
+            None => Clock::System,
+            Some(at) => match at.get_ref().parse::<Timestamp>() {
+                Ok(at) => Clock::starting(at),
+                Err(_) => {
+                    let message = format!("`{}` is no time", at.get_ref());
+                    wrong(at.span(), message, "write it like 2026-09-15T08:00:00Z, or leave `clock` out");
+                    Clock::System
+                }
+            },
+        };
+        let mut people = BTreeMap::new();
+        for (person, roles) in &raw.people {
+            let mut known = Vec::new();
+            for role in roles {
+                match OwnerRole::from_word(role.get_ref()) {
+                    Some(role) => known.push(role),
+                    None => wrong(
+                        role.span(),
+                        format!("unknown role `{}`", role.get_ref()),
+                        "roles are csm, csm_manager, deal_desk, vp_cs",
+                    ),
+                }
+            }
+            people.insert(person.clone(), known);
+        }
+        let default_crm = match &raw.crm.default {
+            None => Crm::Salesforce,
+            Some(word) => Crm::from_word(word.get_ref()).unwrap_or_else(|| {
+                wrong(word.span(), format!("unknown CRM `{}`", word.get_ref()), "write salesforce or hubspot");
+                Crm::Salesforce
+            }),
+        };
+        let create_missing = match raw.crm.create_missing_accounts.as_ref().map(|w| (w.get_ref().as_str(), w.span())) {
+            None | Some(("in_sandbox", _)) => CreateMissing::InSandbox,
+            Some(("never", _)) => CreateMissing::Never,
+            Some((other, span)) => {
+                wrong(span, format!("`{other}` is not a choice"), "write \"never\" or \"in_sandbox\"");
+                CreateMissing::Never
+            }
+        };
+        for access in [&raw.salesforce, &raw.hubspot].into_iter().flatten() {
+            let url = access.base_url.get_ref();
+            if !url.starts_with("http://") && !url.starts_with("https://") {
+                wrong(access.base_url.span(), format!("`{url}` is no address"), "write it like https://example.my.salesforce.com");
+            }
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError::Invalid { problems });
+        }
+        let policies = overrides.policies.clone().or_else(|| raw.policies.map(|p| home.join(p)));
+        let policies = policies.or_else(|| Some(home.join("policies")).filter(|p| p.is_dir()));
+        // Prompts lie beside the policies they belong to.
+        let beside = policies.as_ref().and_then(|p| p.parent()).map(|p| p.join("prompts")).filter(|p| p.is_dir());
+        let prompts = raw.prompts.map(|p| home.join(p)).or(beside);
+        Ok(Config {
+            database,
+            policies,
+            prompts,
+            data_dir,
+            our_name: raw.our_name,
+            user: std::env::var("PERENNIAL_USER").ok().or(raw.user),
+            people,
+            default_crm,
+            create_missing,
+            salesforce: access(Crm::Salesforce, raw.salesforce, home)?,
+            hubspot: access(Crm::HubSpot, raw.hubspot, home)?,
+            clock,
+            limits: raw.limits,
+            file,
+        })
+    }
+}
+
+impl Config {
+    /// The tools for the CRMs that are configured.
+    ///
+    /// # Errors
+    /// An address or a token that cannot be used.
+    pub fn tools(&self) -> Result<Registry, ConnectionError> {
+        let mut registry = Registry::new();
+        if let Some(access) = &self.salesforce {
+            registry = registry.with(Arc::new(Salesforce::new(self.connection(access))?));
+        }
+        if let Some(access) = &self.hubspot {
+            registry = registry.with(Arc::new(HubSpot::new(self.connection(access))?));
+        }
+        Ok(registry)
+    }
+
+    fn connection(&self, access: &CrmAccess) -> Connection {
+        let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|l| access.base_url.starts_with(l));
+        let rate = match (self.limits.requests_per_second, local) {
+            (0, true) => LOCAL_REQUESTS_PER_SECOND,
+            (0, false) => Connection::REQUESTS_PER_SECOND,
+            (given, _) => given,
+        };
+        Connection {
+            requests_per_second: rate,
+            burst: self.limits.request_burst,
+            timeout_ms: self.limits.request_timeout_ms,
+            max_attempts: self.limits.request_attempts,
+            create_missing_accounts: self.create_missing,
+            max_body_bytes: self.limits.body_max_bytes,
+            ..Connection::new(access.base_url.clone(), access.token.clone())
+        }
+    }
+}
+
+/// Requests a second to a server on this machine: no vendor counts them.
+const LOCAL_REQUESTS_PER_SECOND: u32 = 500;
+
+/// Environment variables of a CRM: address and token.
+fn variables(crm: Crm) -> (&'static str, &'static str) {
+    match crm {
+        Crm::Salesforce => ("PERENNIAL_SALESFORCE_URL", "PERENNIAL_SALESFORCE_TOKEN"),
+        Crm::HubSpot => ("PERENNIAL_HUBSPOT_URL", "PERENNIAL_HUBSPOT_TOKEN"),
+    }
+}
+
+fn access(crm: Crm, table: Option<AccessTable>, home: &Path) -> Result<Option<CrmAccess>, ConfigError> {
+    let (url_variable, variable) = variables(crm);
+    let url = std::env::var(url_variable).ok().or_else(|| table.as_ref().map(|t| t.base_url.get_ref().clone()));
+    let Some(base_url) = url else { return Ok(None) };
+    let token = match (std::env::var(variable).ok(), table.and_then(|t| t.token_file)) {
+        (Some(token), _) => token,
+        (None, Some(file)) => {
+            let path = home.join(file);
+            std::fs::read_to_string(&path).map_err(|source| ConfigError::Token { crm, path, variable, source })?
+        }
+        (None, None) => return Err(ConfigError::NoToken { crm, variable }),
+    };
+    Ok(Some(CrmAccess { base_url, token: SecretString::from(token.trim().to_owned()) }))
+}
+
+/// A relative SQLite path of the file is relative to the file.
+fn relative(url: &str, home: &Path) -> String {
+    match url.strip_prefix("sqlite:") {
+        Some(path) => format!("sqlite:{}", home.join(path).display()),
+        None => url.to_owned(),
+    }
+}
+
+/// A database address without its password.
+fn redact(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}://…{}", &url[..scheme], &url[at..]),
+        _ => url.to_owned(),
+    }
+}

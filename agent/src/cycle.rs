@@ -1,0 +1,579 @@
+//! The cycle: due accounts, their snapshots, decisions, commit; then each person's day, and what runs by itself.
+//!
+//! Promises: repeating a run for the same time with the same facts and policies changes nothing; a run that was stopped
+//! anywhere can be run again. Order of accounts and number of threads do not change a byte.
+
+mod plan;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+use perennial_core::action::{ActionState, Write};
+use perennial_core::decide::{Decision, ENGINE, Inputs, NoteKind, Proposal, decide};
+use perennial_core::ids::{AccountId, DecisionId, RunId};
+use perennial_core::policy::{Level, Policies};
+use perennial_core::replay::{Hash, canonical};
+use perennial_core::score::Band;
+use perennial_core::signal::Signal;
+use perennial_core::snapshot::{Portfolio, PriorAction, Snapshot};
+use perennial_core::time::Timestamp;
+use perennial_store::{
+    ActionRow, DecisionCommit, DecisionRow, DraftRow, EffectCounts, LedgerDraft, NewAction, OutboxRow, RunRow, Store,
+    StoreError,
+};
+use perennial_tools::Registry;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::content::{self, ContentError};
+use crate::dispatch::{self, DispatchError};
+
+pub use plan::DaySummary;
+use plan::Deferred;
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Facts up to here.
+    pub as_of: Timestamp,
+    /// Decide and report, write nothing.
+    pub dry_run: bool,
+}
+
+/// Counts of actions by what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ActionCounts {
+    /// Run without a person.
+    pub auto: u64,
+    /// Wait for a person.
+    pub waiting: u64,
+    /// Shown as advice.
+    pub advised: u64,
+    /// Policy says no.
+    pub denied: u64,
+    /// Would run by themselves, but the person's day is full; proposed again at the next run.
+    pub deferred: u64,
+}
+
+/// Counts of effects by where they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Effects {
+    /// Done.
+    pub done: u64,
+    /// Wait for a CRM or their time.
+    pub waiting: u64,
+    /// Sent, the answer was lost.
+    pub unknown: u64,
+    /// Refused for good.
+    pub failed: u64,
+}
+
+impl From<EffectCounts> for Effects {
+    fn from(c: EffectCounts) -> Effects {
+        Effects { done: c.done, waiting: c.waiting, unknown: c.unknown, failed: c.failed }
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// Run.
+    pub run: RunId,
+    /// Facts up to here.
+    pub as_of: Timestamp,
+    /// Accounts looked at.
+    pub accounts: u64,
+    /// Decisions made, one an account.
+    pub decisions: u64,
+    /// Of these, new ones: the rest had been made before from the same facts.
+    pub decisions_new: u64,
+    /// Actions.
+    pub actions: ActionCounts,
+    /// Effects of this run.
+    pub effects: Effects,
+    /// Hash over all decisions, in the order of accounts.
+    pub decisions_hash: Hash,
+    /// Hash of policies and prompts.
+    pub content: Hash,
+    /// How often each playbook was proposed.
+    pub playbooks: BTreeMap<String, u64>,
+    /// How often something was left out, by reason.
+    pub notes: BTreeMap<&'static str, u64>,
+    /// Accounts by band of health; `cannot assess` where too little is known.
+    pub health: BTreeMap<&'static str, u64>,
+    /// Each person's day.
+    pub days: Vec<DaySummary>,
+    /// Stopped before the end by a signal; run again to continue.
+    pub interrupted: bool,
+    /// Nothing was written.
+    pub dry_run: bool,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The policies are wrong.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Dispatch failed.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    /// There is nothing to decide about.
+    #[error("there are no accounts: import some first, for example `perennial import DIR --mapping FILE`")]
+    Empty,
+    /// A thread that decides ended before its time: a defect.
+    #[error("a deciding thread stopped unexpectedly: run again, and report this if it happens again")]
+    Stopped,
+    /// A decision that was just stored cannot be read: a defect.
+    #[error(transparent)]
+    Unreadable(#[from] perennial_core::replay::UnreadableText),
+}
+
+/// What is told while a run goes on.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress {
+    /// Accounts decided so far.
+    Accounts(u64),
+    /// Effects settled so far.
+    Effects(u64),
+}
+
+/// Everything a run needs.
+pub struct Engine<'a> {
+    /// Configuration.
+    pub config: &'a Config,
+    /// Database.
+    pub store: &'a Store,
+    /// CRMs.
+    pub tools: &'a Registry,
+    /// Turns true when the run should stop at the next safe point.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Runs the cycle once.
+///
+/// # Errors
+/// [`RunError`]; what was committed before stands and a repeated run continues from there.
+pub async fn run_once(
+    engine: &Engine<'_>,
+    options: &RunOptions,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<RunReport, RunError> {
+    let (texts, policies) = content::compile(engine.config)?;
+    let policies = Arc::new(policies);
+    let started = engine.config.clock.now();
+    let run = RunId::derive(started, options.as_of);
+    let mut cycle = Cycle::new(engine, options, run.clone(), Arc::clone(&policies), started);
+    if options.dry_run {
+        cycle.decide_all(progress).await?;
+        let deferred = std::mem::take(&mut cycle.deferred);
+        cycle.plan(deferred).await?;
+        return Ok(cycle.report(Effects::default()));
+    }
+    engine.store.put_content(&policies.content, &canonical(&texts)).await?;
+    engine
+        .store
+        .start_run(&RunRow {
+            id: run.clone(),
+            as_of: options.as_of,
+            started_at: started,
+            heartbeat_at: started,
+            lease_us: engine.config.limits.run_lease_ms.saturating_mul(1000),
+            content: policies.content,
+            engine: ENGINE.to_owned(),
+            finished_at: None,
+            summary: None,
+        })
+        .await?;
+    let outcome = cycle.carry_out(progress).await;
+    // Even a failed run is finished, so that the next one may start at once.
+    let summary = match &outcome {
+        Ok(report) => canonical(report),
+        Err(error) => canonical(&BTreeMap::from([("error", error.to_string())])),
+    };
+    let finished = engine.store.finish_run(&run, &summary, engine.config.clock.now()).await;
+    let report = outcome?;
+    finished?;
+    Ok(report)
+}
+
+struct Cycle<'a> {
+    engine: &'a Engine<'a>,
+    options: &'a RunOptions,
+    run: RunId,
+    policies: Arc<Policies>,
+    started: Timestamp,
+    portfolio: Arc<Portfolio>,
+    accounts: u64,
+    decisions_new: u64,
+    actions: ActionCounts,
+    chain: Hash,
+    playbooks: BTreeMap<String, u64>,
+    notes: BTreeMap<&'static str, u64>,
+    health: BTreeMap<&'static str, u64>,
+    deferred: Vec<Deferred>,
+    days: Vec<DaySummary>,
+    interrupted: bool,
+}
+
+/// A decision with its texts, ready to commit.
+struct Decided {
+    decision: Decision,
+    inputs: String,
+    inputs_hash: Hash,
+    output: String,
+    output_hash: Hash,
+}
+
+impl<'a> Cycle<'a> {
+    fn new(
+        engine: &'a Engine<'a>,
+        options: &'a RunOptions,
+        run: RunId,
+        policies: Arc<Policies>,
+        started: Timestamp,
+    ) -> Cycle<'a> {
+        Cycle {
+            engine,
+            options,
+            run,
+            policies,
+            started,
+            portfolio: Arc::new(Portfolio::default()),
+            accounts: 0,
+            decisions_new: 0,
+            actions: ActionCounts::default(),
+            chain: Hash::ZERO,
+            playbooks: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            health: BTreeMap::new(),
+            deferred: Vec::new(),
+            days: Vec::new(),
+            interrupted: false,
+        }
+    }
+
+    async fn carry_out(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<RunReport, RunError> {
+        crate::queue::housekeeping(self.engine.store, self.engine.config.clock.now()).await?;
+        self.decide_all(progress).await?;
+        let deferred = std::mem::take(&mut self.deferred);
+        if !self.interrupted {
+            self.plan(deferred).await?;
+        }
+        dispatch::drain(self.engine, &self.run, progress).await?;
+        self.interrupted |= *self.engine.stop.borrow();
+        let effects = self.engine.store.effect_counts(Some(&self.run)).await?;
+        Ok(self.report(effects.into()))
+    }
+
+    /// Decides about every account, in order, and commits batch by batch. Reading and deciding run ahead of committing.
+    async fn decide_all(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<(), RunError> {
+        let store = self.engine.store;
+        self.portfolio = Arc::new(Portfolio::of(self.options.as_of, store.portfolio_signals().await?));
+        let size = self.engine.config.limits.accounts_per_batch.max(1);
+        let ahead = self.engine.config.limits.decide_threads();
+        let pages = stream::try_unfold(None::<AccountId>, |after| async move {
+            let page = store.account_ids(after.as_ref(), size).await?;
+            let last = page.last().cloned();
+            Ok::<_, StoreError>(last.map(|last| (page, Some(last))))
+        });
+        let context = Context {
+            inputs_of: Arc::new(InputsOf {
+                as_of: self.options.as_of,
+                tenant: store.tenant(),
+                default_crm: self.engine.config.default_crm,
+                our_name: self.engine.config.our_name.clone(),
+                portfolio: Arc::clone(&self.portfolio),
+                policies: Arc::clone(&self.policies),
+            }),
+        };
+        let decided = pages
+            .map(|page| {
+                let context = &context;
+                async move {
+                    match page {
+                        Ok(page) => context.decide_page(store, page).await,
+                        Err(error) => Err(RunError::Store(error)),
+                    }
+                }
+            })
+            .buffered(ahead);
+        let mut decided = std::pin::pin!(decided);
+        while let Some(batch) = decided.next().await {
+            let batch = batch?;
+            self.commit(batch).await?;
+            progress(Progress::Accounts(self.accounts));
+            if *self.engine.stop.borrow() {
+                self.interrupted = true;
+                break;
+            }
+        }
+        if self.accounts == 0 && !self.interrupted {
+            return Err(RunError::Empty);
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, batch: Vec<Decided>) -> Result<(), RunError> {
+        let mut commits = Vec::with_capacity(batch.len());
+        let mut drafts = Vec::new();
+        for decided in batch {
+            self.count(&decided);
+            if self.options.dry_run {
+                continue;
+            }
+            let now = self.started;
+            let mut actions = Vec::new();
+            for proposal in &decided.decision.proposals {
+                if is_deferrable(proposal) {
+                    continue;
+                }
+                actions.push(new_action(&decided.decision, decided.inputs_hash, proposal, now));
+                drafts.extend(draft_rows(&decided.decision, proposal));
+            }
+            commits.push(commit_of(&self.run, decided, actions));
+        }
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let now = self.engine.config.clock.now();
+        let report = self.engine.store.commit_decisions(&self.run, &commits, now).await?;
+        self.decisions_new += report.decisions_new;
+        if !drafts.is_empty() {
+            self.engine.store.put_drafts(&drafts).await?;
+        }
+        self.engine.store.heartbeat_run(&self.run, now).await?;
+        Ok(())
+    }
+
+    /// Takes note of a decision for the report and the plan of the day.
+    fn count(&mut self, decided: &Decided) {
+        let decision = &decided.decision;
+        self.accounts += 1;
+        self.chain = Hash::of_parts(&[
+            &self.chain.to_string(),
+            decision.account.as_str(),
+            &decided.output_hash.to_string(),
+        ]);
+        let band = decision.scores.health.band.map_or("cannot assess", Band::as_str);
+        *self.health.entry(band).or_default() += 1;
+        for note in &decision.notes {
+            *self.notes.entry(NoteKind::as_str(note.kind)).or_default() += 1;
+        }
+        for proposal in &decision.proposals {
+            *self.playbooks.entry(proposal.playbook.as_str().to_owned()).or_default() += 1;
+            match proposal.verdict.level {
+                Level::Auto if is_deferrable(proposal) => {}
+                Level::Auto => self.actions.auto += 1,
+                Level::Approve => self.actions.waiting += 1,
+                Level::Advise => self.actions.advised += 1,
+                Level::Never => self.actions.denied += 1,
+            }
+            if let Some(item) = proposal.day_item(&decision.account) {
+                self.deferred.push(Deferred {
+                    item,
+                    owner: proposal.owner.clone(),
+                    decision: DecisionId::derive(&decision.account, &decided.inputs_hash),
+                    waits_for_plan: is_deferrable(proposal),
+                });
+            }
+        }
+    }
+
+    fn report(&mut self, effects: Effects) -> RunReport {
+        RunReport {
+            run: self.run.clone(),
+            as_of: self.options.as_of,
+            accounts: self.accounts,
+            decisions: self.accounts,
+            decisions_new: self.decisions_new,
+            actions: self.actions,
+            effects,
+            decisions_hash: self.chain,
+            content: self.policies.content,
+            playbooks: std::mem::take(&mut self.playbooks),
+            notes: std::mem::take(&mut self.notes),
+            health: std::mem::take(&mut self.health),
+            days: std::mem::take(&mut self.days),
+            interrupted: self.interrupted,
+            dry_run: self.options.dry_run,
+        }
+    }
+}
+
+/// What deciding a page needs beside the store.
+struct Context {
+    inputs_of: Arc<InputsOf>,
+}
+
+struct InputsOf {
+    as_of: Timestamp,
+    tenant: perennial_core::ids::TenantId,
+    default_crm: perennial_core::signal::Crm,
+    our_name: Option<String>,
+    portfolio: Arc<Portfolio>,
+    policies: Arc<Policies>,
+}
+
+impl Context {
+    async fn decide_page(&self, store: &Store, page: Vec<AccountId>) -> Result<Vec<Decided>, RunError> {
+        let mut signals = store.account_signals(&page).await?;
+        let mut earlier = store.prior_actions(&page).await?;
+        let facts: Vec<(AccountId, Vec<Signal>, Vec<PriorAction>)> = page
+            .into_iter()
+            .map(|id| {
+                let signals = signals.remove(&id).unwrap_or_default();
+                let earlier = earlier.remove(&id).unwrap_or_default();
+                (id, signals, earlier)
+            })
+            .collect();
+        let inputs_of = Arc::clone(&self.inputs_of);
+        tokio::task::spawn_blocking(move || {
+            facts.into_iter().map(|(id, signals, earlier)| inputs_of.decide(id, signals, earlier)).collect()
+        })
+        .await
+        .map_err(|_| RunError::Stopped)
+    }
+}
+
+impl InputsOf {
+    fn decide(&self, id: AccountId, signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decided {
+        let snapshot = Snapshot::of(id, self.as_of, signals, prior, self.policies.settings.usage_days);
+        let owner = snapshot
+            .account_fact()
+            .and_then(|a| a.owner.as_ref())
+            .and_then(|owner| self.portfolio.owners.get(owner.as_str()))
+            .cloned();
+        let inputs = Inputs {
+            tenant: self.tenant,
+            content: self.policies.content,
+            default_crm: self.default_crm,
+            our_name: self.our_name.clone(),
+            snapshot,
+            owner,
+        };
+        let decision = decide(&inputs, &self.policies);
+        let (inputs, output) = (canonical(&inputs), canonical(&decision));
+        Decided {
+            inputs_hash: Hash::of(inputs.as_bytes()),
+            output_hash: Hash::of(output.as_bytes()),
+            decision,
+            inputs,
+            output,
+        }
+    }
+}
+
+/// Runs by itself but puts a task on a person's desk: whether it fits is known when the whole book is decided.
+fn is_deferrable(proposal: &Proposal) -> bool {
+    proposal.verdict.level == Level::Auto
+        && proposal.minutes > 0
+        && proposal.effects.iter().any(|e| matches!(e.write, Write::CreateTask { .. }))
+}
+
+fn commit_of(run: &RunId, decided: Decided, actions: Vec<NewAction>) -> DecisionCommit {
+    let decision = &decided.decision;
+    let id = DecisionId::derive(&decision.account, &decided.inputs_hash);
+    let body = BTreeMap::from([
+        ("content", decision.content.to_string()),
+        ("inputs", decided.inputs_hash.to_string()),
+        ("output", decided.output_hash.to_string()),
+    ]);
+    let mut ledger = vec![LedgerDraft { kind: "decision".to_owned(), reference: id.as_str().to_owned(), body: canonical(&body) }];
+    for action in &actions {
+        ledger.extend(action.outbox.iter().map(intent));
+    }
+    DecisionCommit {
+        decision: DecisionRow {
+            account: decision.account.clone(),
+            id,
+            run: run.clone(),
+            as_of: decision.as_of,
+            inputs: decided.inputs,
+            inputs_hash: decided.inputs_hash,
+            output: decided.output,
+            output_hash: decided.output_hash,
+            content: decision.content,
+            engine: decision.engine.clone(),
+        },
+        actions,
+        supersede: Vec::new(),
+        ledger,
+    }
+}
+
+/// INVARIANT (intent before effect): the ledger entry that stands before every effect, written in the transaction that
+/// puts it into the outbox.
+pub(crate) fn intent(row: &OutboxRow) -> LedgerDraft {
+    let body = BTreeMap::from([
+        ("action", row.effect.action.as_str().to_owned()),
+        ("effect", Hash::of(canonical(&row.effect).as_bytes()).to_string()),
+        ("ground", canonical(row.permit.ground())),
+    ]);
+    LedgerDraft { kind: "intent".to_owned(), reference: row.effect.id.as_str().to_owned(), body: canonical(&body) }
+}
+
+fn new_action(decision: &Decision, inputs_hash: Hash, proposal: &Proposal, now: Timestamp) -> NewAction {
+    let permit = proposal.verdict.permit(&proposal.action, &proposal.effects, decision.content);
+    let outbox = permit.map_or_else(Vec::new, |permit| {
+        proposal
+            .effects
+            .iter()
+            .map(|effect| OutboxRow { effect: effect.clone(), permit: permit.record().clone(), due_at: now })
+            .collect()
+    });
+    let state = match proposal.state {
+        // An action without a step that has somewhere to write to is done when it is decided.
+        ActionState::Permitted if outbox.is_empty() => ActionState::Executed,
+        state => state,
+    };
+    NewAction {
+        row: ActionRow {
+            account: decision.account.clone(),
+            id: proposal.action.clone(),
+            decision: DecisionId::derive(&decision.account, &inputs_hash),
+            kind: proposal.kind,
+            playbook: proposal.playbook.clone(),
+            subject: proposal.subject.clone(),
+            state,
+            version: 1,
+            title: proposal.title.clone(),
+            owner: proposal.owner.clone(),
+            tier: decision.features.text("tier").and_then(perennial_core::signal::Tier::from_word),
+            role: proposal.verdict.role,
+            verdict: proposal.verdict.word(),
+            value_minor: proposal.worth.as_ref().map(|w| w.value_minor),
+            currency: proposal.worth.as_ref().map(|w| w.currency.code().to_owned()),
+            minutes: proposal.minutes,
+            rank_micro: proposal.worth.as_ref().map(|w| w.per_minute_micro.0),
+            due: proposal.due,
+            as_of: decision.as_of,
+            expires_at: Some(now.plus_days(proposal.expires_days)),
+            snoozed_until: None,
+            last_editor: None,
+            day_position: None,
+            card: canonical(proposal),
+            effects: canonical(&proposal.effects),
+            updated_at: now,
+        },
+        outbox,
+    }
+}
+
+fn draft_rows(decision: &Decision, proposal: &Proposal) -> Vec<DraftRow> {
+    let Some(draft) = decision.drafts.get(&proposal.action) else { return Vec::new() };
+    let row = |format: &str, text: &str| DraftRow {
+        account: decision.account.clone(),
+        action: proposal.action.clone(),
+        kind: draft.kind.as_str().to_owned(),
+        format: format.to_owned(),
+        text: text.to_owned(),
+        hash: Hash::of(text.as_bytes()),
+    };
+    vec![row("md", &draft.markdown), row("html", &draft.html)]
+}

@@ -1,0 +1,253 @@
+//! Dispatch: lease effects, call the tools, record what they answered. It chooses nothing.
+//!
+//! Promises: an effect runs only with its permit, and only as it was permitted; one whose answer was lost is looked up
+//! before it is sent again; a lease that ran out is somebody else's. No transaction is open while a tool is called.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use perennial_core::action::{ActionState, EffectState};
+use perennial_core::approval::{Event, apply};
+use perennial_core::ids::RunId;
+use perennial_core::replay::{Hash, canonical};
+use perennial_core::signal::Crm;
+use perennial_core::time::Timestamp;
+use perennial_store::{
+    EffectOutcome, EffectResult, LeasedEffect, LedgerDraft, SettledAction, Store, StoreError, Transition,
+};
+use perennial_tools::{LookUp, Registry, SendError};
+
+use crate::config::Limits;
+use crate::cycle::{Engine, Progress};
+use crate::queue::item_of;
+
+/// Why dispatch stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// The database failed. Leased effects are taken over when their lease ends.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored action cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] perennial_core::replay::UnreadableText),
+}
+
+/// Pause between looks for work that is not due yet.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Carries out what is due until nothing is left, or until the written time for waiting is over.
+///
+/// # Errors
+/// [`DispatchError`].
+pub async fn drain(
+    engine: &Engine<'_>,
+    run: &RunId,
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<u64, DispatchError> {
+    let clock = engine.config.clock;
+    let limits = &engine.config.limits;
+    let crms: Vec<Crm> = engine.tools.crms().collect();
+    let worker = format!("{}-{}", run.as_str(), std::process::id());
+    finish_settled(engine.store, clock.now()).await?;
+    let mut settled = 0;
+    if crms.is_empty() {
+        return Ok(settled);
+    }
+    let mut idle_since: Option<Timestamp> = None;
+    while !*engine.stop.borrow() {
+        let now = clock.now();
+        let lease_us = limits.lease_ms.saturating_mul(1000);
+        let leased = engine.store.lease_effects(&worker, &crms, limits.effects_per_lease, now, lease_us).await?;
+        if leased.is_empty() {
+            // What was busy or unknown becomes due soon; what is not ours to wait for stays.
+            let counts = engine.store.effect_counts(None).await?;
+            let since = *idle_since.get_or_insert(now);
+            if counts.waiting + counts.unknown == 0 || now.us() - since.us() > limits.drain_ms.saturating_mul(1000) {
+                break;
+            }
+            if !engine.store.has_due_before(&crms, now.us().saturating_add(limits.drain_ms * 1000)).await? {
+                break;
+            }
+            tokio::time::sleep(POLL).await;
+            continue;
+        }
+        idle_since = None;
+        let outcomes: Vec<EffectOutcome> = stream::iter(leased)
+            .map(|effect| attempt(engine.tools, limits, clock, effect))
+            .buffer_unordered(limits.effects_per_lease.max(1) as usize)
+            .collect()
+            .await;
+        settled += outcomes.len() as u64;
+        let report = engine.store.settle_effects(&outcomes).await?;
+        for action in report.actions {
+            finish(engine.store, &action, clock.now()).await?;
+        }
+        engine.store.heartbeat_run(run, clock.now()).await?;
+        progress(Progress::Effects(settled));
+    }
+    engine.store.release_leases(&worker).await?;
+    Ok(settled)
+}
+
+/// One attempt: look up if an earlier answer was lost, else carry out.
+async fn attempt(tools: &Registry, limits: &Limits, clock: crate::clock::Clock, leased: LeasedEffect) -> EffectOutcome {
+    let effect = &leased.effect;
+    let result = match tools.get(effect.tool) {
+        None => EffectResult::Again {
+            error: format!("{} is not configured", effect.tool),
+            due_at: clock.now().plus_days(1),
+        },
+        Some(tool) => {
+            let looked = match leased.state {
+                EffectState::Unknown => Some(tool.look_up(effect, clock.now()).await),
+                EffectState::Waiting | EffectState::Leased | EffectState::Done | EffectState::Failed => None,
+            };
+            match looked {
+                Some(Ok(LookUp::Done(receipt))) => EffectResult::Done(receipt),
+                Some(Err(error)) => after_look_up(error, leased.attempts, limits, clock.now()),
+                Some(Ok(LookUp::Absent)) | None => match leased.permit.clone().verify(effect, &leased.all) {
+                    Err(wrong) => EffectResult::Failed { error: wrong.to_string() },
+                    Ok(permit) => match tool.execute(permit, effect, clock.now()).await {
+                        Ok(receipt) => EffectResult::Done(receipt),
+                        Err(error) => after(error, leased.attempts, limits, clock.now()),
+                    },
+                },
+            }
+        }
+    };
+    let at = clock.now();
+    tracing::info!(effect = effect.id.as_str(), tool = effect.tool.as_str(), attempt = leased.attempts, result = word(&result), "effect");
+    EffectOutcome {
+        account: effect.target.account.clone(),
+        effect: effect.id.clone(),
+        fence: leased.fence,
+        ledger: vec![receipt_entry(&leased, &result)],
+        result,
+        at,
+    }
+}
+
+fn word(result: &EffectResult) -> &'static str {
+    match result {
+        EffectResult::Done(_) => "receipt",
+        EffectResult::Again { .. } => "again",
+        EffectResult::Unknown { .. } => "unknown",
+        EffectResult::Failed { .. } => "refused",
+    }
+}
+
+/// The ledger's entry after an attempt. It holds no customer text: ids and hashes only.
+fn receipt_entry(leased: &LeasedEffect, result: &EffectResult) -> LedgerDraft {
+    let body = match result {
+        EffectResult::Done(receipt) => serde_json::json!({
+            "done": receipt.done,
+            "object": receipt.object,
+            "receipt": Hash::of(canonical(receipt).as_bytes()),
+            "record": receipt.record,
+        }),
+        EffectResult::Again { .. } | EffectResult::Unknown { .. } | EffectResult::Failed { .. } => {
+            serde_json::json!({ "attempt": leased.attempts })
+        }
+    };
+    LedgerDraft {
+        kind: word(result).to_owned(),
+        reference: leased.effect.id.as_str().to_owned(),
+        body: canonical(&body),
+    }
+}
+
+/// What follows from an error of a call that may have written.
+fn after(error: SendError, attempts: i64, limits: &Limits, now: Timestamp) -> EffectResult {
+    let text = chain(&error);
+    match error {
+        SendError::Refused { .. } | SendError::Conflict { .. } => EffectResult::Failed { error: text },
+        SendError::Unknown { .. } => {
+            EffectResult::Unknown { error: text, due_at: later(now, limits.settle_ms, attempts) }
+        }
+        SendError::Busy { retry_after, .. } => again(text, attempts, limits, now, retry_after),
+        // A person mends the credentials; the effect waits and is not used up.
+        SendError::Unauthorised { .. } | SendError::NotConfigured { .. } => {
+            EffectResult::Again { error: text, due_at: now.plus_days(1) }
+        }
+    }
+}
+
+/// What follows from an error of a look-up: the effect stays unknown until somebody can look.
+fn after_look_up(error: SendError, attempts: i64, limits: &Limits, now: Timestamp) -> EffectResult {
+    let text = chain(&error);
+    let due_at = later(now, limits.settle_ms, attempts);
+    match error {
+        SendError::Refused { .. } | SendError::Conflict { .. } => EffectResult::Failed { error: text },
+        SendError::Unknown { .. }
+        | SendError::Busy { .. }
+        | SendError::Unauthorised { .. }
+        | SendError::NotConfigured { .. } => EffectResult::Unknown { error: text, due_at },
+    }
+}
+
+fn again(error: String, attempts: i64, limits: &Limits, now: Timestamp, retry_after: Duration) -> EffectResult {
+    if attempts >= limits.effect_attempts {
+        return EffectResult::Failed { error: format!("given up after {attempts} attempts: {error}") };
+    }
+    let asked = i64::try_from(retry_after.as_millis()).unwrap_or(i64::MAX);
+    EffectResult::Again { error, due_at: later(now, asked.max(limits.settle_ms / 4), attempts) }
+}
+
+/// `base` milliseconds, doubled with every attempt, at most an hour.
+fn later(now: Timestamp, base_ms: i64, attempts: i64) -> Timestamp {
+    let doublings = u32::try_from(attempts.clamp(1, 12) - 1).unwrap_or(0);
+    let wait_ms = base_ms.max(1).saturating_mul(1_i64 << doublings).min(3_600_000);
+    Timestamp::from_us(now.us().saturating_add(wait_ms.saturating_mul(1000)))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+/// Finishes actions whose effects had all settled when a process died.
+async fn finish_settled(store: &Store, now: Timestamp) -> Result<(), DispatchError> {
+    for action in store.settled_actions().await? {
+        finish(store, &action, now).await?;
+    }
+    Ok(())
+}
+
+async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Result<(), DispatchError> {
+    let row = store.action(settled.action.as_str()).await?;
+    if row.state != ActionState::Permitted {
+        return Ok(());
+    }
+    let event = if settled.any_failed { Event::Failed } else { Event::Executed };
+    let Ok(step) = apply(&item_of(&row, Hash::ZERO)?, &event, None, now) else { return Ok(()) };
+    let done = store
+        .transition(&Transition {
+            account: row.account,
+            action: row.id.clone(),
+            from: row.state,
+            version: row.version,
+            to: step.state,
+            effects: None,
+            last_editor: None,
+            snoozed_until: None,
+            approval: None,
+            outbox: Vec::new(),
+            ledger: vec![LedgerDraft {
+                kind: step.state.as_str().to_owned(),
+                reference: row.id.as_str().to_owned(),
+                body: "{}".to_owned(),
+            }],
+            at: now,
+        })
+        .await;
+    match done {
+        // Another worker finished it at the same moment.
+        Ok(()) | Err(StoreError::Stale { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

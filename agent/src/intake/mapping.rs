@@ -1,0 +1,203 @@
+//! A mapping: which columns of which CSV files say what. Read from TOML, checked as a whole before anything is imported.
+//!
+//! Promises: every problem of a mapping is found at once, each with its place and a remedy; after a mapping has loaded,
+//! nothing about it can fail while rows are read. Deliberately not here: the CSV files, see `folder`.
+
+mod fields;
+mod format;
+mod read;
+mod toml;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use perennial_core::ids::SourceId;
+use perennial_core::signal::{FactKind, Grain};
+
+use super::problem::Problem;
+use super::value::{Converter, Format, Value};
+
+/// A mapping that has been checked.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    pub(super) source: SourceId,
+    pub(super) file: PathBuf,
+    pub(super) text: Arc<str>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) ignored: Vec<String>,
+}
+
+impl Mapping {
+    /// Reads a mapping file.
+    ///
+    /// # Errors
+    /// Every problem of the file, in the order of its lines.
+    pub fn load(path: &Path) -> Result<Mapping, Vec<Problem>> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            vec![Problem::of_file(
+                path,
+                format!("the mapping cannot be read: {error}"),
+                Some("name a TOML file that this user may read; examples are in examples/mappings".to_owned()),
+            )]
+        })?;
+        Mapping::parse(path, &text)
+    }
+
+    /// Reads the text of a mapping; `path` names it in problems.
+    ///
+    /// # Errors
+    /// Every problem of the text, in the order of its lines.
+    pub fn parse(path: &Path, text: &str) -> Result<Mapping, Vec<Problem>> {
+        read::mapping(path, Arc::from(text))
+    }
+
+    /// The source that the signals of this mapping come from.
+    #[must_use]
+    pub fn source(&self) -> &SourceId {
+        &self.source
+    }
+
+    pub(super) fn problem(&self, span: Range<usize>, message: impl Into<String>, help: Option<String>) -> Problem {
+        Problem::at(&self.file, &self.text, span, message, help)
+    }
+}
+
+/// One `[[file]]` of a mapping.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub path: String,
+    pub span: Range<usize>,
+    pub kind: FactKind,
+    pub format: Arc<Format>,
+    pub key: Vec<Column>,
+    pub belongs: Belonging,
+    pub event: Option<Spec>,
+    pub observed: Option<Spec>,
+    pub skips: Vec<Skip>,
+    pub slots: Vec<Slot>,
+    pub usage: Option<UsageSpec>,
+}
+
+/// A column by name; `index` is filled in when a file's header is known.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub name: String,
+    pub span: Range<usize>,
+    pub index: usize,
+}
+
+/// Whom the records of a file are about.
+#[derive(Debug, Clone)]
+pub(super) enum Belonging {
+    Portfolio,
+    Account(Spec),
+    Via { kind: FactKind, columns: Vec<Column> },
+}
+
+/// Rows that are deliberately not imported.
+#[derive(Debug, Clone)]
+pub(super) struct Skip {
+    pub column: Column,
+    pub equals: Vec<String>,
+    pub reason: String,
+}
+
+/// What fills one field of the catalogue.
+#[derive(Debug, Clone)]
+pub(super) enum Slot {
+    Nothing,
+    One(Spec),
+    Attributes(Vec<(String, Spec)>),
+}
+
+/// What fills a usage record.
+#[derive(Debug, Clone)]
+pub(super) struct UsageSpec {
+    pub grain: Grain,
+    pub start: Spec,
+    pub product: Option<Spec>,
+    pub metrics: Vec<(String, Spec)>,
+}
+
+/// Where a value comes from and how it is read.
+#[derive(Debug, Clone)]
+pub(super) struct Spec {
+    pub from: From,
+    pub converter: Converter,
+    /// Texts that stand for other values.
+    pub values: BTreeMap<String, Value>,
+    /// Whether only the texts in `values` are known.
+    pub closed: bool,
+    /// The value of an empty cell.
+    pub default: Option<Value>,
+    /// Column with the currency of the row.
+    pub currency: Option<Column>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum From {
+    Column(Column),
+    Constant(Value),
+}
+
+impl Entry {
+    /// This entry for a file with these columns.
+    ///
+    /// # Errors
+    /// The columns that the file does not have.
+    pub(super) fn bind(&self, header: &[String]) -> Result<Entry, Vec<Column>> {
+        let mut bound = self.clone();
+        let mut missing = Vec::new();
+        bound.each_column(&mut |column| match header.iter().position(|name| *name == column.name) {
+            Some(index) => column.index = index,
+            None => missing.push(column.clone()),
+        });
+        if missing.is_empty() { Ok(bound) } else { Err(missing) }
+    }
+
+    fn each_column(&mut self, visit: &mut dyn FnMut(&mut Column)) {
+        self.key.iter_mut().for_each(&mut *visit);
+        match &mut self.belongs {
+            Belonging::Portfolio => {}
+            Belonging::Account(spec) => spec.each_column(visit),
+            Belonging::Via { columns, .. } => columns.iter_mut().for_each(&mut *visit),
+        }
+        for spec in self.event.iter_mut().chain(&mut self.observed) {
+            spec.each_column(visit);
+        }
+        self.skips.iter_mut().for_each(|skip| visit(&mut skip.column));
+        for slot in &mut self.slots {
+            match slot {
+                Slot::Nothing => {}
+                Slot::One(spec) => spec.each_column(visit),
+                Slot::Attributes(all) => all.iter_mut().for_each(|(_, spec)| spec.each_column(visit)),
+            }
+        }
+        if let Some(usage) = &mut self.usage {
+            usage.start.each_column(visit);
+            usage.product.iter_mut().for_each(|spec| spec.each_column(visit));
+            usage.metrics.iter_mut().for_each(|(_, spec)| spec.each_column(visit));
+        }
+    }
+}
+
+impl Spec {
+    fn each_column(&mut self, visit: &mut dyn FnMut(&mut Column)) {
+        if let From::Column(column) = &mut self.from {
+            visit(column);
+        }
+        if let Some(column) = &mut self.currency {
+            visit(column);
+        }
+    }
+
+    /// Name of the column the value comes from; empty for a constant.
+    pub(super) fn column_name(&self) -> &str {
+        match &self.from {
+            From::Column(column) => &column.name,
+            From::Constant(_) => "",
+        }
+    }
+}

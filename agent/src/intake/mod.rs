@@ -1,0 +1,30 @@
+//! Intake: files of a source become signals.
+//!
+//! `perennial import DIR --mapping FILE` reads CSV files by a mapping, which says for each file what its rows are and
+//! which column fills which field. The work streams: one thread reads rows while the store writes, with a bounded queue
+//! between them, so memory does not grow with the files.
+//!
+//! Promises: all that can be known to be wrong before the first row is found before the first row, and all of it at
+//! once; a bad row costs that row only and is written down with its place and the reason; every row read is either
+//! stored, a duplicate or rejected, and the sums say so; importing again, in any order, changes nothing.
+//!
+//! Deliberately not here: choices about what the facts mean, and SQL.
+
+mod bounds;
+mod catalog;
+mod folder;
+mod import;
+mod mapping;
+mod problem;
+mod record;
+mod rejects;
+mod rows;
+mod text;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use import::{FileReport, ImportError, ImportOptions, ImportReport, Progress, import};
+pub use mapping::Mapping;
+pub use problem::Problem;

@@ -1,0 +1,247 @@
+//! What people do with actions that wait: the deeds around `core::approval`.
+
+use perennial_core::action::{ActionState, Effect};
+use perennial_core::approval::{Event, Item, Person, Refused, apply};
+use perennial_core::policy::{Level, Policies, Request};
+use perennial_core::replay::{Hash, UnreadableText, canonical, read};
+use perennial_core::signal::Fact;
+use perennial_core::time::Timestamp;
+use perennial_store::{ActionRow, ApprovalRow, LedgerDraft, OutboxRow, Store, StoreError, Transition};
+
+use crate::config::Config;
+use crate::content::ContentError;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The database failed, or the item changed meanwhile.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The rules of approvals refuse.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The policies cannot be read.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    /// A stored text cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableText),
+    /// Nobody said who decides.
+    #[error("who decides? give --as NAME, set `user` in the configuration, or PERENNIAL_USER")]
+    NoPerson,
+    /// Nobody is known by this name.
+    #[error("`{name}` is nobody we know: use the id or name of an owner record, or add them to [people] in the configuration; known: {known}")]
+    UnknownPerson {
+        /// Who was named.
+        name: String,
+        /// Some who are known.
+        known: String,
+    },
+    /// Policy would not allow the action any more.
+    #[error("policy has changed: this is now `{now}` ({why}); the next run proposes it anew")]
+    PolicyChanged {
+        /// Verdict now.
+        now: String,
+        /// Deciding rule.
+        why: String,
+    },
+}
+
+/// How many names an unknown person's error lists.
+const NAMES_SHOWN: usize = 8;
+/// Items that housekeeping changes in one go.
+const HOUSEKEEPING_ROWS: u32 = 10_000;
+
+/// The person who decides, with the roles that records and configuration give now.
+///
+/// # Errors
+/// [`QueueError::NoPerson`], [`QueueError::UnknownPerson`].
+pub async fn person(config: &Config, store: &Store, name: Option<&str>) -> Result<Person, QueueError> {
+    let name = name.map(str::to_owned).or_else(|| config.user.clone()).ok_or(QueueError::NoPerson)?;
+    if let Some(roles) = config.people.get(&name) {
+        return Ok(Person { id: name, roles: roles.clone() });
+    }
+    let mut known = Vec::new();
+    for signal in store.portfolio_signals().await? {
+        let Fact::Owner(owner) = signal.fact else { continue };
+        let id = signal.external_id.as_str();
+        let matches = id == name || owner.name.as_deref() == Some(&name) || owner.email.as_deref() == Some(&name);
+        if matches {
+            return Ok(Person { id: id.to_owned(), roles: owner.role.into_iter().collect() });
+        }
+        known.push(owner.name.unwrap_or_else(|| id.to_owned()));
+    }
+    known.extend(config.people.keys().cloned());
+    known.sort();
+    known.dedup();
+    let more = known.len().saturating_sub(NAMES_SHOWN);
+    let mut text = known.into_iter().take(NAMES_SHOWN).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    Err(QueueError::UnknownPerson { name, known: if text.is_empty() { "nobody".to_owned() } else { text } })
+}
+
+/// What the rules need of a stored action.
+pub(crate) fn item_of(row: &ActionRow, content: Hash) -> Result<Item, UnreadableText> {
+    Ok(Item {
+        action: row.id.clone(),
+        state: row.state,
+        effects: read("list of effects", &row.effects)?,
+        role: row.role,
+        last_editor: row.last_editor.clone(),
+        expires_at: row.expires_at,
+        content,
+    })
+}
+
+/// Applies an event of a person to an action, in one transaction with all that follows.
+///
+/// An approval is judged again by the present policy: it counts only while the policy would still ask for it.
+///
+/// # Errors
+/// [`QueueError`]; nothing changes then.
+pub async fn decide(
+    config: &Config,
+    store: &Store,
+    row: &ActionRow,
+    event: &Event,
+    person: &Person,
+    policies: &Policies,
+) -> Result<ActionState, QueueError> {
+    let now = config.clock.now();
+    let item = item_of(row, policies.content)?;
+    let step = apply(&item, event, Some(person), now)?;
+    let effects = step.effects.as_deref().unwrap_or(&item.effects);
+    if matches!(event, Event::Approve { .. } | Event::Edit { .. }) {
+        still_allowed(store, row, effects, policies).await?;
+    }
+    let (verb, reason, seen) = match event {
+        Event::Approve { seen } => ("approve", None, Some(*seen)),
+        Event::Edit { effects } => ("edit", None, Some(perennial_core::action::effects_hash(effects))),
+        Event::Reject { reason } => ("reject", Some(reason.clone()), None),
+        Event::Snooze { reason, .. } => ("snooze", Some(reason.clone()), None),
+        Event::Retry => ("retry", None, None),
+        Event::Wake => ("wake", None, None),
+        Event::Expire => ("expire", None, None),
+        Event::Executed => ("executed", None, None),
+        Event::Failed => ("failed", None, None),
+    };
+    let outbox: Vec<OutboxRow> = step.permit.as_ref().map_or_else(Vec::new, |permit| {
+        effects
+            .iter()
+            .map(|effect| OutboxRow { effect: effect.clone(), permit: permit.record().clone(), due_at: now })
+            .collect()
+    });
+    let body = serde_json::json!({
+        "by": person.id,
+        "content": policies.content,
+        "seen": seen,
+        "state": step.state,
+        "verb": verb,
+    });
+    let mut ledger =
+        vec![LedgerDraft { kind: verb.to_owned(), reference: row.id.as_str().to_owned(), body: canonical(&body) }];
+    ledger.extend(outbox.iter().map(crate::cycle::intent));
+    let snoozed_until = match event {
+        Event::Snooze { until, .. } => Some(*until),
+        Event::Approve { .. }
+        | Event::Edit { .. }
+        | Event::Reject { .. }
+        | Event::Retry
+        | Event::Wake
+        | Event::Expire
+        | Event::Executed
+        | Event::Failed => None,
+    };
+    let roles: Vec<&str> = person.roles.iter().map(|r| r.as_str()).collect();
+    store
+        .transition(&Transition {
+            account: row.account.clone(),
+            action: row.id.clone(),
+            from: row.state,
+            version: row.version,
+            to: step.state,
+            effects: step.effects.as_ref().map(canonical),
+            last_editor: matches!(event, Event::Edit { .. }).then(|| person.id.clone()),
+            snoozed_until,
+            approval: Some(ApprovalRow {
+                person: person.id.clone(),
+                verb: verb.to_owned(),
+                roles: roles.join(","),
+                reason,
+                seen,
+                content: policies.content,
+                at: now,
+            }),
+            outbox,
+            ledger,
+            at: now,
+        })
+        .await?;
+    Ok(step.state)
+}
+
+/// Asks the present policy about the effects as they stand, with the facts the decision was made from.
+async fn still_allowed(store: &Store, row: &ActionRow, effects: &[Effect], policies: &Policies) -> Result<(), QueueError> {
+    let Some(stored) = store.decision(&row.decision).await? else { return Ok(()) };
+    let decision: perennial_core::decide::Decision = read("decision", &stored.output)?;
+    let request = Request {
+        kind: row.kind,
+        writes: effects.iter().map(|e| &e.write).collect(),
+        features: &decision.features,
+        contacts_7_days: 0,
+    };
+    let verdict = policies.autonomy.verdict(&request, &policies.settings);
+    let allowed = match verdict.level {
+        Level::Auto => true,
+        // A stricter role than the one that was asked for needs a new look.
+        Level::Approve => verdict.role.is_none_or(|now| row.role.is_some_and(|then| perennial_core::approval::covers(then, now))),
+        Level::Advise | Level::Never => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    let why = verdict.rules.first().map_or_else(String::new, |r| format!("{} at {}:{}", r.why, r.file, r.line));
+    Err(QueueError::PolicyChanged { now: verdict.word(), why })
+}
+
+/// Wakes what was snoozed until now, and expires what nobody answered in time.
+///
+/// # Errors
+/// What the database brings.
+pub async fn housekeeping(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+    let wakes = store.due_wakes(now, HOUSEKEEPING_ROWS).await?;
+    let expiries = store.due_expiries(now, HOUSEKEEPING_ROWS).await?;
+    let events = wakes.iter().map(|r| (r, Event::Wake)).chain(expiries.iter().map(|r| (r, Event::Expire)));
+    for (row, event) in events {
+        let Ok(item) = item_of(row, Hash::ZERO) else { continue };
+        let Ok(step) = apply(&item, &event, None, now) else { continue };
+        let done = store
+            .transition(&Transition {
+                account: row.account.clone(),
+                action: row.id.clone(),
+                from: row.state,
+                version: row.version,
+                to: step.state,
+                effects: None,
+                last_editor: None,
+                snoozed_until: None,
+                approval: None,
+                outbox: Vec::new(),
+                ledger: vec![LedgerDraft {
+                    kind: step.state.as_str().to_owned(),
+                    reference: row.id.as_str().to_owned(),
+                    body: "{}".to_owned(),
+                }],
+                at: now,
+            })
+            .await;
+        match done {
+            // Somebody decided at the same moment: theirs counts.
+            Ok(()) | Err(StoreError::Stale { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

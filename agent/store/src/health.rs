@@ -1,0 +1,114 @@
+//! How the store is: sizes, versions, and whether it can be written.
+
+use crate::Store;
+use crate::content;
+use crate::convert::unsigned;
+use crate::db::{Durability, Statement, args};
+use crate::error::Result;
+
+use crate::rows::Stats;
+
+macro_rules! tables {
+    ($($table:literal),* $(,)?) => {
+        /// Rows of this tenant, by table in order of the names.
+        pub(crate) static ROWS: Statement = Statement::same(
+            "counting rows",
+            concat!("select '' as name, 0 as rows where 1 = 0", $(
+                " union all select '", $table, "', count(*) from ", $table, " where tenant_id = $1"
+            ),*),
+        );
+        /// All tables of the product, in order of the names.
+        pub(crate) const TABLES: &[&str] = &[$($table),*];
+    };
+}
+tables!(
+    "account_lane",
+    "action",
+    "approval",
+    "attempt",
+    "content",
+    "day_plan",
+    "decision",
+    "draft",
+    "ledger",
+    "ledger_head",
+    "outbox",
+    "receipt",
+    "run",
+    "run_decision",
+    "signal",
+    "signal_moved",
+);
+
+pub(crate) static SIZE: Statement = Statement::differ(
+    "measuring the database",
+    "select page_count * page_size, 'SQLite ' || sqlite_version() || ', journal ' || journal_mode || ', page ' || page_size
+     from pragma_page_count(), pragma_page_size(), pragma_journal_mode()",
+    "select pg_database_size(current_database()), 'PostgreSQL ' || current_setting('server_version')
+         || ', synchronous_commit ' || current_setting('synchronous_commit')",
+);
+
+#[cfg(test)]
+pub(crate) static ALL: &[&Statement] = &[&ROWS, &SIZE];
+
+impl Store {
+    /// How big the store is and what it runs on.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn stats(&self) -> Result<Stats> {
+        let mut rows = Vec::with_capacity(TABLES.len());
+        let counts = self.db.fetch(&ROWS, args![self.tenant.0], None).await?;
+        for table in TABLES {
+            for row in &counts {
+                if row.text(0)? == *table {
+                    rows.push((*table, unsigned(row.int(1)?)));
+                }
+            }
+        }
+        let size = self.db.fetch_one(&SIZE, args![]).await?;
+        let (bytes, database) = match size {
+            Some(row) => (unsigned(row.int(0)?), row.text(1)?),
+            None => (0, String::new()),
+        };
+        Ok(Stats {
+            rows,
+            bytes,
+            schema_version: self.schema_version().await?,
+            database,
+        })
+    }
+
+    /// Whether the store can be written: writes a row and takes it back.
+    ///
+    /// # Errors
+    /// What writing brings: [`crate::StoreError::ReadOnly`], [`crate::StoreError::Locked`], [`crate::StoreError::Full`].
+    pub async fn write_check(&self) -> Result<()> {
+        self.check_version().await?;
+        let mut tx = self.db.write(Durability::Full).await?;
+        tx.execute(&content::PUT_CONTENT, args![self.tenant.0, "write check", ""], None).await?;
+        // Not committed.
+        drop(tx);
+        Ok(())
+    }
+}
+
+/// Every constant statement of the product, for the test that both databases understand them.
+#[cfg(test)]
+pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
+    [
+        crate::migrate::ALL,
+        crate::signals::ALL,
+        crate::snapshots::ALL,
+        content::ALL,
+        crate::decisions::ALL,
+        crate::actions::ALL,
+        crate::transitions::ALL,
+        crate::outbox::ALL,
+        crate::leases::ALL,
+        crate::ledger::ALL,
+        ALL,
+    ]
+    .into_iter()
+    .flat_map(|family| family.iter().copied())
+}

@@ -1,0 +1,535 @@
+//! Leasing effects to workers, and settling them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use perennial_core::action::{Effect, EffectState, PermitRecord};
+use perennial_core::ids::{AccountId, ActionId};
+use perennial_core::replay::canonical;
+use perennial_core::signal::Crm;
+use perennial_core::time::Timestamp;
+
+use crate::Store;
+use crate::convert::{json, limit};
+use crate::db::{Col, Column, Durability, Row, Statement, Tx, args};
+use crate::error::Result;
+use crate::ledger;
+use crate::rows::{EffectOutcome, EffectResult, LeasedEffect, SettleReport, SettledAction};
+
+const EFFECT: &[Col] = &[Col::Text("account_id"), Col::Text("effect_id")];
+
+/// First statement of a claim: lanes that are ready, locked. On PostgreSQL the second one must be a statement of its own:
+/// only that one sees what others committed before the lock was ours.
+pub(crate) static LOCK_READY: Statement = Statement::differ(
+    "looking for effects to carry out",
+    "select account_id, tool, held from account_lane where tenant_id = $1 and tool = $2 and ready_us <= $3
+     order by ready_us, account_id limit $4",
+    "select account_id, tool, held from account_lane where tenant_id = $1 and tool = $2 and ready_us <= $3
+     order by ready_us, account_id limit $4 for update skip locked",
+);
+/// Second statement of a claim: the head of each lane. An effect whose lease ran out comes before all others of its lane.
+pub(crate) static HEADS: Statement = Statement::rows(
+    "reading effects to carry out",
+    "select e.account_id, e.tool, o.effect_id, o.state, o.due_us, o.lease_until_us, o.unsure, o.attempts, o.fence, o.effect,
+         o.permit, a.effects
+     from (select e.at, e.account_id, e.tool, coalesce(
+             (select h.effect_id from outbox h where h.tenant_id = $1 and h.account_id = e.account_id
+                 and h.effect_id = e.held and h.state in ('waiting', 'leased', 'unknown')),
+             (select h.effect_id from outbox h where h.tenant_id = $1 and h.account_id = e.account_id and h.tool = e.tool
+                 and h.state in ('waiting', 'leased', 'unknown') order by h.action_seq, h.step limit 1)) as effect_id
+         from {rows}) as e
+     left join outbox o on o.tenant_id = $1 and o.account_id = e.account_id and o.effect_id = e.effect_id
+     left join action a on a.tenant_id = $1 and a.account_id = o.account_id and a.action_id = o.action_id
+     order by e.at",
+    2,
+    &[Col::Text("account_id"), Col::Text("tool"), Col::Text("held")],
+);
+pub(crate) static TAKE: Statement = Statement::rows(
+    "leasing effects",
+    "update outbox set state = 'leased', unsure = e.unsure, lease_until_us = $2, worker = $3, fence = fence + 1,
+         attempts = attempts + 1
+     from {rows}
+     where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.effect_id = e.effect_id",
+    4,
+    &[Col::Text("account_id"), Col::Text("effect_id"), Col::Int("unsure")],
+);
+pub(crate) static BEGIN_ATTEMPTS: Statement = Statement::rows(
+    "recording attempts",
+    "insert into attempt (tenant_id, account_id, effect_id, fence, worker, begun_us)
+     select $1, e.account_id, e.effect_id, e.fence, $2, $3 from {rows}",
+    4,
+    &[Col::Text("account_id"), Col::Text("effect_id"), Col::Int("fence")],
+);
+/// Lanes of a claim: held until the lease ends, or, with nothing to do now, ready when their head is.
+pub(crate) static HOLD_LANES: Statement = Statement::rows(
+    "holding lanes",
+    "update account_lane set held = e.effect_id, ready_us = e.ready_us from {rows}
+     where account_lane.tenant_id = $1 and account_lane.account_id = e.account_id and account_lane.tool = e.tool",
+    2,
+    &[
+        Col::Text("account_id"),
+        Col::Text("tool"),
+        Col::Text("effect_id"),
+        Col::Int("ready_us"),
+    ],
+);
+pub(crate) static LOCK_LANES: Statement = Statement::rows_differ(
+    "locking lanes",
+    "select count(*) from account_lane where tenant_id = $1 and account_id in (select e.account_id from {rows})",
+    "select account_id from account_lane where tenant_id = $1 and account_id in (select e.account_id from {rows})
+     order by account_id, tool for update",
+    2,
+    &[Col::Text("account_id")],
+);
+pub(crate) static LEASED: Statement = Statement::rows(
+    "reading leased effects",
+    "select o.account_id, o.effect_id, o.state, o.fence, o.action_id, o.step from {rows} cross join outbox o
+     where o.tenant_id = $1 and o.account_id = e.account_id and o.effect_id = e.effect_id",
+    2,
+    EFFECT,
+);
+pub(crate) static SETTLE: Statement = Statement::rows(
+    "settling effects",
+    "update outbox set state = e.state, unsure = e.unsure, due_us = coalesce(e.due_us, outbox.due_us),
+         lease_until_us = null, worker = null, error = e.error
+     from {rows}
+     where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.effect_id = e.effect_id",
+    2,
+    &[
+        Col::Text("account_id"),
+        Col::Text("effect_id"),
+        Col::Text("state"),
+        Col::Int("unsure"),
+        Col::Int("due_us"),
+        Col::Text("error"),
+    ],
+);
+pub(crate) static END_ATTEMPTS: Statement = Statement::rows(
+    "recording outcomes",
+    "update attempt set ended_us = e.ended_us, result = e.result, error = e.error from {rows}
+     where attempt.tenant_id = $1 and attempt.account_id = e.account_id and attempt.effect_id = e.effect_id
+         and attempt.fence = e.fence",
+    2,
+    &[
+        Col::Text("account_id"),
+        Col::Text("effect_id"),
+        Col::Int("fence"),
+        Col::Int("ended_us"),
+        Col::Text("result"),
+        Col::Text("error"),
+    ],
+);
+pub(crate) static INSERT_RECEIPTS: Statement = Statement::rows(
+    "storing receipts",
+    "insert into receipt (tenant_id, account_id, effect_id, fence, at_us, body)
+     select $1, e.account_id, e.effect_id, e.fence, e.at_us, e.body from {rows} where true
+     on conflict (tenant_id, account_id, effect_id) do nothing",
+    2,
+    &[
+        Col::Text("account_id"),
+        Col::Text("effect_id"),
+        Col::Int("fence"),
+        Col::Int("at_us"),
+        Col::Text("body"),
+    ],
+);
+/// Later steps of an action one of whose steps failed. One whose answer is missing is still looked up.
+pub(crate) static BLOCK: Statement = Statement::rows(
+    "giving up later steps",
+    "update outbox set state = 'failed', error = 'not attempted, step ' || e.step || ' failed' from {rows}
+     where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.action_id = e.action_id
+         and outbox.step > e.step and outbox.state = 'waiting'",
+    2,
+    &[Col::Text("account_id"), Col::Text("action_id"), Col::Int("step")],
+);
+/// Lanes of some accounts after their effects were let go: each is ready when its head is.
+pub(crate) static FREE_LANES: Statement = Statement::rows(
+    "freeing lanes",
+    "update account_lane set held = '', ready_us = (
+         select case when h.state = 'leased' then h.lease_until_us else h.due_us end from outbox h
+         where h.tenant_id = $1 and h.account_id = account_lane.account_id and h.tool = account_lane.tool
+             and h.state in ('waiting', 'leased', 'unknown') order by h.action_seq, h.step limit 1)
+     where tenant_id = $1 and account_id in (select e.account_id from {rows})
+         and (held = '' or held in (select e.effect_id from {rows}))",
+    2,
+    EFFECT,
+);
+pub(crate) static SETTLED_OF: Statement = Statement::rows(
+    "looking for finished actions",
+    "select o.action_id, o.account_id, sum(case when o.state = 'failed' then 1 else 0 end)
+     from {rows} cross join outbox o
+     where o.tenant_id = $1 and o.account_id = e.account_id and o.action_id = e.action_id
+     group by o.action_id, o.account_id
+     having sum(case when o.state in ('waiting', 'leased', 'unknown') then 1 else 0 end) = 0
+     order by o.action_id",
+    2,
+    &[Col::Text("account_id"), Col::Text("action_id")],
+);
+pub(crate) static SETTLED: Statement = Statement::same(
+    "looking for finished actions",
+    "select a.action_id, a.account_id, (select count(*) from outbox o
+         where o.tenant_id = $1 and o.action_id = a.action_id and o.state = 'failed')
+     from action a where a.tenant_id = $1 and a.state = 'permitted' and not exists (
+         select 1 from outbox o where o.tenant_id = $1 and o.action_id = a.action_id
+             and o.state in ('waiting', 'leased', 'unknown'))
+     order by a.action_id",
+);
+pub(crate) static LEASED_BY: Statement = Statement::same(
+    "reading the leases of a worker",
+    "select account_id, effect_id from outbox where tenant_id = $1 and worker = $2 and state = 'leased'
+     order by account_id, effect_id",
+);
+pub(crate) static RELEASE: Statement = Statement::rows(
+    "releasing leases",
+    "update outbox set state = case when unsure = 1 then 'unknown' else 'waiting' end, lease_until_us = null, worker = null,
+         attempts = attempts - 1
+     from {rows}
+     where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.effect_id = e.effect_id
+         and outbox.worker = $2 and outbox.state = 'leased'",
+    3,
+    EFFECT,
+);
+
+#[cfg(test)]
+pub(crate) static ALL: &[&Statement] = &[
+    &LOCK_READY,
+    &HEADS,
+    &TAKE,
+    &BEGIN_ATTEMPTS,
+    &HOLD_LANES,
+    &LOCK_LANES,
+    &LEASED,
+    &SETTLE,
+    &END_ATTEMPTS,
+    &INSERT_RECEIPTS,
+    &BLOCK,
+    &FREE_LANES,
+    &SETTLED_OF,
+    &SETTLED,
+    &LEASED_BY,
+    &RELEASE,
+];
+
+/// The head of a lane, read while the lane is locked.
+struct Claim {
+    account: String,
+    effect_id: String,
+    unsure: bool,
+    lease: LeasedEffect,
+}
+
+/// A lane after a claim: what it holds (empty for nothing) and when it is looked at again.
+struct Lane {
+    account: String,
+    tool: String,
+    held: String,
+    ready_us: Option<i64>,
+}
+
+impl Store {
+    /// Leases up to `rows` effects to `worker` until `now` plus `lease_us` (microseconds): of each account and tool the
+    /// earliest unfinished effect, if it is due and nobody holds it. An effect whose lease ran out comes back as
+    /// `Unknown`: its attempt was begun, so it must be looked up first. Records the begin of each attempt.
+    ///
+    /// # Errors
+    /// What writing brings.
+    pub async fn lease_effects(
+        &self,
+        worker: &str,
+        tools: &[Crm],
+        rows: u32,
+        now: Timestamp,
+        lease_us: i64,
+    ) -> Result<Vec<LeasedEffect>> {
+        let tools: BTreeSet<Crm> = tools.iter().copied().collect();
+        let until = now.us().saturating_add(lease_us);
+        let mut tx = self.db.write(Durability::Full).await?;
+        let mut ready = Vec::new();
+        let mut left = rows;
+        for (i, tool) in tools.iter().enumerate() {
+            // Each tool gets its share, and what the ones before it left over.
+            let share = left.div_ceil(u32::try_from(tools.len() - i).unwrap_or(1));
+            let args = args![self.tenant.0, tool.as_str(), now.us(), limit(share)];
+            let found = tx.fetch(&LOCK_READY, args, None).await?;
+            left = left.saturating_sub(u32::try_from(found.len()).unwrap_or(share));
+            for row in &found {
+                ready.push((row.text(0)?, row.text(1)?, row.text(2)?));
+            }
+        }
+        if ready.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lanes = [
+            Column::text(ready.iter().map(|lane| lane.0.as_str())),
+            Column::text(ready.iter().map(|lane| lane.1.as_str())),
+            Column::text(ready.iter().map(|lane| lane.2.as_str())),
+        ];
+        let heads = tx.fetch(&HEADS, args![self.tenant.0], Some(&lanes)).await?;
+        let (mut claims, mut lanes) = (Vec::new(), Vec::new());
+        for row in &heads {
+            let (lane, claim) = claim(row, now.us(), until)?;
+            lanes.push(lane);
+            claims.extend(claim);
+        }
+        self.take(&mut tx, worker, &claims, now, until).await?;
+        let rows = [
+            Column::text(lanes.iter().map(|lane| lane.account.as_str())),
+            Column::text(lanes.iter().map(|lane| lane.tool.as_str())),
+            Column::text(lanes.iter().map(|lane| lane.held.as_str())),
+            Column::opt_int(lanes.iter().map(|lane| lane.ready_us)),
+        ];
+        tx.execute(&HOLD_LANES, args![self.tenant.0], Some(&rows)).await?;
+        tx.commit().await?;
+        Ok(claims.into_iter().map(|claim| claim.lease).collect())
+    }
+
+    async fn take(
+        &self,
+        tx: &mut Tx<'_>,
+        worker: &str,
+        claims: &[Claim],
+        now: Timestamp,
+        until: i64,
+    ) -> Result<()> {
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let key = || {
+            [
+                Column::text(claims.iter().map(|claim| claim.account.as_str())),
+                Column::text(claims.iter().map(|claim| claim.effect_id.as_str())),
+            ]
+        };
+        let [account, effect] = key();
+        let rows = [account, effect, Column::int(claims.iter().map(|claim| i64::from(claim.unsure)))];
+        tx.execute(&TAKE, args![self.tenant.0, until, worker], Some(&rows)).await?;
+        let [account, effect] = key();
+        let rows = [account, effect, Column::int(claims.iter().map(|claim| claim.lease.fence))];
+        tx.execute(&BEGIN_ATTEMPTS, args![self.tenant.0, worker, now.us()], Some(&rows)).await?;
+        Ok(())
+    }
+
+    /// Records what came of leased effects, in one transaction: attempts, receipts or errors, next states, entries of
+    /// the ledger. An outcome whose lease is no longer the effect's is refused: reported, not an error.
+    ///
+    /// # Errors
+    /// What writing brings; nothing is recorded then.
+    pub async fn settle_effects(&self, outcomes: &[EffectOutcome]) -> Result<SettleReport> {
+        let mut report = SettleReport::default();
+        if outcomes.is_empty() {
+            return Ok(report);
+        }
+        let mut tx = self.db.write(Durability::Full).await?;
+        // INVARIANT (order of locks): the head first, then lanes.
+        let head = ledger::lock_head(&mut tx, self.tenant).await?;
+        lock_lanes(&mut tx, self.tenant.0, outcomes.iter().map(|outcome| outcome.account.as_str())).await?;
+        let rows = [
+            Column::text(outcomes.iter().map(|outcome| outcome.account.as_str())),
+            Column::text(outcomes.iter().map(|outcome| outcome.effect.as_str())),
+        ];
+        let mut leased: BTreeMap<(String, String), (i64, String, i64)> = BTreeMap::new();
+        for row in tx.fetch(&LEASED, args![self.tenant.0], Some(&rows)).await? {
+            if row.text(2)? == EffectState::Leased.as_str() {
+                leased.insert((row.text(0)?, row.text(1)?), (row.int(3)?, row.text(4)?, row.int(5)?));
+            }
+        }
+        let mut settled = Vec::new();
+        for outcome in outcomes {
+            let key = (outcome.account.as_str().to_owned(), outcome.effect.as_str().to_owned());
+            if leased.get(&key).is_some_and(|(fence, ..)| *fence == outcome.fence) {
+                // Taken out, so that a second outcome of the same effect is refused.
+                settled.extend(leased.remove(&key).map(|(_, action, step)| (outcome, action, step)));
+            } else {
+                report.refused.push(outcome.effect.clone());
+            }
+        }
+        if settled.is_empty() {
+            return Ok(report);
+        }
+        self.record(&mut tx, &settled).await?;
+        let rows = [
+            Column::text(settled.iter().map(|(outcome, ..)| outcome.account.as_str())),
+            Column::text(settled.iter().map(|(outcome, ..)| outcome.effect.as_str())),
+        ];
+        tx.execute(&FREE_LANES, args![self.tenant.0], Some(&rows)).await?;
+        let rows = [
+            Column::text(settled.iter().map(|(outcome, ..)| outcome.account.as_str())),
+            Column::text(settled.iter().map(|(_, action, _)| action.as_str())),
+        ];
+        let rows = tx.fetch(&SETTLED_OF, args![self.tenant.0], Some(&rows)).await?;
+        report.actions = rows.iter().map(settled_action).collect::<Result<_>>()?;
+        let drafts: Vec<_> = settled
+            .iter()
+            .flat_map(|(outcome, ..)| {
+                let of = |draft| (Some(&outcome.account), outcome.at, draft);
+                outcome.ledger.iter().map(of)
+            })
+            .collect();
+        ledger::append(&mut tx, self.tenant, &head, &drafts).await?;
+        tx.commit().await?;
+        Ok(report)
+    }
+
+    async fn record(&self, tx: &mut Tx<'_>, settled: &[(&EffectOutcome, String, i64)]) -> Result<()> {
+        let each = || settled.iter().map(|(outcome, ..)| *outcome);
+        let rows = [
+            Column::text(each().map(|o| o.account.as_str())),
+            Column::text(each().map(|o| o.effect.as_str())),
+            Column::text(each().map(|o| next(o).0.as_str())),
+            Column::int(each().map(|o| i64::from(next(o).0 == EffectState::Unknown))),
+            Column::opt_int(each().map(|o| next(o).1.map(Timestamp::us))),
+            Column::opt_text(each().map(|o| next(o).2)),
+        ];
+        tx.execute(&SETTLE, args![self.tenant.0], Some(&rows)).await?;
+        let rows = [
+            Column::text(each().map(|o| o.account.as_str())),
+            Column::text(each().map(|o| o.effect.as_str())),
+            Column::int(each().map(|o| o.fence)),
+            Column::int(each().map(|o| o.at.us())),
+            Column::text(each().map(|o| next(o).0.as_str())),
+            Column::opt_text(each().map(|o| next(o).2)),
+        ];
+        tx.execute(&END_ATTEMPTS, args![self.tenant.0], Some(&rows)).await?;
+        let receipts: Vec<(&EffectOutcome, i64, String)> = each()
+            .filter_map(|outcome| match &outcome.result {
+                EffectResult::Done(receipt) => Some((outcome, receipt.at.us(), canonical(receipt))),
+                EffectResult::Again { .. } | EffectResult::Unknown { .. } | EffectResult::Failed { .. } => None,
+            })
+            .collect();
+        if !receipts.is_empty() {
+            let rows = [
+                Column::text(receipts.iter().map(|(o, ..)| o.account.as_str())),
+                Column::text(receipts.iter().map(|(o, ..)| o.effect.as_str())),
+                Column::int(receipts.iter().map(|(o, ..)| o.fence)),
+                Column::int(receipts.iter().map(|(_, at, _)| *at)),
+                Column::text(receipts.iter().map(|(.., body)| body.as_str())),
+            ];
+            tx.execute(&INSERT_RECEIPTS, args![self.tenant.0], Some(&rows)).await?;
+        }
+        // One row an action, its earliest failed step, so that each later step has one reason.
+        let mut failed: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        for (outcome, action, step) in settled {
+            if matches!(outcome.result, EffectResult::Failed { .. }) {
+                let first = failed.entry((outcome.account.as_str(), action.as_str())).or_insert(*step);
+                *first = (*first).min(*step);
+            }
+        }
+        if !failed.is_empty() {
+            let rows = [
+                Column::text(failed.keys().map(|key| key.0)),
+                Column::text(failed.keys().map(|key| key.1)),
+                Column::int(failed.values().copied()),
+            ];
+            tx.execute(&BLOCK, args![self.tenant.0], Some(&rows)).await?;
+        }
+        Ok(())
+    }
+
+    /// Permitted actions that have no unfinished effect: what a crash between settling and the action's next state
+    /// left behind. In order of their ids.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn settled_actions(&self) -> Result<Vec<SettledAction>> {
+        let rows = self.db.fetch(&SETTLED, args![self.tenant.0], None).await?;
+        rows.iter().map(settled_action).collect()
+    }
+
+    /// Gives back all leases of a worker that sends nothing any more: only what was surely not sent may be left. An
+    /// effect whose earlier answer is missing stays unknown. How many were given back.
+    ///
+    /// # Errors
+    /// What writing brings.
+    pub async fn release_leases(&self, worker: &str) -> Result<u64> {
+        let mut tx = self.db.write(Durability::Full).await?;
+        ledger::lock_head(&mut tx, self.tenant).await?;
+        let leased = tx.fetch(&LEASED_BY, args![self.tenant.0, worker], None).await?;
+        if leased.is_empty() {
+            return Ok(0);
+        }
+        let leased = leased
+            .iter()
+            .map(|row| Ok((row.text(0)?, row.text(1)?)))
+            .collect::<Result<Vec<_>>>()?;
+        lock_lanes(&mut tx, self.tenant.0, leased.iter().map(|(account, _)| account.as_str())).await?;
+        let rows = || {
+            [
+                Column::text(leased.iter().map(|(account, _)| account.as_str())),
+                Column::text(leased.iter().map(|(_, effect)| effect.as_str())),
+            ]
+        };
+        let released = tx.execute(&RELEASE, args![self.tenant.0, worker], Some(&rows())).await?;
+        tx.execute(&FREE_LANES, args![self.tenant.0], Some(&rows())).await?;
+        tx.commit().await?;
+        Ok(released)
+    }
+}
+
+async fn lock_lanes(tx: &mut Tx<'_>, tenant: i64, accounts: impl Iterator<Item = &str>) -> Result<()> {
+    let accounts: BTreeSet<&str> = accounts.collect();
+    let rows = [Column::text(accounts.into_iter())];
+    tx.fetch(&LOCK_LANES, args![tenant], Some(&rows)).await?;
+    Ok(())
+}
+
+/// What a lane's head gives: the lane as it is afterwards, and the lease when the head may be taken.
+fn claim(row: &Row, now: i64, until: i64) -> Result<(Lane, Option<Claim>)> {
+    let (account, tool) = (row.text(0)?, row.text(1)?);
+    let idle = |ready_us| Lane {
+        account: account.clone(),
+        tool: tool.clone(),
+        held: String::new(),
+        ready_us,
+    };
+    let Some(effect_id) = row.opt_text(2)? else {
+        return Ok((idle(None), None));
+    };
+    let leased = row.text(3)? == EffectState::Leased.as_str();
+    let ready = if leased { row.opt_int(5)?.unwrap_or(now) } else { row.int(4)? };
+    if ready > now {
+        return Ok((idle(Some(ready)), None));
+    }
+    // A lease that ran out: its attempt was begun, and nobody said how it ended.
+    let unsure = leased || row.int(6)? == 1;
+    let effect: Effect = json("effect", &row.text(9)?)?;
+    let permit: PermitRecord = json("permit", &row.text(10)?)?;
+    let all = row.opt_text(11)?;
+    let lease = LeasedEffect {
+        effect,
+        permit,
+        all: all.map_or(Ok(Vec::new()), |text| json("effects", &text))?,
+        attempts: row.int(7)? + 1,
+        fence: row.int(8)? + 1,
+        state: if unsure { EffectState::Unknown } else { EffectState::Waiting },
+    };
+    let lane = Lane {
+        held: effect_id.clone(),
+        ..idle(Some(until))
+    };
+    Ok((
+        lane,
+        Some(Claim {
+            account,
+            effect_id,
+            unsure,
+            lease,
+        }),
+    ))
+}
+
+/// Next state, next due time and error of an outcome.
+fn next(outcome: &EffectOutcome) -> (EffectState, Option<Timestamp>, Option<&str>) {
+    match &outcome.result {
+        EffectResult::Done(_) => (EffectState::Done, None, None),
+        EffectResult::Again { error, due_at } => (EffectState::Waiting, Some(*due_at), Some(error)),
+        EffectResult::Unknown { error, due_at } => (EffectState::Unknown, Some(*due_at), Some(error)),
+        EffectResult::Failed { error } => (EffectState::Failed, None, Some(error)),
+    }
+}
+
+fn settled_action(row: &Row) -> Result<SettledAction> {
+    Ok(SettledAction {
+        action: ActionId::new(row.text(0)?),
+        account: AccountId::new(row.text(1)?),
+        any_failed: row.int(2)? > 0,
+    })
+}

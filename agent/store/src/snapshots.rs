@@ -1,0 +1,177 @@
+//! Reading signals back: by account, for the portfolio, and as one hash over all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use perennial_core::ids::{AccountId, ExternalId, SourceId};
+use perennial_core::replay::Hash;
+use perennial_core::signal::Signal;
+use sha2::{Digest as _, Sha256};
+
+use crate::Store;
+use crate::convert::{corrupt, json, limit, time, unsigned};
+use crate::db::{Col, Column, Statement, args};
+use crate::error::Result;
+use crate::fields::Fields;
+use crate::signals::PORTFOLIO;
+
+/// Signals of a page of the hash: about 2 MB of text.
+const HASH_PAGE: i64 = 20_000;
+
+/// One row an account: what a row costs in the driver is paid by the account, not by the signal.
+pub(crate) static BY_ACCOUNT: Statement = Statement::rows(
+    "reading signals",
+    "select e.account_id, (select string_agg(concat(octet_length(s.source), ':', octet_length(s.external_id), ':',
+         octet_length(s.body), ':', s.event_us, ':', s.observed_us, ':', s.revision_us, ':',
+         s.source, s.external_id, s.body), '')
+         from signal s where s.tenant_id = $1 and s.account_id = e.account_id)
+     from {rows}",
+    2,
+    &[Col::Text("account_id")],
+);
+pub(crate) static ACCOUNT_IDS: Statement = Statement::same(
+    "reading accounts",
+    "select distinct account_id from signal
+     where tenant_id = $1 and kind = 'account' and account_id > $2 and account_id <> '?' order by account_id limit $3",
+);
+/// Goes from account to account by the index instead of through all signals.
+pub(crate) static ORPHANS: Statement = Statement::same(
+    "looking for accounts without an account record",
+    "with recursive known(account_id) as (
+         select min(account_id) from signal where tenant_id = $1 and account_id > ''
+         union all
+         select (select min(s.account_id) from signal s where s.tenant_id = $1 and s.account_id > k.account_id)
+         from known k where k.account_id is not null)
+     select count(*) over (), k.account_id from known k
+     where k.account_id is not null and k.account_id <> '?' and not exists (
+         select 1 from signal f where f.tenant_id = $1 and f.account_id = k.account_id and f.kind = 'account')
+     order by k.account_id limit $2",
+);
+/// A page of what the hash covers as one text, and where the page ends.
+pub(crate) static HASH_PAGE_TEXT: Statement = Statement::same(
+    "hashing signals",
+    "select string_agg(line, '' order by account_id, signal_key, revision_us), count(*),
+         max(case when place = last then account_id end), max(case when place = last then signal_key end),
+         max(case when place = last then revision_us end)
+     from (select account_id, signal_key, revision_us,
+             concat(signal_key, body_hash, revision_us, ':', octet_length(account_id), ':', account_id) as line,
+             row_number() over (order by account_id, signal_key, revision_us) as place, count(*) over () as last
+         from (select account_id, signal_key, revision_us, body_hash from signal
+             where tenant_id = $1 and (account_id, signal_key, revision_us) > ($2, $3, $4)
+             order by account_id, signal_key, revision_us limit $5) as page) as numbered",
+);
+
+#[cfg(test)]
+pub(crate) static ALL: &[&Statement] = &[&BY_ACCOUNT, &ACCOUNT_IDS, &ORPHANS, &HASH_PAGE_TEXT];
+
+impl Store {
+    /// A hash over all signals: record, revision, content and account, in the order of account, key and revision. The
+    /// same for the same set of signals, whatever their order and batches, on every database. Reads page by page;
+    /// signals that come in meanwhile may or may not count.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn state_hash(&self) -> Result<Hash> {
+        let mut hasher = Sha256::new();
+        let (mut account, mut key, mut revision) = (String::new(), String::new(), i64::MIN);
+        loop {
+            let args = args![self.tenant.0, account.as_str(), key.as_str(), revision, HASH_PAGE];
+            let Some(row) = self.db.fetch_one(&HASH_PAGE_TEXT, args).await? else {
+                break;
+            };
+            let Some(text) = row.opt_text(0)? else { break };
+            hasher.update(text.as_bytes());
+            let full = row.int(1)? == HASH_PAGE;
+            (account, key, revision) = (row.text(2)?, row.text(3)?, row.int(4)?);
+            if !full {
+                break;
+            }
+        }
+        let digest: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        crate::convert::hash(&digest)
+    }
+
+    /// Accounts that have an account record, after `after`, in the order of the bytes of their ids, at most `rows`.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn account_ids(&self, after: Option<&AccountId>, rows: u32) -> Result<Vec<AccountId>> {
+        let after = after.map_or("", AccountId::as_str);
+        let rows = self.db.fetch(&ACCOUNT_IDS, args![self.tenant.0, after, limit(rows)], None).await?;
+        rows.iter().map(|row| Ok(AccountId::new(row.text(0)?))).collect()
+    }
+
+    /// Accounts that signals speak of but that have no account record: how many, and the first `rows` of them.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn orphans(&self, rows: u32) -> Result<(u64, Vec<AccountId>)> {
+        let found = self.db.fetch(&ORPHANS, args![self.tenant.0, limit(rows.max(1))], None).await?;
+        let total = found.first().map_or(Ok(0), |row| row.int(0))?;
+        let mut accounts = found
+            .iter()
+            .map(|row| Ok(AccountId::new(row.text(1)?)))
+            .collect::<Result<Vec<_>>>()?;
+        accounts.truncate(rows as usize);
+        Ok((unsigned(total), accounts))
+    }
+
+    /// All signals of some accounts, each account's in the order of event, kind, source, external id and revision.
+    /// Accounts without signals are absent. Some hundreds of accounts at a time are fastest.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::Corrupt`] when a stored signal cannot be read. What reading brings.
+    pub async fn account_signals(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, Vec<Signal>>> {
+        let ids: BTreeSet<&str> = accounts.iter().map(AccountId::as_str).collect();
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let rows = [Column::text(ids.into_iter())];
+        let rows = self.db.fetch(&BY_ACCOUNT, args![self.tenant.0], Some(&rows)).await?;
+        let mut found = BTreeMap::new();
+        for row in rows {
+            if let Some(text) = row.opt_text(1)? {
+                found.insert(AccountId::new(row.text(0)?), read_signals(&text)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// All signals of the whole portfolio (our people, our products), in the order of event, kind, source, external id
+    /// and revision.
+    ///
+    /// # Errors
+    /// As [`Store::account_signals`].
+    pub async fn portfolio_signals(&self) -> Result<Vec<Signal>> {
+        let account = AccountId::new(PORTFOLIO);
+        let mut found = self.account_signals(std::slice::from_ref(&account)).await?;
+        Ok(found.remove(&account).unwrap_or_default())
+    }
+}
+
+fn read_signals(text: &str) -> Result<Vec<Signal>> {
+    let mut fields = Fields::of("signal", text);
+    let mut signals = Vec::new();
+    while !fields.at_end() {
+        let (source, external_id, body) = (fields.length()?, fields.length()?, fields.length()?);
+        let (event, observed, revision) = (fields.number()?, fields.number()?, fields.number()?);
+        let (source, external_id, body) = (fields.take(source)?, fields.take(external_id)?, fields.take(body)?);
+        if body.is_empty() {
+            return Err(corrupt("signal", source));
+        }
+        signals.push(Signal {
+            source: SourceId::new(source),
+            external_id: ExternalId::new(external_id),
+            event_at: time(event),
+            observed_at: time(observed),
+            revision_at: time(revision),
+            fact: json("signal", body)?,
+        });
+    }
+    signals.sort_by(|a, b| {
+        let order = |s: &Signal| (s.event_at, s.fact.kind());
+        order(a)
+            .cmp(&order(b))
+            .then_with(|| (&a.source, &a.external_id, a.revision_at).cmp(&(&b.source, &b.external_id, b.revision_at)))
+    });
+    Ok(signals)
+}

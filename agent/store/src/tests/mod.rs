@@ -1,0 +1,11 @@
+//! Every test here runs on SQLite in a temporary file, and on PostgreSQL where `PERENNIAL_TEST_PG` names a server.
+
+mod bed;
+mod decisions;
+mod effects;
+mod health;
+mod races;
+mod schema;
+mod signals;
+
+pub(crate) use bed::{Bed, both};

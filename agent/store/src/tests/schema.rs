@@ -1,0 +1,96 @@
+//! The schema is the same on both databases, and every statement is understood by both.
+
+use super::{Bed, both};
+use crate::db::{Statement, args};
+use crate::dialect::Dialect;
+use crate::health::{TABLES, all_statements};
+use crate::migrate::MIGRATIONS;
+
+both!(every_statement_is_understood, tables_have_the_columns_of_the_migrations);
+
+static COLUMNS: Statement = Statement::differ(
+    "reading the schema",
+    "select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c where m.type = 'table' order by m.name, c.cid",
+    "select table_name::text, column_name::text from information_schema.columns where table_schema = current_schema()
+     order by table_name, ordinal_position",
+);
+
+/// Tables and columns as a migration writes them.
+fn written(dialect: Dialect) -> Vec<(String, String)> {
+    let mut columns = Vec::new();
+    for migration in MIGRATIONS {
+        let mut table = None;
+        for line in migration.texts[dialect as usize].lines() {
+            if let Some(name) = line.strip_prefix("create table ") {
+                table = name.split_whitespace().next();
+            } else if line.starts_with(')') {
+                table = None;
+            } else if let (Some(table), Some(column)) = (table, line.split_whitespace().next())
+                && !matches!(column, "primary" | "unique" | "--")
+            {
+                columns.push((table.to_owned(), column.to_owned()));
+            }
+        }
+    }
+    columns.sort_by(|a, b| a.0.cmp(&b.0));
+    columns
+}
+
+#[test]
+fn both_migrations_write_the_same_tables_and_columns() {
+    let (sqlite, postgres) = (written(Dialect::Sqlite), written(Dialect::Postgres));
+    assert_eq!(sqlite, postgres);
+    let mut tables: Vec<&str> = sqlite.iter().map(|(table, _)| table.as_str()).collect();
+    tables.dedup();
+    assert_eq!(tables, TABLES);
+    for table in TABLES {
+        let columns: Vec<&str> = sqlite.iter().filter(|(name, _)| name == table).map(|(_, c)| c.as_str()).collect();
+        assert_eq!(columns[0], "tenant_id", "{table}");
+        let portfolio_wide = ["content", "run", "ledger_head"].contains(table);
+        assert!(portfolio_wide || columns[1] == "account_id", "{table}");
+    }
+}
+
+async fn tables_have_the_columns_of_the_migrations(bed: Bed) {
+    let rows = bed.store.db.fetch(&COLUMNS, args![], None).await.expect("reads");
+    let mut found: Vec<(String, String)> = rows
+        .iter()
+        .map(|row| (row.text(0).expect("a table"), row.text(1).expect("a column")))
+        .filter(|(table, _)| table != "schema_version")
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(found, written(bed.store.db.dialect()));
+}
+
+/// How many parameters a text has.
+fn parameters(text: &str) -> usize {
+    let numbers = text.split('$').skip(1).map(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or(0)
+    });
+    numbers.max().unwrap_or(0)
+}
+
+async fn every_statement_is_understood(bed: Bed) {
+    let mut count = 0;
+    for statement in all_statements() {
+        let dialect = bed.store.db.dialect();
+        let text = statement.text(dialect);
+        let keywords = text.split('\'').step_by(2).collect::<String>();
+        assert_eq!(keywords, keywords.to_lowercase(), "lower case");
+        assert!(text.contains("tenant_id") || text.contains("schema") || !text.contains(" from ") || !text.contains("$1"));
+        let explain: &'static str = Box::leak(match dialect {
+            Dialect::Sqlite => format!("explain {text}").into_boxed_str(),
+            Dialect::Postgres => {
+                let nulls = vec!["null"; parameters(text)].join(", ");
+                let nulls = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+                format!("prepare s{count} as {text}; explain execute s{count}{nulls}").into_boxed_str()
+            }
+        });
+        let mut tx = bed.store.db.write(crate::db::Durability::Full).await.expect("opens");
+        let done = tx.script(statement.doing, explain).await;
+        assert!(done.is_ok(), "{done:?}: {text}");
+        count += 1;
+    }
+    assert!(count > 60, "{count}");
+}

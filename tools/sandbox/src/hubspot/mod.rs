@@ -1,0 +1,326 @@
+//! The HubSpot server: the dated and the v3/v4 paths over the same handlers, rate headers, the token check, the seed.
+//!
+//! Promises: both path families differ only where the vendor's do (207 or 200 on a partial batch). Does not: webhooks,
+//! custom objects, the lag of search, `archived=true` reads.
+
+mod associations;
+mod batch;
+mod errors;
+mod meta;
+mod records;
+mod schema;
+mod search;
+mod values;
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use crate::fault::FaultKind;
+use crate::limits::Enforcement;
+use crate::record::{Association, System};
+use crate::seed::SeedRecord;
+use crate::wire::{Call, Reply};
+use crate::world::{Author, Case, Crm, Fields, World};
+use errors::Refusal;
+use schema::Type;
+use values::Write;
+
+const SYSTEM: System = System::Hubspot;
+
+/// The API version that is served beside v3 and v4.
+const DATED: &str = "2026-09";
+
+/// The window of the burst budget.
+const BURST_MS: i64 = 10_000;
+
+/// The window of the search budget.
+const SEARCH_MS: i64 = 1_000;
+
+/// Ids start here, beyond what fits 32 bits, as in real accounts.
+const FIRST_ID: u64 = 421_355_332_800;
+
+/// How the path was spelt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// `/crm/objects/2026-09/..`
+    Dated,
+    /// `/crm/v3/..` and `/crm/v4/..`
+    Numbered,
+}
+
+/// When requests came, in milliseconds, as far back as the budgets look.
+#[derive(Debug, Default)]
+pub(crate) struct Windows {
+    calls: VecDeque<i64>,
+    searches: VecDeque<i64>,
+}
+
+/// Counts one request in a window and answers how many there are in it.
+fn count(window: &mut VecDeque<i64>, now: i64, length: i64) -> u32 {
+    while window.front().is_some_and(|at| *at <= now - length) {
+        window.pop_front();
+    }
+    window.push_back(now);
+    // INVARIANT (a window is bounded): a fixed clock never empties it, so it is cut instead.
+    if window.len() > WINDOW_MAX {
+        window.pop_front();
+    }
+    u32::try_from(window.len()).unwrap_or(u32::MAX)
+}
+
+/// Requests remembered per window, above every budget the vendor sells.
+const WINDOW_MAX: usize = 1_000;
+
+/// A HubSpot without records.
+pub(crate) fn empty_crm() -> Crm {
+    let mut crm = Crm::new(SYSTEM);
+    for of in schema::TYPES {
+        crm.add_table(of.name, of.indexed(), Case::Matters);
+    }
+    crm.next_id = FIRST_ID;
+    crm
+}
+
+/// Answers one request.
+pub(crate) fn answer(world: &mut World, call: &Call, token: &str) -> Reply {
+    let segments = call.segments();
+    let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if let ("POST", ["oauth", "2026-09" | "v1", "token"]) = (call.method.as_str(), parts.as_slice()) {
+        return meta::issue_token(call, token);
+    }
+    if !call.bears(token) {
+        return unauthenticated().reply(world);
+    }
+    let now = world.now().as_millisecond();
+    let used = count(&mut world.windows.calls, now, BURST_MS);
+    let max = world.limits.hubspot_burst;
+    let is_search = parts.last() == Some(&"search");
+    let reply = if world.limits.hubspot_burst_rule == Enforcement::Enforced && used > max {
+        // A refused request is not in the window.
+        world.windows.calls.pop_back();
+        too_many(
+            "TEN_SECONDLY_ROLLING",
+            "You have reached your ten_secondly_rolling limit.",
+        )
+        .reply(world)
+    } else {
+        route(world, call, &parts).unwrap_or_else(|refusal| refusal.reply(world))
+    };
+    if is_search {
+        return reply;
+    }
+    let secondly = max.div_ceil(10);
+    reply
+        .with("x-hubspot-ratelimit-interval-milliseconds", BURST_MS.to_string())
+        .with("x-hubspot-ratelimit-max", max.to_string())
+        .with("x-hubspot-ratelimit-remaining", max.saturating_sub(used).to_string())
+        .with("x-hubspot-ratelimit-secondly", secondly.to_string())
+        .with("x-hubspot-ratelimit-secondly-remaining", secondly.to_string())
+}
+
+fn route(world: &mut World, call: &Call, parts: &[&str]) -> Result<Reply, Refusal> {
+    let method = call.method.as_str();
+    match parts {
+        ["crm", "objects", DATED, of, rest @ ..] => objects(world, call, named(of)?, rest, Family::Dated),
+        ["crm", "v3" | "v4", "objects", of, rest @ ..] => objects(world, call, named(of)?, rest, Family::Numbered),
+        ["crm", "associations", DATED, from, to, "batch", verb @ ..] if method == "POST" => {
+            associations::batch(world, call, named(from)?, named(to)?, verb, Family::Dated)
+        }
+        ["crm", "v4", "associations", from, to, "batch", verb @ ..] if method == "POST" => {
+            associations::batch(world, call, named(from)?, named(to)?, verb, Family::Numbered)
+        }
+        ["crm", "properties", DATED, of, rest @ ..] | ["crm", "v3", "properties", of, rest @ ..] if method == "GET" => {
+            meta::properties(named(of)?, rest)
+        }
+        ["crm", "pipelines", DATED, of, rest @ ..] | ["crm", "v3", "pipelines", of, rest @ ..] if method == "GET" => {
+            meta::pipelines(named(of)?, rest)
+        }
+        ["crm", "owners", DATED, rest @ ..] | ["crm", "v3", "owners", rest @ ..] if method == "GET" => {
+            meta::owners(call, rest)
+        }
+        ["account-info", DATED | "v3", "details"] if method == "GET" => Ok(meta::account()),
+        _ => Err(Refusal::not_found()),
+    }
+}
+
+fn objects(world: &mut World, call: &Call, of: &'static Type, rest: &[&str], family: Family) -> Result<Reply, Refusal> {
+    match (call.method.as_str(), rest) {
+        ("GET", []) => records::list(world, call, of),
+        ("POST", []) => records::post(world, call, of),
+        ("POST", ["search"]) => {
+            if let Some(max) = world.limits.hubspot_searches_per_second {
+                let now = world.now().as_millisecond();
+                if count(&mut world.windows.searches, now, SEARCH_MS) > max {
+                    world.windows.searches.pop_back();
+                    return Err(too_many("SECONDLY", "You have reached your secondly limit."));
+                }
+            }
+            search::post(world, call, of)
+        }
+        ("POST", ["batch", verb]) => batch::post(world, call, of, verb, family),
+        ("GET", [id]) => records::get(world, call, of, id),
+        ("PATCH", [id]) => records::patch(world, call, of, id),
+        ("DELETE", [id]) => records::delete(world, call, of, id),
+        ("GET", [id, "associations", to]) if family == Family::Numbered => {
+            associations::of_one(world, of, id, named(to)?)
+        }
+        ("PUT", [id, "associations", "default", to, to_id]) => {
+            associations::put_default(world, call, (of, id), (named(to)?, to_id))
+        }
+        ("PUT", [id, "associations", to, to_id]) => associations::put(world, call, (of, id), (named(to)?, to_id)),
+        ("DELETE", [id, "associations", to, to_id]) => associations::delete(world, call, (of, id), (named(to)?, to_id)),
+        (_, [] | [_] | ["batch", _]) => Err(Refusal::new(405, "METHOD_NOT_ALLOWED", "Method Not Allowed")),
+        _ => Err(Refusal::not_found()),
+    }
+}
+
+fn named(of: &str) -> Result<&'static Type, Refusal> {
+    schema::type_named(of).ok_or_else(|| Refusal::invalid(format!("Unable to infer object type from: {of}")))
+}
+
+fn unauthenticated() -> Refusal {
+    let message =
+        "Authentication credentials not found or not valid. Send an Authorization header with a bearer token.";
+    Refusal::new(401, "INVALID_AUTHENTICATION", message)
+}
+
+fn too_many(policy: &'static str, message: &str) -> Refusal {
+    let mut refusal = Refusal::new(429, "RATE_LIMITS", message);
+    refusal.extra = Some(("policyName", policy));
+    refusal
+}
+
+/// The answer of an injected fault that refuses a request.
+pub(crate) fn fault(world: &mut World, kind: &FaultKind) -> Reply {
+    match kind {
+        FaultKind::TooManyRequests { retry_after_s } => {
+            let refusal = too_many(
+                "TEN_SECONDLY_ROLLING",
+                "You have reached your ten_secondly_rolling limit.",
+            );
+            let reply = refusal.reply(world);
+            match retry_after_s {
+                Some(seconds) => reply.with("retry-after", seconds.to_string()),
+                None => reply,
+            }
+        }
+        // The vendor says 429 with the policy DAILY, not 403.
+        FaultKind::LimitExhausted => too_many("DAILY", "You have reached your daily limit.").reply(world),
+        FaultKind::TokenExpired => unauthenticated().reply(world),
+        FaultKind::ServerError
+        | FaultKind::Unavailable
+        | FaultKind::DropBeforeCommit
+        | FaultKind::DropAfterCommit
+        | FaultKind::Slow { .. }
+        | FaultKind::TruncatedJson => Refusal::new(500, "INTERNAL_ERROR", "internal error").reply(world),
+    }
+}
+
+/// Writes as a person would, past the HTTP layer.
+pub(crate) fn edit(world: &mut World, of: &str, id: &str, fields: Fields, author: Author) -> Result<(), String> {
+    let of = schema::type_named(of).ok_or("there is no such object type")?;
+    if world.hubspot.row(of.name, id).is_none() {
+        return Err("there is no such record".to_owned());
+    }
+    records::update(world, of, id, &fields, &author.by).map_err(|refusal| refusal.message)
+}
+
+/// Puts a record of the seed in place and answers its id.
+pub(crate) fn seed(world: &mut World, record: &SeedRecord) -> Result<String, String> {
+    let of = schema::type_named(&record.object).ok_or("there is no such object type in this sandbox")?;
+    let id = match &record.id {
+        Some(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) => id.clone(),
+        Some(id) => return Err(format!("`{id}` is no HubSpot id, which is decimal digits")),
+        None => records::next_id(world, of),
+    };
+    if world.hubspot.row(of.name, &id).is_some() {
+        return Err(format!("the id {id} is there twice"));
+    }
+    if world.is_full(SYSTEM) {
+        return Err("there are too many records".to_owned());
+    }
+    records::plant(world, of, &id, &record.fields).map_err(|refusal| refusal.message)?;
+    world.hubspot.set_locked(of.name, &id, record.locked);
+    Ok(id)
+}
+
+/// Ties a seeded record to others, once every record is there.
+pub(crate) fn seed_associations(world: &mut World, record: &SeedRecord, id: &str) -> Result<(), String> {
+    let from = schema::type_named(&record.object).ok_or("there is no such object type in this sandbox")?;
+    for wanted in &record.associations {
+        let to = schema::type_named(&wanted.object)
+            .ok_or_else(|| format!("association with `{}`: there is no such object type", wanted.object))?;
+        if world.hubspot.row(to.name, &wanted.id).is_none() {
+            return Err(format!(
+                "association with {} `{}`: there is no such record",
+                to.singular, wanted.id
+            ));
+        }
+        let tie = schema::ties(from, to).first().copied();
+        let tie = tie.ok_or_else(|| format!("a {} cannot be associated with a {}", from.singular, to.singular))?;
+        let there = Association {
+            object: to.name.to_owned(),
+            id: wanted.id.clone(),
+            type_id: tie.there,
+        };
+        let back = Association {
+            object: from.name.to_owned(),
+            id: id.to_owned(),
+            type_id: tie.back,
+        };
+        world.link(SYSTEM, (from.name, id), &there, None);
+        world.link(SYSTEM, (to.name, &wanted.id), &back, None);
+    }
+    Ok(())
+}
+
+/// The `inputs` of a batch, each an object.
+fn inputs(body: &Value, max: usize) -> Result<Vec<&serde_json::Map<String, Value>>, Refusal> {
+    let Some(inputs) = body.get("inputs").and_then(Value::as_array) else {
+        return Err(Refusal::invalid("Invalid input JSON: `inputs` must be a list"));
+    };
+    if inputs.len() > max {
+        return Err(Refusal::invalid(format!(
+            "The maximum number of inputs in one request is {max}"
+        )));
+    }
+    let objects: Option<Vec<_>> = inputs.iter().map(Value::as_object).collect();
+    objects.ok_or_else(|| Refusal::invalid("Invalid input JSON: each of `inputs` must be an object"))
+}
+
+fn body(call: &Call) -> Result<Value, Refusal> {
+    match call.json() {
+        Ok(body) if body.is_object() => Ok(body),
+        Ok(_) => Err(Refusal::invalid("Invalid input JSON: the body must be an object")),
+        Err(message) => Err(Refusal::invalid(format!("Invalid input JSON: {message}"))),
+    }
+}
+
+/// The `properties` of a write.
+fn properties(from: &serde_json::Map<String, Value>) -> Result<Fields, Refusal> {
+    match from.get("properties") {
+        Some(Value::Object(map)) => Ok(map.clone().into_iter().collect()),
+        None => Ok(Fields::new()),
+        Some(_) => Err(Refusal::invalid("Invalid input JSON: `properties` must be an object")),
+    }
+}
+
+/// The answer of a batch. A partial failure is 207 on the numbered paths and 200 on the dated ones.
+fn batch_reply(world: &World, family: Family, whole: u16, results: Vec<Value>, errors: Vec<Value>) -> Reply {
+    let now = values::iso(world.now());
+    let mut body = json!({ "status": "COMPLETE", "results": results, "startedAt": now, "completedAt": now });
+    if errors.is_empty() {
+        return Reply::json(whole, body);
+    }
+    body["numErrors"] = json!(errors.len());
+    body["errors"] = json!(errors);
+    Reply::json(if family == Family::Dated { 200 } else { 207 }, body)
+}
+
+/// The properties of a type in the order people are shown them.
+pub(crate) fn field_names(of: &str) -> Vec<&'static str> {
+    schema::type_named(of)
+        .map(|of| of.all().map(|property| property.name).collect())
+        .unwrap_or_default()
+}

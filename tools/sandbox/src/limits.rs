@@ -1,0 +1,66 @@
+//! The clock and the vendors' budgets, both chosen by the caller.
+
+use jiff::Timestamp;
+
+/// Where the servers take the time from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Clock {
+    /// The clock of the machine.
+    #[default]
+    System,
+    /// Always this instant, until [`crate::Sandbox::set_clock`].
+    Fixed(Timestamp),
+}
+
+impl Clock {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place of this crate that asks the machine for the time"
+    )]
+    pub(crate) fn now(self) -> Timestamp {
+        match self {
+            Clock::System => Timestamp::now(),
+            Clock::Fixed(at) => at,
+        }
+    }
+}
+
+/// The budgets of the two vendors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Salesforce requests until `REQUEST_LIMIT_EXCEEDED`. The sandbox counts from its start and never resets.
+    pub salesforce_daily: u32,
+    /// HubSpot requests per ten seconds that the rate headers tell of.
+    pub hubspot_burst: u32,
+    /// Whether HubSpot requests beyond the burst get a 429.
+    pub hubspot_burst_rule: Enforcement,
+    /// HubSpot searches per second, when limited. The vendor allows 5.
+    pub hubspot_searches_per_second: Option<u32>,
+}
+
+/// Whether a budget is only shown or also enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Enforcement {
+    /// Headers tell of the budget, nothing is refused.
+    #[default]
+    Shown,
+    /// Requests beyond the budget are refused.
+    Enforced,
+}
+
+/// Daily requests of a Salesforce developer org.
+const SALESFORCE_DAILY: u32 = 15_000;
+
+/// Requests per ten seconds of a HubSpot private app with a Professional subscription.
+const HUBSPOT_BURST: u32 = 190;
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            salesforce_daily: SALESFORCE_DAILY,
+            hubspot_burst: HUBSPOT_BURST,
+            hubspot_burst_rule: Enforcement::Shown,
+            hubspot_searches_per_second: None,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Why an effect did not come about, sorted by what the caller must do about it.
+//!
+//! INVARIANT (no customer text in errors): `message` and `why` hold the vendor's codes and words with everything that we
+//! sent blotted out; values live only in [`SendError::Conflict`], whose `Display` leaves them out.
+
+use std::time::Duration;
+
+use perennial_core::signal::Crm;
+
+/// What went wrong with an effect.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Permanent: a person must look. Nothing was written, except where `message` says what was.
+    #[error("the CRM refused `{object}`: {code}: {message}")]
+    Refused {
+        /// Object of the CRM.
+        object: String,
+        /// The vendor's code, or one of ours in capitals.
+        code: String,
+        /// The vendor's words without customer text, at most 200 characters.
+        message: String,
+        /// What a person can do.
+        remedy: String,
+    },
+    /// Someone else changed the record since it was last read. Nothing was written.
+    #[error("`{field}` of `{object}` `{record}` was changed by someone else")]
+    Conflict {
+        /// Object of the CRM.
+        object: String,
+        /// Record id.
+        record: String,
+        /// Field of the CRM.
+        field: String,
+        /// What we read before; may be customer text.
+        ours_before: Option<String>,
+        /// What it is now; may be customer text.
+        theirs_now: Option<String>,
+    },
+    /// It is certain that nothing of the effect was written: try again, not sooner than `retry_after`.
+    #[error("the CRM asked us to wait {} s: {why}", .retry_after.as_secs())]
+    Busy {
+        /// How long to wait.
+        retry_after: Duration,
+        /// Why, without customer text.
+        why: String,
+    },
+    /// Sent, and no usable answer came, or a later part of the effect failed: look before retrying.
+    #[error("sent, but no usable answer")]
+    Unknown {
+        /// What happened to the answer.
+        #[source]
+        source: Lost,
+    },
+    /// The credentials are not accepted. Nothing was written.
+    #[error("the CRM does not accept our credentials")]
+    Unauthorised {
+        /// What a person can do.
+        remedy: String,
+    },
+    /// There is no connection to this system.
+    #[error("{crm} is not configured")]
+    NotConfigured {
+        /// Which system.
+        crm: Crm,
+        /// What a person can do.
+        remedy: String,
+    },
+}
+
+/// What happened to an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// No answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The connection broke after the request had left.
+    #[error("the connection broke before the answer was complete")]
+    Transport(#[source] reqwest::Error),
+    /// A status that says nothing about whether the write happened, such as 500 or 503.
+    #[error("the answer was status {status}, which does not say whether the write happened")]
+    Status {
+        /// HTTP status.
+        status: u16,
+    },
+    /// An answer that is cut short, of the wrong kind, or not what the vendor documents.
+    #[error("the answer cannot be read: {what}")]
+    Unreadable {
+        /// What was expected and not found. No part of the answer itself.
+        what: String,
+    },
+    /// The answer is larger than the limit.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The first part of the effect is done, a later one is not.
+    #[error("done by half: {what}")]
+    Half {
+        /// What is done, what is missing, and why.
+        what: String,
+    },
+}
+
+/// Longest `message` of [`SendError::Refused`], in characters: one line on a screen and in the ledger.
+pub(crate) const MESSAGE_MAX_CHARS: usize = 200;
+
+impl SendError {
+    /// A refusal of our own making.
+    pub(crate) fn refused(object: &str, code: &str, message: &str, remedy: impl Into<String>) -> SendError {
+        SendError::Refused {
+            object: object.to_owned(),
+            code: code.to_owned(),
+            message: message.chars().take(MESSAGE_MAX_CHARS).collect(),
+            remedy: remedy.into(),
+        }
+    }
+
+    pub(crate) fn unreadable(what: impl Into<String>) -> SendError {
+        SendError::Unknown {
+            source: Lost::Unreadable { what: what.into() },
+        }
+    }
+
+    /// What an error means once an earlier part of the same effect has been written: "nothing was written" no longer
+    /// holds, so everything but a refusal becomes unknown.
+    pub(crate) fn after(self, done: &str) -> SendError {
+        let half = |why: String| SendError::Unknown {
+            source: Lost::Half {
+                what: format!("{done}; then: {why}"),
+            },
+        };
+        match self {
+            SendError::Refused {
+                object,
+                code,
+                message,
+                remedy,
+            } => SendError::refused(&object, &code, &format!("{done}; then: {message}"), remedy),
+            SendError::Unknown { .. } => self,
+            SendError::Conflict { .. }
+            | SendError::Busy { .. }
+            | SendError::Unauthorised { .. }
+            | SendError::NotConfigured { .. } => half(self.to_string()),
+        }
+    }
+}

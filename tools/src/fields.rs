@@ -1,0 +1,129 @@
+//! Fields that an effect wants, compared with what the record holds. Pure, and the same for every system.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::Change;
+use crate::text::{Fitted, same, shown};
+
+/// Fields of a live record by name.
+pub(crate) type Live = Map<String, Value>;
+
+/// One field as it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) name: &'static str,
+    /// What goes into the request.
+    pub(crate) send: Value,
+    /// What a person reads.
+    pub(crate) text: String,
+    /// Length before and after, when the text was cut.
+    pub(crate) cut: Option<(usize, usize)>,
+}
+
+impl Wanted {
+    /// A text as it stands.
+    pub(crate) fn text(name: &'static str, text: impl Into<String>) -> Wanted {
+        let text = text.into();
+        Wanted {
+            name,
+            send: Value::String(text.clone()),
+            text,
+            cut: None,
+        }
+    }
+
+    /// A text cut to `limit`.
+    pub(crate) fn fitted(name: &'static str, fitted: Fitted, limit: usize) -> Wanted {
+        let cut = fitted.was.map(|was| (was, limit));
+        Wanted {
+            cut,
+            ..Wanted::text(name, fitted.text)
+        }
+    }
+
+    fn live(&self, live: &Live) -> Option<String> {
+        live.get(self.name).and_then(shown)
+    }
+}
+
+/// The wanted fields that the record does not have yet.
+pub(crate) fn differing<'a>(wanted: &'a [Wanted], live: &Live) -> Vec<&'a Wanted> {
+    let differs = |field: &&Wanted| !same(&field.live(live).unwrap_or_default(), &field.text);
+    wanted.iter().filter(differs).collect()
+}
+
+/// The values to send.
+pub(crate) fn body<'a>(fields: impl IntoIterator<Item = &'a Wanted>) -> Live {
+    let pair = |field: &Wanted| (field.name.to_owned(), field.send.clone());
+    fields.into_iter().map(pair).collect()
+}
+
+/// The before-image: empty fields are absent.
+pub(crate) fn before<'a>(fields: impl IntoIterator<Item = &'a Wanted>, live: &Live) -> BTreeMap<String, String> {
+    let pair = |field: &Wanted| Some((field.name.to_owned(), field.live(live)?));
+    fields.into_iter().filter_map(pair).collect()
+}
+
+/// The values written, exactly as written. A cut text has a second entry, `<field> (cut)`, which says so.
+pub(crate) fn after<'a>(fields: impl IntoIterator<Item = &'a Wanted>) -> BTreeMap<String, String> {
+    let mut after = BTreeMap::new();
+    for field in fields {
+        after.insert(field.name.to_owned(), field.text.clone());
+        if let Some((was, limit)) = field.cut {
+            let note = format!("the field holds {limit} characters, the text has {was}");
+            after.insert(format!("{} (cut)", field.name), note);
+        }
+    }
+    after
+}
+
+/// Before and after of every wanted field.
+pub(crate) fn changes(wanted: &[Wanted], live: Option<&Live>) -> BTreeMap<String, Change> {
+    let pair = |field: &Wanted| {
+        let change = Change {
+            before: live.and_then(|live| field.live(live)),
+            after: field.text.clone(),
+        };
+        (field.name.to_owned(), change)
+    };
+    wanted.iter().map(pair).collect()
+}
+
+/// Names, separated by commas, with those that address or name the record first.
+pub(crate) fn names(first: &[&str], wanted: &[Wanted]) -> String {
+    let rest = wanted.iter().map(|field| field.name);
+    first.iter().copied().chain(rest).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_differs_is_written_and_empty_is_absent() {
+        let wanted = [Wanted::text("a", "1"), Wanted::text("b", "new"), Wanted::text("c", "")];
+        let Value::Object(live) = json!({"a": 1.0, "b": null, "c": null}) else {
+            unreachable!("an object");
+        };
+        let differing = differing(&wanted, &live);
+        assert_eq!(differing.iter().map(|field| field.name).collect::<Vec<_>>(), ["b"]);
+        assert!(before(differing, &live).is_empty());
+        let changes = changes(&wanted, Some(&live));
+        assert_eq!(changes.values().filter(|change| change.is_change()).count(), 1);
+        assert_eq!(changes["a"].before.as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_cut_is_said_beside_the_value() {
+        let fitted = Fitted {
+            text: "abc…".to_owned(),
+            was: Some(9),
+        };
+        let after = after(&[Wanted::fitted("Subject", fitted, 4)]);
+        assert_eq!(after["Subject"], "abc…");
+        assert_eq!(after["Subject (cut)"], "the field holds 4 characters, the text has 9");
+    }
+}

@@ -1,0 +1,207 @@
+//! Effects as properties of HubSpot. Pure. Every value is a text; an empty text clears.
+
+use std::collections::BTreeMap;
+
+use perennial_core::action::{AccountField, Effect, Priority, Write};
+use perennial_core::time::Timestamp;
+
+use crate::error::SendError;
+use crate::fields::Wanted;
+use crate::text::{Fitted, fit, fit_html, html_lines, inert};
+
+pub(super) const COMPANIES: &str = "companies";
+pub(super) const DEALS: &str = "deals";
+pub(super) const TASKS: &str = "tasks";
+pub(super) const NOTES: &str = "notes";
+
+/// Unique properties that serve as external ids.
+pub(super) const ACCOUNT_KEY: &str = "perennial_account_id";
+pub(super) const OPPORTUNITY_KEY: &str = "perennial_opportunity_id";
+pub(super) const EFFECT_KEY: &str = "perennial_key";
+
+/// What a task's title shows in lists, in characters.
+const LINE_MAX: usize = 255;
+/// What a property holds, in characters.
+const TEXT_MAX: usize = 65_536;
+/// Longest id, in digits.
+const ID_MAX: usize = 20;
+/// Noon: the due moment then lies on the due day in every time zone but the outermost.
+const NOON_HOURS: i64 = 12;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// What an effect wants of which object.
+#[derive(Debug, PartialEq)]
+pub(super) enum Plan {
+    /// Properties of a record that exists.
+    Change {
+        object: &'static str,
+        place: Place,
+        wanted: Vec<Wanted>,
+    },
+    /// A record of ours on the company, found by the effect's id.
+    Keyed { object: &'static str, wanted: Vec<Wanted> },
+}
+
+/// Where a record is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// By its id.
+    Id(String),
+    /// By a unique property.
+    Key(&'static str, String),
+}
+
+/// `at` stands on notes as their time, where HubSpot asks for one.
+pub(super) fn plan(effect: &Effect, at: Timestamp) -> Result<Plan, SendError> {
+    Ok(match &effect.write {
+        Write::UpdateAccount { fields } => Plan::Change {
+            object: COMPANIES,
+            place: company_place(effect)?,
+            wanted: account(fields)?,
+        },
+        Write::UpdateOpportunity {
+            opportunity,
+            crm_id,
+            next_step,
+            stage,
+        } => {
+            let mut wanted = Vec::new();
+            if let Some(text) = next_step {
+                wanted.push(text_property("hs_next_step", text));
+            }
+            if let Some(stage) = stage {
+                wanted.push(text_property("dealstage", stage));
+            }
+            Plan::Change {
+                object: DEALS,
+                place: match crm_id {
+                    Some(id) => Place::Id(record_id(DEALS, id)?),
+                    None => Place::Key(OPPORTUNITY_KEY, opportunity.clone()),
+                },
+                wanted,
+            }
+        }
+        Write::CreateTask {
+            subject,
+            body,
+            due,
+            priority,
+            // People are not mapped yet: the task has no owner in HubSpot.
+            assignee: _,
+        } => {
+            let due_ms = due.start().us() / 1_000 + NOON_HOURS * HOUR_MS;
+            Plan::Keyed {
+                object: TASKS,
+                wanted: vec![
+                    Wanted::fitted("hs_task_subject", fit(subject, LINE_MAX), LINE_MAX),
+                    Wanted::fitted("hs_task_body", mapped(fit_html(body, TEXT_MAX), inert), TEXT_MAX),
+                    Wanted::text("hs_timestamp", due_ms.to_string()),
+                    Wanted::text("hs_task_status", "NOT_STARTED"),
+                    Wanted::text(
+                        "hs_task_priority",
+                        match priority {
+                            Priority::High => "HIGH",
+                            Priority::Normal => "MEDIUM",
+                            Priority::Low => "LOW",
+                        },
+                    ),
+                    Wanted::text(EFFECT_KEY, effect.id.as_str()),
+                ],
+            }
+        }
+        Write::CreateNote { title, body } => Plan::Keyed {
+            object: NOTES,
+            wanted: vec![
+                note_body(title, body),
+                Wanted::text("hs_timestamp", (at.us() / 1_000).to_string()),
+                Wanted::text(EFFECT_KEY, effect.id.as_str()),
+            ],
+        },
+    })
+}
+
+/// Where the company of an effect is found.
+pub(super) fn company_place(effect: &Effect) -> Result<Place, SendError> {
+    Ok(match &effect.target.crm_id {
+        Some(id) => Place::Id(record_id(COMPANIES, id)?),
+        None => Place::Key(ACCOUNT_KEY, effect.target.account.as_str().to_owned()),
+    })
+}
+
+/// Properties of a company that is made in a sandbox.
+pub(super) fn new_company(effect: &Effect) -> [Wanted; 2] {
+    let account = effect.target.account.as_str();
+    let name = effect.target.account_name.trim();
+    [
+        text_property("name", if name.is_empty() { account } else { name }),
+        Wanted::text(ACCOUNT_KEY, account),
+    ]
+}
+
+fn account(fields: &BTreeMap<AccountField, String>) -> Result<Vec<Wanted>, SendError> {
+    fields
+        .iter()
+        .map(|(field, text)| {
+            Ok(match field {
+                AccountField::Health => number_property("perennial_health", text)?,
+                AccountField::RenewalRisk => number_property("perennial_renewal_risk", text)?,
+                AccountField::Posture => text_property("perennial_posture", text),
+                AccountField::NextStep => text_property("perennial_next_step", text),
+                AccountField::Summary => text_property("perennial_summary", text),
+            })
+        })
+        .collect()
+}
+
+fn text_property(name: &'static str, text: &str) -> Wanted {
+    Wanted::fitted(name, fit(text, TEXT_MAX), TEXT_MAX)
+}
+
+fn number_property(name: &'static str, text: &str) -> Result<Wanted, SendError> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() || serde_json::from_str::<serde_json::Number>(trimmed).is_ok() {
+        return Ok(Wanted::text(name, trimmed));
+    }
+    Err(SendError::refused(
+        COMPANIES,
+        "NOT_A_NUMBER",
+        &format!("{name} takes a number"),
+        "correct the value and approve again",
+    ))
+}
+
+fn mapped(fitted: Fitted, map: impl Fn(&str) -> String) -> Fitted {
+    Fitted {
+        text: map(&fitted.text),
+        was: fitted.was,
+    }
+}
+
+/// Title and text as HTML in which nothing of either is markup.
+fn note_body(title: &str, body: &str) -> Wanted {
+    let title = html_lines(&fit(title.trim(), LINE_MAX).text);
+    let head = if title.is_empty() {
+        String::new()
+    } else {
+        format!("<strong>{title}</strong><br><br>")
+    };
+    let room = TEXT_MAX.saturating_sub(head.encode_utf16().count());
+    let body = mapped(fit_html(body, room), |text| format!("{head}{}", html_lines(text)));
+    Wanted::fitted("hs_note_body", body, TEXT_MAX)
+}
+
+/// A record id: digits.
+pub(super) fn record_id(object: &str, id: &str) -> Result<String, SendError> {
+    let id = id.trim();
+    if (1..=ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_digit()) {
+        Ok(id.to_owned())
+    } else {
+        Err(SendError::refused(
+            object,
+            "BAD_ID",
+            "the record id is not a number",
+            "correct the CRM id of this account or deal in the import",
+        ))
+    }
+}

@@ -1,0 +1,415 @@
+//! Salesforce over its REST API: account and opportunity fields, tasks and notes.
+//!
+//! Promises: a field is written only where the live value differs, guarded by the record's ETag where Salesforce gives
+//! one; a task or note goes by the effect's id as external id, so that doing it twice makes one record, and one that a
+//! person has since worked on is left alone.
+//!
+//! Deliberately not here: reading accounts in bulk, sign-in flows (the token comes in), mapping people to users.
+
+mod check;
+mod map;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::time::Duration;
+
+use perennial_core::action::{Done, Effect, Permit, Receipt};
+use perennial_core::signal::Crm;
+use perennial_core::time::Timestamp;
+use reqwest::header::{self, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::fields::{self, Live, Wanted};
+use crate::http::path::{encode, segment};
+use crate::http::scrub::scrub;
+use crate::http::{Call, Http, Reply};
+use crate::{Answer, Connection, ConnectionError, CreateMissing, Diff, Finding, LookUp, SendError, Tool};
+use map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, Place, Plan};
+use wire::{Organization, QueryPage, SaveResult};
+
+/// The API version this adapter was written against.
+const VERSION: &str = "v68.0";
+
+/// How often a change is decided anew when the record changes under it.
+const ROUNDS: u32 = 2;
+
+/// Wait when the record still changes: longer than a person's or another integration's burst of saves.
+const CONTENTION_WAIT: Duration = Duration::from_secs(10);
+
+/// Salesforce.
+pub struct Salesforce {
+    http: Http,
+    create_missing: CreateMissing,
+    is_sandbox: OnceCell<bool>,
+}
+
+/// A record as it is now.
+struct Record {
+    id: String,
+    etag: Option<HeaderValue>,
+    live: Live,
+}
+
+impl Salesforce {
+    /// Sets up the connection; sends nothing.
+    ///
+    /// # Errors
+    /// [`ConnectionError`] when address, token or a limit is not usable.
+    pub fn new(connection: Connection) -> Result<Salesforce, ConnectionError> {
+        Ok(Salesforce {
+            http: Http::new(&connection, wire::DIALECT)?,
+            create_missing: connection.create_missing_accounts,
+            is_sandbox: OnceCell::new(),
+        })
+    }
+
+    async fn run(&self, effect: &Effect, at: Timestamp) -> Result<Receipt, SendError> {
+        match map::plan(effect)? {
+            Plan::Change { object, place, wanted } => self.change(effect, object, &place, &wanted, at).await,
+            Plan::Keyed { object, parent, wanted } => self.create(effect, object, parent, &wanted, at).await,
+        }
+    }
+
+    async fn find(&self, effect: &Effect, at: Timestamp) -> Result<LookUp, SendError> {
+        let (object, place, wanted) = match map::plan(effect)? {
+            Plan::Change { object, place, wanted } => (object, place, wanted),
+            Plan::Keyed { object, wanted, .. } => (object, key_of(effect), wanted),
+        };
+        let Some(record) = self.fetch(effect, object, &place, &wanted).await? else {
+            return Ok(LookUp::Absent);
+        };
+        let is_keyed = matches!(&place, Place::Key(EFFECT_KEY, _));
+        if is_keyed || fields::differing(&wanted, &record.live).is_empty() {
+            let receipt = self.receipt(Done::AlreadyDone, object, &record.id, at);
+            return Ok(LookUp::Done(Receipt {
+                after: fields::after(&wanted),
+                ..receipt
+            }));
+        }
+        Ok(LookUp::Absent)
+    }
+
+    async fn live(&self, effect: &Effect) -> Result<Diff, SendError> {
+        let (object, place, wanted) = match map::plan(effect)? {
+            Plan::Change { object, place, wanted } => (object, place, wanted),
+            Plan::Keyed { object, wanted, .. } => (object, key_of(effect), wanted),
+        };
+        let record = self.fetch(effect, object, &place, &wanted).await?;
+        Ok(Diff {
+            object: object.to_owned(),
+            url: record.as_ref().map(|record| self.url(object, &record.id)),
+            fields: fields::changes(&wanted, record.as_ref().map(|record| &record.live)),
+            record: record.map(|record| record.id),
+        })
+    }
+
+    /// Reads, compares, writes what differs. INVARIANT (compare first): nothing is written over a value that was not read
+    /// in the same round.
+    async fn change(
+        &self,
+        effect: &Effect,
+        object: &'static str,
+        place: &Place,
+        wanted: &[Wanted],
+        at: Timestamp,
+    ) -> Result<Receipt, SendError> {
+        for _ in 0..ROUNDS {
+            let record = match self.fetch(effect, object, place, wanted).await? {
+                Some(record) => record,
+                None if object == ACCOUNT => {
+                    let id = self.make_account(effect).await?;
+                    let made = self.fetch(effect, object, &Place::Id(id), wanted).await?;
+                    made.ok_or_else(|| missing(object))?
+                }
+                None => return Err(missing(object)),
+            };
+            let differing = fields::differing(wanted, &record.live);
+            let before = fields::before(differing.iter().copied(), &record.live);
+            let after = fields::after(differing.iter().copied());
+            if differing.is_empty() {
+                return Ok(self.receipt(Done::NoChange, object, &record.id, at));
+            }
+            let path = format!("{}/{}", sobject(object), segment(object, &record.id)?);
+            let body = Value::Object(fields::body(differing));
+            let guarded = record.etag.is_some();
+            let call = Call {
+                if_match: record.etag,
+                ..Call::write(Method::PATCH, object, path, body).serving(effect.id.as_str())
+            };
+            let reply = self.http.send(&call).await?;
+            if guarded && reply.status == StatusCode::PRECONDITION_FAILED {
+                continue;
+            }
+            let reply = reply.ok()?;
+            if !reply.body.is_empty() {
+                saved(object, &reply, call.body.as_ref())?;
+            }
+            let receipt = self.receipt(Done::Updated, object, &record.id, at);
+            return Ok(Receipt {
+                before,
+                after,
+                ..receipt
+            });
+        }
+        Err(SendError::Busy {
+            retry_after: CONTENTION_WAIT,
+            why: "the record changes while we write".to_owned(),
+        })
+    }
+
+    /// Makes a task or note once.
+    async fn create(
+        &self,
+        effect: &Effect,
+        object: &'static str,
+        parent: &'static str,
+        wanted: &[Wanted],
+        at: Timestamp,
+    ) -> Result<Receipt, SendError> {
+        let key = key_of(effect);
+        let found = |id: &str| Receipt {
+            after: fields::after(wanted),
+            ..self.receipt(Done::AlreadyDone, object, id, at)
+        };
+        if let Some(record) = self.fetch(effect, object, &key, wanted).await? {
+            return Ok(found(&record.id));
+        }
+        let account = self.account_id(effect).await?;
+        let mut body = fields::body(wanted);
+        body.insert(parent.to_owned(), Value::String(account.clone()));
+        let path = place_path(object, &key)?;
+        let call = Call::write(Method::PATCH, object, path, Value::Object(body)).serving(effect.id.as_str());
+        let reply = self.http.send(&call).await?;
+        if reply.status == StatusCode::MULTIPLE_CHOICES {
+            return Err(several(object));
+        }
+        let reply = reply.ok()?;
+        if reply.body.is_empty() {
+            // Older versions answer a match this way; it says no id.
+            let record = self.fetch(effect, object, &key, wanted).await;
+            let record = record.map_err(|error| error.after("the record was written"))?;
+            return match record {
+                Some(record) => Ok(found(&record.id)),
+                None => Err(SendError::unreadable("success without a record")),
+            };
+        }
+        let result = saved(object, &reply, call.body.as_ref())?;
+        let id = result
+            .id
+            .ok_or_else(|| SendError::unreadable("success without an id"))?;
+        if !result.created.unwrap_or(reply.status == StatusCode::CREATED) {
+            return Ok(found(&id));
+        }
+        let mut after = fields::after(wanted);
+        after.insert(parent.to_owned(), account);
+        let receipt = self.receipt(Done::Created, object, &id, at);
+        Ok(Receipt { after, ..receipt })
+    }
+
+    /// The record id of the effect's account. With a known CRM id this costs no request.
+    async fn account_id(&self, effect: &Effect) -> Result<String, SendError> {
+        match map::account_place(effect)? {
+            Place::Id(id) => Ok(id),
+            place @ Place::Key(..) => match self.fetch(effect, ACCOUNT, &place, &[]).await? {
+                Some(record) => Ok(record.id),
+                None => self.make_account(effect).await,
+            },
+        }
+    }
+
+    /// Makes the account, where that is allowed. Not part of the effect: a later failure leaves it, and it is found again.
+    async fn make_account(&self, effect: &Effect) -> Result<String, SendError> {
+        let place = map::account_place(effect)?;
+        let Place::Key(..) = place else {
+            return Err(missing(ACCOUNT));
+        };
+        match self.create_missing {
+            CreateMissing::Never => return Err(missing(ACCOUNT)),
+            CreateMissing::InSandbox if !self.is_sandbox().await? => return Err(missing(ACCOUNT)),
+            CreateMissing::InSandbox => {}
+        }
+        let body = Value::Object(fields::body([&map::account_name(effect)]));
+        let call = Call::write(Method::PATCH, ACCOUNT, place_path(ACCOUNT, &place)?, body).serving(effect.id.as_str());
+        let reply = self.http.send(&call).await?;
+        if reply.status == StatusCode::MULTIPLE_CHOICES {
+            return Err(several(ACCOUNT));
+        }
+        let result = saved(ACCOUNT, &reply.ok()?, call.body.as_ref())?;
+        result.id.ok_or_else(|| SendError::unreadable("success without an id"))
+    }
+
+    async fn is_sandbox(&self) -> Result<bool, SendError> {
+        let ask = || async {
+            let query = encode("SELECT IsSandbox FROM Organization");
+            let call = Call::get("Organization", format!("{}/query?q={query}", data()));
+            let page: QueryPage<Organization> = self.http.send(&call).await?.ok()?.json()?;
+            Ok(page.records.first().is_some_and(|row| row.is_sandbox))
+        };
+        self.is_sandbox.get_or_try_init(ask).await.copied()
+    }
+
+    /// Reads a record; `None` when there is none.
+    async fn fetch(
+        &self,
+        effect: &Effect,
+        object: &'static str,
+        place: &Place,
+        wanted: &[Wanted],
+    ) -> Result<Option<Record>, SendError> {
+        let path = format!(
+            "{}?fields={}",
+            place_path(object, place)?,
+            fields::names(&["Id"], wanted)
+        );
+        let reply = self
+            .http
+            .send(&Call::get(object, path).serving(effect.id.as_str()))
+            .await?;
+        match reply.status {
+            StatusCode::NOT_FOUND => return Ok(None),
+            StatusCode::MULTIPLE_CHOICES => return Err(several(object)),
+            _ => {}
+        }
+        let reply = reply.ok()?;
+        let live: Live = reply.json()?;
+        let Some(Value::String(id)) = live.get("Id").cloned() else {
+            return Err(SendError::refused(
+                object,
+                "UNEXPECTED_ANSWER",
+                "the record has no Id",
+                "check that base_url is the Salesforce API",
+            ));
+        };
+        // A weak tag never matches, so it would stop every write.
+        let etag = reply
+            .headers
+            .get(header::ETAG)
+            .filter(|tag| !tag.as_bytes().starts_with(b"W/"))
+            .cloned();
+        Ok(Some(Record { id, etag, live }))
+    }
+
+    fn receipt(&self, done: Done, object: &str, record: &str, at: Timestamp) -> Receipt {
+        Receipt {
+            tool: Crm::Salesforce,
+            done,
+            object: object.to_owned(),
+            record: record.to_owned(),
+            url: self.url(object, record),
+            before: std::collections::BTreeMap::new(),
+            after: std::collections::BTreeMap::new(),
+            at,
+        }
+    }
+
+    fn url(&self, object: &str, record: &str) -> String {
+        let base = self.http.base();
+        if base.is_loopback() {
+            base.sandbox_page(object, record)
+        } else {
+            format!("{}/{record}", base.as_str())
+        }
+    }
+}
+
+impl Tool for Salesforce {
+    fn crm(&self) -> Crm {
+        Crm::Salesforce
+    }
+
+    fn execute<'a>(&'a self, permit: Permit, effect: &'a Effect, at: Timestamp) -> Answer<'a, Receipt> {
+        Box::pin(async move {
+            crate::covered(Crm::Salesforce, &permit, effect)?;
+            self.run(effect, at).await
+        })
+    }
+
+    fn look_up<'a>(&'a self, effect: &'a Effect, at: Timestamp) -> Answer<'a, LookUp> {
+        Box::pin(self.find(effect, at))
+    }
+
+    fn read<'a>(&'a self, effect: &'a Effect) -> Answer<'a, Diff> {
+        Box::pin(self.live(effect))
+    }
+
+    fn check<'a>(&'a self) -> Answer<'a, Vec<Finding>> {
+        Box::pin(async { Ok(self.findings().await) })
+    }
+}
+
+fn data() -> String {
+    format!("/services/data/{VERSION}")
+}
+
+fn sobject(object: &str) -> String {
+    format!("/services/data/{VERSION}/sobjects/{object}")
+}
+
+fn key_of(effect: &Effect) -> Place {
+    Place::Key(EFFECT_KEY, effect.id.as_str().to_owned())
+}
+
+fn place_path(object: &str, place: &Place) -> Result<String, SendError> {
+    Ok(match place {
+        Place::Id(id) => format!("{}/{}", sobject(object), segment(object, id)?),
+        Place::Key(field, value) => format!("{}/{field}/{}", sobject(object), segment(object, value)?),
+    })
+}
+
+/// Reads a save result: a 200 or 201 alone proves nothing.
+fn saved(object: &str, reply: &Reply, sent: Option<&Value>) -> Result<SaveResult, SendError> {
+    let result: SaveResult = reply.json()?;
+    if result.success {
+        return Ok(result);
+    }
+    match result.errors.first() {
+        Some(error) => match wire::wait(&error.code) {
+            Some(retry_after) => Err(SendError::Busy {
+                retry_after,
+                why: error.code.clone(),
+            }),
+            None => {
+                let message = scrub(&error.message, sent);
+                Err(SendError::refused(
+                    object,
+                    &error.code,
+                    &message,
+                    wire::remedy(&error.code),
+                ))
+            }
+        },
+        None => Err(SendError::unreadable("neither success nor an error")),
+    }
+}
+
+fn several(object: &str) -> SendError {
+    SendError::refused(
+        object,
+        "MULTIPLE_CHOICES",
+        "several records carry this external id; nothing was written",
+        wire::remedy("MULTIPLE_CHOICES"),
+    )
+}
+
+fn missing(object: &str) -> SendError {
+    let remedy = if object == ACCOUNT {
+        format!(
+            "link the account: set {ACCOUNT_KEY} on the right Salesforce account to our account id, or give the Salesforce \
+             record id of the account in the import"
+        )
+    } else {
+        format!(
+            "link the deal: set {} on the right opportunity, or give its record id in the import",
+            map::OPPORTUNITY_KEY
+        )
+    };
+    SendError::refused(
+        object,
+        "RECORD_NOT_FOUND",
+        "Salesforce shows no such record to the integration user",
+        remedy,
+    )
+}

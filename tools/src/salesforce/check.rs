@@ -1,0 +1,240 @@
+//! What `doctor` asks about a Salesforce connection.
+
+use reqwest::StatusCode;
+
+use super::map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, NOTE, OPPORTUNITY, OPPORTUNITY_KEY, TASK};
+use super::wire::{Describe, Limits};
+use super::{Salesforce, VERSION, data, sobject};
+use crate::http::Call;
+use crate::{CreateMissing, Finding, SendError};
+
+/// Share of the daily budget in percent from which we warn.
+const BUDGET_WARN_PERCENT: i64 = 80;
+
+/// Fields that must be there, by object; the first is the external id.
+const NEEDED: [(&str, &[&str]); 4] = [
+    (
+        ACCOUNT,
+        &[
+            ACCOUNT_KEY,
+            "Perennial_Health__c",
+            "Perennial_Renewal_Risk__c",
+            "Perennial_Posture__c",
+            "Perennial_Next_Step__c",
+            "Perennial_Summary__c",
+        ],
+    ),
+    (OPPORTUNITY, &[OPPORTUNITY_KEY, "NextStep", "StageName"]),
+    (
+        TASK,
+        &[
+            EFFECT_KEY,
+            "Subject",
+            "Description",
+            "ActivityDate",
+            "Priority",
+            "Status",
+            "WhatId",
+        ],
+    ),
+    (NOTE, &[EFFECT_KEY, "Title", "Body", "ParentId"]),
+];
+
+impl Salesforce {
+    pub(super) async fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let limits = self.http.send(&Call::get("limits", format!("{}/limits", data()))).await;
+        let limits = match limits {
+            Ok(reply) if reply.status == StatusCode::NOT_FOUND => {
+                findings.push(Finding::bad(
+                    "connection",
+                    format!("the org does not answer to API {VERSION}"),
+                    "check that base_url is the My Domain address of the org, such as https://example.my.salesforce.com",
+                ));
+                return findings;
+            }
+            other => other.and_then(|reply| reply.ok()?.json::<Limits>()),
+        };
+        match limits {
+            Ok(limits) => {
+                findings.push(Finding::ok(
+                    "connection",
+                    format!("{} answers to API {VERSION}", self.http.base()),
+                ));
+                findings.push(Finding::ok("token", "accepted"));
+                findings.push(budget(&limits));
+            }
+            Err(error @ (SendError::Refused { .. } | SendError::Conflict { .. })) => {
+                findings.push(Finding::ok("connection", format!("{} answers", self.http.base())));
+                findings.push(Finding::warn(
+                    "API budget",
+                    error.to_string(),
+                    "let the integration user read the limits",
+                ));
+            }
+            Err(error) => {
+                findings.push(crate::trouble("connection", &error));
+                return findings;
+            }
+        }
+        for (object, fields) in NEEDED {
+            findings.push(self.object(object, fields).await);
+        }
+        if self.create_missing == CreateMissing::InSandbox {
+            findings.push(match self.is_sandbox().await {
+                Ok(true) => Finding::ok("accounts", "a sandbox: accounts it does not know are made"),
+                Ok(false) => Finding::warn(
+                    "accounts",
+                    "not a sandbox: accounts it does not know are refused, although in_sandbox is set",
+                    "set create_missing_accounts to never, or connect a sandbox",
+                ),
+                Err(error) => crate::trouble("accounts", &error),
+            });
+        }
+        findings
+    }
+
+    async fn object(&self, object: &'static str, needed: &[&str]) -> Finding {
+        let subject = format!("{object} fields");
+        let reply = self
+            .http
+            .send(&Call::get(object, format!("{}/describe", sobject(object))))
+            .await;
+        let found = match reply.and_then(|reply| reply.ok()?.json::<Describe>()) {
+            Ok(describe) => describe,
+            Err(error) => return crate::trouble(&subject, &error),
+        };
+        judge(object, &subject, needed, &found)
+    }
+}
+
+/// What is missing in an object. Pure.
+fn judge(object: &str, subject: &str, needed: &[&str], found: &Describe) -> Finding {
+    let field = |name: &str| found.fields.iter().find(|field| field.name == name);
+    let absent: Vec<&str> = needed.iter().copied().filter(|name| field(name).is_none()).collect();
+    if !absent.is_empty() {
+        let message = format!("not there, or hidden from the integration user: {}", absent.join(", "));
+        if object == NOTE {
+            return Finding::warn(
+                subject,
+                format!("{message}; Salesforce gives its classic Note no custom fields, so notes will be refused"),
+                "let playbooks use tasks instead of notes in this org",
+            );
+        }
+        return Finding::bad(
+            subject,
+            message,
+            "create these fields and make them visible and editable for the integration user",
+        );
+    }
+    let is_keyed = object == TASK || object == NOTE;
+    if is_keyed && !found.createable {
+        return Finding::bad(
+            subject,
+            "the integration user may not create records",
+            "give it the create permission on this object",
+        );
+    }
+    // A parent of a note can be set but not changed, so creating is enough for records that we only create.
+    let locked: Vec<&str> = needed
+        .iter()
+        .copied()
+        .filter(|name| !field(name).is_some_and(|field| field.updateable || (is_keyed && field.createable)))
+        .collect();
+    if !locked.is_empty() {
+        return Finding::bad(
+            subject,
+            format!("not writable for the integration user: {}", locked.join(", ")),
+            "give it edit access to these fields",
+        );
+    }
+    match needed.first().copied().and_then(field) {
+        Some(key) if !key.external_id => Finding::bad(
+            subject,
+            format!("{} is no external id", key.name),
+            "tick External ID on this field",
+        ),
+        Some(key) if !key.unique => Finding::warn(
+            subject,
+            format!(
+                "{} is not unique: two records may carry the same id, and writes to both are then refused",
+                key.name
+            ),
+            "tick Unique on this field",
+        ),
+        Some(_) | None => Finding::ok(subject, format!("all {} fields are there and writable", needed.len())),
+    }
+}
+
+fn budget(limits: &Limits) -> Finding {
+    let subject = "API budget";
+    let Some(daily) = limits.daily.as_ref().filter(|daily| daily.max > 0) else {
+        return Finding::warn(
+            subject,
+            "the org does not say what is left",
+            "let the integration user read the limits",
+        );
+    };
+    let used = daily.max.saturating_sub(daily.remaining);
+    let message = format!(
+        "{used} of {} calls used in the last 24 hours, by all integrations together",
+        daily.max
+    );
+    if used.saturating_mul(100) >= daily.max.saturating_mul(BUDGET_WARN_PERCENT) {
+        Finding::warn(
+            subject,
+            message,
+            "find the integration that spends most, or buy more calls",
+        )
+    } else {
+        Finding::ok(subject, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Level;
+    use crate::salesforce::wire::{Budget, DescribedField};
+
+    fn described(names: &[&str]) -> Describe {
+        let field = |name: &&str| DescribedField {
+            name: (*name).to_owned(),
+            updateable: *name != "ParentId",
+            createable: true,
+            external_id: name.ends_with("Id__c") || name.ends_with("Key__c"),
+            unique: true,
+        };
+        Describe {
+            createable: true,
+            fields: names.iter().map(field).collect(),
+        }
+    }
+
+    #[test]
+    fn missing_fields_are_named_with_a_remedy() {
+        for (object, needed) in NEEDED {
+            assert_eq!(
+                judge(object, "x", needed, &described(needed)).level,
+                Level::Ok,
+                "{object}"
+            );
+        }
+        let (object, needed) = NEEDED[0];
+        let finding = judge(object, "x", needed, &described(&needed[..5]));
+        assert_eq!(finding.level, Level::Bad);
+        assert!(finding.message.contains("Perennial_Summary__c") && finding.remedy.is_some());
+        let (object, needed) = NEEDED[3];
+        assert_eq!(judge(object, "x", needed, &described(&needed[1..])).level, Level::Warn);
+    }
+
+    #[test]
+    fn a_spent_budget_is_a_warning() {
+        let daily = |remaining| Limits {
+            daily: Some(Budget { max: 100, remaining }),
+        };
+        assert_eq!(budget(&daily(21)).level, Level::Ok);
+        assert_eq!(budget(&daily(20)).level, Level::Warn);
+        assert_eq!(budget(&Limits { daily: None }).level, Level::Warn);
+    }
+}

@@ -1,0 +1,392 @@
+use std::collections::BTreeMap;
+
+use perennial_core::action::{AccountField, Done, Priority, Write};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::Level;
+use crate::test_kit::{Say, Server, effect, now, permit};
+
+const ACCOUNT_ID: &str = "001000000000001AAA";
+const BY_KEY: &str = "/services/data/v68.0/sobjects/Account/Perennial_Account_Id__c/A%2F1%20%C3%BC";
+
+fn update(fields: &[(AccountField, &str)]) -> Write {
+    let fields = fields.iter().map(|(field, text)| (*field, (*text).to_owned()));
+    Write::UpdateAccount {
+        fields: fields.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn task() -> Write {
+    Write::CreateTask {
+        subject: "Call Ana".to_owned(),
+        body: "She asked for it.".to_owned(),
+        due: "2026-12-01".parse().expect("a day"),
+        priority: Priority::High,
+        assignee: None,
+    }
+}
+
+fn tool(server: &Server) -> Salesforce {
+    Salesforce::new(server.connection()).expect("a tool")
+}
+
+async fn run(server: &Server, effect: &Effect) -> Result<Receipt, SendError> {
+    tool(server).execute(permit(effect), effect, now()).await
+}
+
+fn refusal(result: Result<Receipt, SendError>) -> (String, String) {
+    match result {
+        Err(SendError::Refused { code, remedy, .. }) => (code, remedy),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn account(etag: &str, health: f64) -> Say {
+    let body = json!({"attributes": {"type": "Account"}, "Id": ACCOUNT_ID, "Perennial_Health__c": health});
+    let headers = vec![("etag", etag.to_owned())];
+    Say::Raw(200, headers, body.to_string())
+}
+
+fn not_found() -> Say {
+    Say::Json(
+        404,
+        json!([{"errorCode": "NOT_FOUND", "message": "The requested resource does not exist"}]),
+    )
+}
+
+fn saved(status: u16, created: bool) -> Say {
+    Say::Json(
+        status,
+        json!({"id": "00T000000000001AAA", "success": true, "errors": [], "created": created}),
+    )
+}
+
+#[test]
+fn effects_become_fields() {
+    let fields = update(&[
+        (AccountField::Health, "72"),
+        (AccountField::RenewalRisk, "12.5"),
+        (AccountField::NextStep, ""),
+    ]);
+    let effect_of = |write| effect(Crm::Salesforce, None, write);
+    let Plan::Change { object, place, wanted } = map::plan(&effect_of(fields)).expect("a plan") else {
+        panic!("a change");
+    };
+    assert_eq!((object, place), (ACCOUNT, Place::Key(ACCOUNT_KEY, "A/1 ü".to_owned())));
+    let body = Value::Object(fields::body(&wanted));
+    assert_eq!(
+        body,
+        json!({"Perennial_Health__c": 72, "Perennial_Renewal_Risk__c": 12.5, "Perennial_Next_Step__c": null})
+    );
+    assert!(map::plan(&effect_of(update(&[(AccountField::Health, "good")]))).is_err());
+
+    let Plan::Keyed { object, parent, wanted } = map::plan(&effect_of(task())).expect("a plan") else {
+        panic!("a record of ours");
+    };
+    assert_eq!((object, parent), ("Task", "WhatId"));
+    assert_eq!(
+        Value::Object(fields::body(&wanted)),
+        json!({"Subject": "Call Ana", "Description": "She asked for it.", "ActivityDate": "2026-12-01",
+            "Priority": "High", "Status": "Not Started"})
+    );
+}
+
+#[test]
+fn long_texts_are_cut_and_the_receipt_says_so() {
+    let write = Write::CreateNote {
+        title: "ü".repeat(100),
+        body: "x".repeat(40_000),
+    };
+    let Plan::Keyed { wanted, .. } = map::plan(&effect(Crm::Salesforce, None, write)).expect("a plan") else {
+        panic!("a record of ours");
+    };
+    let after = fields::after(&wanted);
+    assert_eq!(after["Title"].chars().count(), 80);
+    assert!(after["Body"].ends_with('…') && after["Body"].chars().count() == 32_000);
+    assert_eq!(after["Title (cut)"], "the field holds 80 characters, the text has 100");
+}
+
+#[test]
+fn record_ids_are_ids() {
+    for bad in ["", "001", "001000000000001/AA", "../../../composite", "00100000000000é"] {
+        assert!(map::record_id(ACCOUNT, bad).is_err(), "{bad}");
+    }
+    assert_eq!(
+        map::record_id(ACCOUNT, " 001000000000001 ").expect("an id"),
+        "001000000000001"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_nothing_changes() {
+    let server = Server::script(vec![account("\"1\"", 72.0)]).await;
+    let effect = effect(Crm::Salesforce, None, update(&[(AccountField::Health, "72")]));
+    let receipt = run(&server, &effect).await.expect("a receipt");
+    assert_eq!((receipt.done, receipt.record.as_str()), (Done::NoChange, ACCOUNT_ID));
+    assert!(receipt.before.is_empty() && receipt.after.is_empty());
+    assert_eq!(server.lines(), [format!("GET {BY_KEY}?fields=Id,Perennial_Health__c")]);
+}
+
+#[tokio::test]
+async fn a_change_is_guarded_by_the_tag_and_keeps_its_before_image() {
+    let server = Server::script(vec![account("\"1--gzip\"", 60.0), Say::Raw(204, vec![], String::new())]).await;
+    let wanted = update(&[(AccountField::Health, "72"), (AccountField::Posture, "")]);
+    let effect = effect(Crm::Salesforce, None, wanted);
+    let receipt = run(&server, &effect).await.expect("a receipt");
+    assert_eq!(receipt.done, Done::Updated);
+    assert_eq!(receipt.before["Perennial_Health__c"], "60");
+    assert_eq!(
+        receipt.after,
+        BTreeMap::from([("Perennial_Health__c".to_owned(), "72".to_owned())])
+    );
+    assert_eq!(receipt.url, format!("{}/records/Account/{ACCOUNT_ID}", server.base));
+    let patch = &server.seen()[1];
+    assert_eq!(
+        patch.path,
+        format!("/services/data/v68.0/sobjects/Account/{ACCOUNT_ID}")
+    );
+    assert_eq!(patch.headers["if-match"], "\"1--gzip\"");
+    assert_eq!(patch.body, json!({"Perennial_Health__c": 72}));
+}
+
+#[tokio::test]
+async fn a_record_that_changed_meanwhile_is_read_and_decided_again() {
+    let stale = || Say::Json(412, json!([{"errorCode": "PRECONDITION_FAILED", "message": "x"}]));
+    let wanted = || effect(Crm::Salesforce, None, update(&[(AccountField::Health, "72")]));
+    // Someone else wrote the wanted value: there is nothing left to do.
+    let server = Server::script(vec![account("\"1\"", 60.0), stale(), account("\"2\"", 72.0)]).await;
+    assert_eq!(run(&server, &wanted()).await.expect("a receipt").done, Done::NoChange);
+    // Someone else wrote another value: ours goes over theirs, and theirs is the before-image.
+    let done = Say::Raw(204, vec![], String::new());
+    let server = Server::script(vec![account("\"1\"", 60.0), stale(), account("\"2\"", 61.0), done]).await;
+    assert_eq!(
+        run(&server, &wanted()).await.expect("a receipt").before["Perennial_Health__c"],
+        "61"
+    );
+    assert_eq!(server.seen()[3].headers["if-match"], "\"2\"");
+    // It goes on changing.
+    let answers = vec![account("\"1\"", 60.0), stale(), account("\"2\"", 61.0), stale()];
+    let server = Server::script(answers).await;
+    assert!(matches!(run(&server, &wanted()).await, Err(SendError::Busy { .. })));
+    assert_eq!(server.writes(), 2);
+}
+
+#[tokio::test]
+async fn a_lost_change_is_unknown_and_looking_up_settles_it() {
+    let answers = vec![
+        account("\"1\"", 60.0),
+        Say::Raw(503, vec![], "<html>".to_owned()),
+        account("\"2\"", 72.0),
+    ];
+    let server = Server::script(answers).await;
+    let effect = effect(Crm::Salesforce, None, update(&[(AccountField::Health, "72")]));
+    assert!(matches!(run(&server, &effect).await, Err(SendError::Unknown { .. })));
+    assert_eq!(server.writes(), 1);
+    let LookUp::Done(receipt) = tool(&server).look_up(&effect, now()).await.expect("an answer") else {
+        panic!("it took place");
+    };
+    assert_eq!(
+        (receipt.done, receipt.after["Perennial_Health__c"].as_str()),
+        (Done::AlreadyDone, "72")
+    );
+    let server = Server::script(vec![account("\"1\"", 60.0)]).await;
+    assert_eq!(
+        tool(&server).look_up(&effect, now()).await.expect("an answer"),
+        LookUp::Absent
+    );
+}
+
+#[tokio::test]
+async fn a_task_is_made_once_under_the_effect_id() {
+    let server = Server::script(vec![not_found(), saved(201, true)]).await;
+    let effect = effect(Crm::Salesforce, Some(ACCOUNT_ID), task());
+    let receipt = run(&server, &effect).await.expect("a receipt");
+    assert_eq!(
+        (receipt.done, receipt.record.as_str()),
+        (Done::Created, "00T000000000001AAA")
+    );
+    let seen = server.seen();
+    let path = format!("/services/data/v68.0/sobjects/Task/Perennial_Key__c/{}", effect.id);
+    assert!(seen[0].path.starts_with(&path) && seen[1].path == path);
+    assert_eq!(
+        (seen[1].method.as_str(), &seen[1].body["WhatId"]),
+        ("PATCH", &json!(ACCOUNT_ID))
+    );
+
+    // Made by someone between our look and our write.
+    let server = Server::script(vec![not_found(), saved(200, false)]).await;
+    assert_eq!(run(&server, &effect).await.expect("a receipt").done, Done::AlreadyDone);
+    // Made before: what a person did to it since is left alone.
+    let exists = || Say::Json(200, json!({"Id": "00T000000000001AAA", "Status": "Completed"}));
+    let server = Server::script(vec![exists(), exists()]).await;
+    assert_eq!(run(&server, &effect).await.expect("a receipt").done, Done::AlreadyDone);
+    assert!(matches!(
+        tool(&server).look_up(&effect, now()).await,
+        Ok(LookUp::Done(_))
+    ));
+    assert_eq!(server.writes(), 0);
+}
+
+#[tokio::test]
+async fn an_ambiguous_or_failed_upsert_is_refused() {
+    let effect = effect(Crm::Salesforce, Some(ACCOUNT_ID), task());
+    let several = Say::Json(
+        300,
+        json!([
+            "/services/data/v68.0/sobjects/Task/00T1",
+            "/services/data/v68.0/sobjects/Task/00T2"
+        ]),
+    );
+    let server = Server::script(vec![not_found(), several]).await;
+    assert_eq!(refusal(run(&server, &effect).await).0, "MULTIPLE_CHOICES");
+    let failed =
+        json!({"id": null, "success": false, "errors": [{"statusCode": "STRING_TOO_LONG", "message": "Call Ana"}]});
+    let server = Server::script(vec![not_found(), Say::Json(200, failed)]).await;
+    assert_eq!(refusal(run(&server, &effect).await).0, "STRING_TOO_LONG");
+    let server = Server::script(vec![not_found(), Say::Json(201, json!({"created": true}))]).await;
+    assert!(matches!(run(&server, &effect).await, Err(SendError::Unknown { .. })));
+}
+
+#[tokio::test]
+async fn an_unknown_account_is_made_only_in_a_sandbox() {
+    let organization = |is_sandbox| {
+        Say::Json(
+            200,
+            json!({"totalSize": 1, "done": true, "records": [{"IsSandbox": is_sandbox}]}),
+        )
+    };
+    let effect = effect(Crm::Salesforce, None, update(&[(AccountField::Health, "72")]));
+
+    let server = Server::script(vec![not_found()]).await;
+    let (code, remedy) = refusal(run(&server, &effect).await);
+    assert!(
+        code == "RECORD_NOT_FOUND" && remedy.contains("Perennial_Account_Id__c"),
+        "{remedy}"
+    );
+    assert_eq!(server.writes(), 0);
+
+    let with = |server: &Server| {
+        Salesforce::new(Connection {
+            create_missing_accounts: CreateMissing::InSandbox,
+            ..server.connection()
+        })
+        .expect("a tool")
+    };
+    let server = Server::script(vec![not_found(), organization(false), not_found()]).await;
+    let tool = with(&server);
+    for _ in 0..2 {
+        assert_eq!(
+            refusal(tool.execute(permit(&effect), &effect, now()).await).0,
+            "RECORD_NOT_FOUND"
+        );
+    }
+    assert_eq!((server.writes(), server.seen().len()), (0, 3), "the org is asked once");
+
+    let done = Say::Raw(204, vec![], String::new());
+    let made = Say::Json(
+        201,
+        json!({"id": ACCOUNT_ID, "success": true, "errors": [], "created": true}),
+    );
+    let blank = Say::Json(200, json!({"Id": ACCOUNT_ID, "Perennial_Health__c": null}));
+    let server = Server::script(vec![not_found(), organization(true), made, blank, done]).await;
+    let receipt = with(&server)
+        .execute(permit(&effect), &effect, now())
+        .await
+        .expect("a receipt");
+    assert_eq!((receipt.done, receipt.before.len()), (Done::Updated, 0));
+    let upsert = &server.seen()[2];
+    assert_eq!(
+        (upsert.path.as_str(), &upsert.body),
+        (BY_KEY, &json!({"Name": "Northwind Traders"}))
+    );
+}
+
+#[tokio::test]
+async fn a_deal_is_compared_before_it_is_written() {
+    let write = Write::UpdateOpportunity {
+        opportunity: "opp 1".to_owned(),
+        crm_id: None,
+        next_step: Some("Send the paper".to_owned()),
+        stage: Some("Negotiation".to_owned()),
+    };
+    let effect = effect(Crm::Salesforce, None, write);
+    let deal = || {
+        Say::Json(
+            200,
+            json!({"Id": "006000000000001AAA", "NextStep": "Wait", "StageName": "Negotiation"}),
+        )
+    };
+    let server = Server::script(vec![deal(), deal(), Say::Raw(204, vec![], String::new())]).await;
+    let diff = tool(&server).read(&effect).await.expect("a picture");
+    assert_eq!(diff.fields["NextStep"].before.as_deref(), Some("Wait"));
+    assert!(diff.fields["NextStep"].is_change() && !diff.fields["StageName"].is_change());
+    let receipt = run(&server, &effect).await.expect("a receipt");
+    assert_eq!(receipt.before["NextStep"], "Wait");
+    assert_eq!(server.seen()[2].body, json!({"NextStep": "Send the paper"}));
+    assert!(
+        server.seen()[0]
+            .path
+            .contains("/Opportunity/Perennial_Opportunity_Id__c/opp%201?")
+    );
+    let server = Server::script(vec![not_found(), not_found()]).await;
+    assert_eq!(tool(&server).read(&effect).await.expect("a picture").record, None);
+    assert_eq!(refusal(run(&server, &effect).await).0, "RECORD_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_spent_budget_is_a_long_wait_and_sends_nothing_more() {
+    let effect = effect(Crm::Salesforce, Some(ACCOUNT_ID), task());
+    let spent = json!([{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests Limit exceeded."}]);
+    let server = Server::script(vec![Say::Json(403, spent)]).await;
+    let Err(SendError::Busy { retry_after, why }) = run(&server, &effect).await else {
+        panic!("busy");
+    };
+    assert!(retry_after.as_secs() >= 600 && why == "REQUEST_LIMIT_EXCEEDED");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_permit_for_another_system_or_action_is_refused() {
+    let server = Server::script(vec![]).await;
+    let own = effect(Crm::Salesforce, Some(ACCOUNT_ID), task());
+    let other = effect(Crm::HubSpot, Some("1"), task());
+    assert_eq!(refusal(run(&server, &other).await).0, "WRONG_PERMIT");
+    let mut moved = own.clone();
+    moved.action = perennial_core::ids::ActionId::new("act_2");
+    let result = tool(&server).execute(permit(&own), &moved, now()).await;
+    assert_eq!(refusal(result).0, "WRONG_PERMIT");
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn the_check_speaks_about_token_fields_and_budget() {
+    let server = Server::script(vec![Say::Json(
+        401,
+        json!([{"errorCode": "INVALID_SESSION_ID", "message": "x"}]),
+    )])
+    .await;
+    let findings = tool(&server).check().await.expect("findings");
+    assert!(findings.len() == 1 && findings[0].level == Level::Bad && findings[0].remedy.is_some());
+
+    let server = Server::start(|seen| {
+        if seen.path.ends_with("/limits") {
+            Say::Json(200, json!({"DailyApiRequests": {"Max": 15000, "Remaining": 100}}))
+        } else {
+            Say::Json(
+                200,
+                json!({"createable": true, "fields": [{"name": "Subject", "updateable": true}]}),
+            )
+        }
+    })
+    .await;
+    let findings = tool(&server).check().await.expect("findings");
+    let bad = findings.iter().filter(|finding| finding.level == Level::Bad).count();
+    assert_eq!((findings.len(), bad), (7, 3), "{findings:?}");
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.subject == "API budget" && finding.level == Level::Warn)
+    );
+    assert_eq!(server.writes(), 0);
+}
