@@ -125,11 +125,18 @@ fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PERENNIAL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     // A second start in one process (tests) keeps the first.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
-    let overrides = Overrides { config: cli.global.config, db: cli.global.db, policies: cli.global.policies };
+    let overrides = Overrides {
+        config: cli.global.config,
+        db: cli.global.db,
+        policies: cli.global.policies,
+    };
     match cli.command {
         Command::Init(args) => init::init(&args, output),
         Command::Demo(args) => crate::demo::demo(&args, &overrides, output).await,

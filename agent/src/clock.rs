@@ -23,7 +23,10 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn starting(from: Timestamp) -> Clock {
-        Clock::From { from, made: Instant::now() }
+        Clock::From {
+            from,
+            made: Instant::now(),
+        }
     }
 
     /// The present.
@@ -32,7 +35,9 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match self {
             Clock::System => {
-                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                let since = std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .unwrap_or_default();
                 Timestamp::from_us(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
             }
             Clock::From { from, made } => {

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::clock::Clock;
-use crate::intake::Problem;
+use crate::intake::{Problem, help_with_words};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -246,22 +246,47 @@ impl Config {
     /// # Errors
     /// [`ConfigError`]; every problem of the file at once.
     pub fn load(overrides: &Overrides) -> Result<Config, ConfigError> {
-        let path = overrides.config.clone().or_else(|| Path::new(FILE_NAME).exists().then(|| PathBuf::from(FILE_NAME)));
+        let path = overrides
+            .config
+            .clone()
+            .or_else(|| Path::new(FILE_NAME).exists().then(|| PathBuf::from(FILE_NAME)));
         let text = match &path {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?,
+            Some(path) => std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+                path: path.clone(),
+                source,
+            })?,
             None => String::new(),
         };
-        let name = path.as_ref().map_or_else(|| FILE_NAME.to_owned(), |p| p.display().to_string());
+        let name = path
+            .as_ref()
+            .map_or_else(|| FILE_NAME.to_owned(), |p| p.display().to_string());
         let text: Arc<str> = text.into();
         let raw: ConfigFile = toml::from_str(&text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
-            let help = "see docs/operator/configuration, or `perennial init` for a commented file".to_owned();
-            let problem = Problem::at(Path::new(&name), &text, span, error.message().to_owned(), Some(help));
-            ConfigError::Invalid { problems: vec![problem] }
+            let (message, help) = unknown_key(error.message()).unwrap_or_else(|| {
+                let help = "see docs/operator/configuration, or `perennial init` for a commented file";
+                (error.message().to_owned(), help.to_owned())
+            });
+            let problem = Problem::at(Path::new(&name), &text, span, message, Some(help));
+            ConfigError::Invalid {
+                problems: vec![problem],
+            }
         })?;
-        let home = path.as_ref().and_then(|p| p.parent()).map_or_else(PathBuf::new, Path::to_path_buf);
+        let home = path
+            .as_ref()
+            .and_then(|p| p.parent())
+            .map_or_else(PathBuf::new, Path::to_path_buf);
         Config::from_file(raw, &name, &text, &home, overrides, path.clone())
+    }
+
+    /// The database that the command line or the environment names, whatever a file says.
+    ///
+    /// # Errors
+    /// [`ConfigError::Database`].
+    pub fn given_database(overrides: &Overrides) -> Result<Option<DatabaseUrl>, ConfigError> {
+        let given = overrides.db.clone().or_else(|| std::env::var("PERENNIAL_DB").ok());
+        let parsed = given.map(|url| url.parse().map_err(|_| ConfigError::Database { given: redact(&url) }));
+        parsed.transpose()
     }
 
     fn from_file(
@@ -277,9 +302,8 @@ impl Config {
             problems.push(Problem::at(Path::new(name), text, span, message, Some(help.to_owned())));
         };
         let data_dir = raw.data_dir.map_or_else(|| home.to_path_buf(), |dir| home.join(dir));
-        let given = overrides.db.clone().or_else(|| std::env::var("PERENNIAL_DB").ok());
-        let database = match (given, &raw.database) {
-            (Some(url), _) => url.parse().map_err(|_| ConfigError::Database { given: redact(&url) })?,
+        let database = match (Config::given_database(overrides)?, &raw.database) {
+            (Some(url), _) => url,
             (None, Some(url)) => match relative(url.get_ref(), home).parse() {
                 Ok(url) => url,
                 Err(_) => {
@@ -296,7 +320,11 @@ impl Config {
                 Ok(at) => Clock::starting(at),
                 Err(_) => {
                     let message = format!("`{}` is no time", at.get_ref());
-                    wrong(at.span(), message, "write it like 2026-09-15T08:00:00Z, or leave `clock` out");
+                    wrong(
+                        at.span(),
+                        message,
+                        "write it like 2026-09-15T08:00:00Z, or leave `clock` out",
+                    );
                     Clock::System
                 }
             },
@@ -319,31 +347,55 @@ impl Config {
         let default_crm = match &raw.crm.default {
             None => Crm::Salesforce,
             Some(word) => Crm::from_word(word.get_ref()).unwrap_or_else(|| {
-                wrong(word.span(), format!("unknown CRM `{}`", word.get_ref()), "write salesforce or hubspot");
+                wrong(
+                    word.span(),
+                    format!("unknown CRM `{}`", word.get_ref()),
+                    "write salesforce or hubspot",
+                );
                 Crm::Salesforce
             }),
         };
-        let create_missing = match raw.crm.create_missing_accounts.as_ref().map(|w| (w.get_ref().as_str(), w.span())) {
+        let create_missing = match raw
+            .crm
+            .create_missing_accounts
+            .as_ref()
+            .map(|w| (w.get_ref().as_str(), w.span()))
+        {
             None | Some(("in_sandbox", _)) => CreateMissing::InSandbox,
             Some(("never", _)) => CreateMissing::Never,
             Some((other, span)) => {
-                wrong(span, format!("`{other}` is not a choice"), "write \"never\" or \"in_sandbox\"");
+                wrong(
+                    span,
+                    format!("`{other}` is not a choice"),
+                    "write \"never\" or \"in_sandbox\"",
+                );
                 CreateMissing::Never
             }
         };
         for access in [&raw.salesforce, &raw.hubspot].into_iter().flatten() {
             let url = access.base_url.get_ref();
             if !url.starts_with("http://") && !url.starts_with("https://") {
-                wrong(access.base_url.span(), format!("`{url}` is no address"), "write it like https://example.my.salesforce.com");
+                wrong(
+                    access.base_url.span(),
+                    format!("`{url}` is no address"),
+                    "write it like https://example.my.salesforce.com",
+                );
             }
         }
         if !problems.is_empty() {
             return Err(ConfigError::Invalid { problems });
         }
-        let policies = overrides.policies.clone().or_else(|| raw.policies.map(|p| home.join(p)));
+        let policies = overrides
+            .policies
+            .clone()
+            .or_else(|| raw.policies.map(|p| home.join(p)));
         let policies = policies.or_else(|| Some(home.join("policies")).filter(|p| p.is_dir()));
         // Prompts lie beside the policies they belong to.
-        let beside = policies.as_ref().and_then(|p| p.parent()).map(|p| p.join("prompts")).filter(|p| p.is_dir());
+        let beside = policies
+            .as_ref()
+            .and_then(|p| p.parent())
+            .map(|p| p.join("prompts"))
+            .filter(|p| p.is_dir());
         let prompts = raw.prompts.map(|p| home.join(p)).or(beside);
         Ok(Config {
             database,
@@ -381,7 +433,9 @@ impl Config {
     }
 
     fn connection(&self, access: &CrmAccess) -> Connection {
-        let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|l| access.base_url.starts_with(l));
+        let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
+            .iter()
+            .any(|l| access.base_url.starts_with(l));
         let rate = match (self.limits.requests_per_second, local) {
             (0, true) => LOCAL_REQUESTS_PER_SECOND,
             (0, false) => Connection::REQUESTS_PER_SECOND,
@@ -402,6 +456,18 @@ impl Config {
 /// Requests a second to a server on this machine: no vendor counts them.
 const LOCAL_REQUESTS_PER_SECOND: u32 = 500;
 
+/// What serde says about a key that it does not know, as message and help.
+fn unknown_key(message: &str) -> Option<(String, String)> {
+    let words = message
+        .strip_prefix("unknown field ")?
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .collect::<Vec<_>>();
+    let (wrong, known) = words.split_first()?;
+    Some((format!("unknown key `{wrong}`"), help_with_words(wrong, known)))
+}
+
 /// Environment variables of a CRM: address and token.
 fn variables(crm: Crm) -> (&'static str, &'static str) {
     match crm {
@@ -412,17 +478,27 @@ fn variables(crm: Crm) -> (&'static str, &'static str) {
 
 fn access(crm: Crm, table: Option<AccessTable>, home: &Path) -> Result<Option<CrmAccess>, ConfigError> {
     let (url_variable, variable) = variables(crm);
-    let url = std::env::var(url_variable).ok().or_else(|| table.as_ref().map(|t| t.base_url.get_ref().clone()));
+    let url = std::env::var(url_variable)
+        .ok()
+        .or_else(|| table.as_ref().map(|t| t.base_url.get_ref().clone()));
     let Some(base_url) = url else { return Ok(None) };
     let token = match (std::env::var(variable).ok(), table.and_then(|t| t.token_file)) {
         (Some(token), _) => token,
         (None, Some(file)) => {
             let path = home.join(file);
-            std::fs::read_to_string(&path).map_err(|source| ConfigError::Token { crm, path, variable, source })?
+            std::fs::read_to_string(&path).map_err(|source| ConfigError::Token {
+                crm,
+                path,
+                variable,
+                source,
+            })?
         }
         (None, None) => return Err(ConfigError::NoToken { crm, variable }),
     };
-    Ok(Some(CrmAccess { base_url, token: SecretString::from(token.trim().to_owned()) }))
+    Ok(Some(CrmAccess {
+        base_url,
+        token: SecretString::from(token.trim().to_owned()),
+    }))
 }
 
 /// A relative SQLite path of the file is relative to the file.

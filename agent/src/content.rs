@@ -73,7 +73,12 @@ const DEPTH_MAX: usize = 2;
 /// # Errors
 /// [`ContentError::Unreadable`].
 pub fn load(config: &Config) -> Result<Content, ContentError> {
-    let built_in = |files: &[(&str, &str)]| files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    let built_in = |files: &[(&str, &str)]| {
+        files
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect()
+    };
     Ok(Content {
         policies: match &config.policies {
             Some(folder) => read_folder(folder)?,
@@ -93,7 +98,10 @@ pub fn load(config: &Config) -> Result<Content, ContentError> {
 pub fn compile(config: &Config) -> Result<(Content, Policies), ContentError> {
     let content = load(config)?;
     let policies = Policies::compile(&content).map_err(|problems| ContentError::Invalid {
-        folder: config.policies.as_ref().map_or_else(|| "the program".to_owned(), |p| p.display().to_string()),
+        folder: config
+            .policies
+            .as_ref()
+            .map_or_else(|| "the program".to_owned(), |p| p.display().to_string()),
         problems,
     })?;
     Ok((content, policies))
@@ -105,14 +113,22 @@ fn read_folder(folder: &Path) -> Result<BTreeMap<String, String>, ContentError> 
     Ok(files)
 }
 
-fn read_into(folder: &Path, prefix: &str, depth: usize, files: &mut BTreeMap<String, String>) -> Result<(), ContentError> {
+fn read_into(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    files: &mut BTreeMap<String, String>,
+) -> Result<(), ContentError> {
     let unreadable = |path: &Path| {
         let path = path.to_path_buf();
         move |source| ContentError::Unreadable { path, source }
     };
     for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
         let path = entry.map_err(unreadable(folder))?.path();
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         // Editors leave hidden files and backups; cases are tests of the content, not content.
         if name.starts_with('.') || name.ends_with('~') || name == "cases" || name == "README.md" {
             continue;
@@ -120,9 +136,15 @@ fn read_into(folder: &Path, prefix: &str, depth: usize, files: &mut BTreeMap<Str
         if path.is_dir() {
             if depth > 1 {
                 read_into(&path, &format!("{prefix}{name}/"), depth - 1, files)?;
+            } else {
+                // Named, so that it is refused and not passed over: somebody put files there for a purpose.
+                files.insert(format!("{prefix}{name}/"), String::new());
             }
         } else {
-            files.insert(format!("{prefix}{name}"), std::fs::read_to_string(&path).map_err(unreadable(&path))?);
+            files.insert(
+                format!("{prefix}{name}"),
+                std::fs::read_to_string(&path).map_err(unreadable(&path))?,
+            );
         }
     }
     Ok(())

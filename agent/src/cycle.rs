@@ -72,7 +72,12 @@ pub struct Effects {
 
 impl From<EffectCounts> for Effects {
     fn from(c: EffectCounts) -> Effects {
-        Effects { done: c.done, waiting: c.waiting, unknown: c.unknown, failed: c.failed }
+        Effects {
+            done: c.done,
+            waiting: c.waiting,
+            unknown: c.unknown,
+            failed: c.failed,
+        }
     }
 }
 
@@ -265,7 +270,7 @@ impl<'a> Cycle<'a> {
         if !self.interrupted {
             self.plan(deferred).await?;
         }
-        dispatch::drain(self.engine, &self.run, progress).await?;
+        dispatch::drain(self.engine, &self.run, Some(&self.run), progress).await?;
         self.interrupted |= *self.engine.stop.borrow();
         let effects = self.engine.store.effect_counts(Some(&self.run)).await?;
         Ok(self.report(effects.into()))
@@ -434,7 +439,10 @@ impl Context {
             .collect();
         let inputs_of = Arc::clone(&self.inputs_of);
         tokio::task::spawn_blocking(move || {
-            facts.into_iter().map(|(id, signals, earlier)| inputs_of.decide(id, signals, earlier)).collect()
+            facts
+                .into_iter()
+                .map(|(id, signals, earlier)| inputs_of.decide(id, signals, earlier))
+                .collect()
         })
         .await
         .map_err(|_| RunError::Stopped)
@@ -473,7 +481,10 @@ impl InputsOf {
 fn is_deferrable(proposal: &Proposal) -> bool {
     proposal.verdict.level == Level::Auto
         && proposal.minutes > 0
-        && proposal.effects.iter().any(|e| matches!(e.write, Write::CreateTask { .. }))
+        && proposal
+            .effects
+            .iter()
+            .any(|e| matches!(e.write, Write::CreateTask { .. }))
 }
 
 fn commit_of(run: &RunId, decided: Decided, actions: Vec<NewAction>) -> DecisionCommit {
@@ -484,7 +495,11 @@ fn commit_of(run: &RunId, decided: Decided, actions: Vec<NewAction>) -> Decision
         ("inputs", decided.inputs_hash.to_string()),
         ("output", decided.output_hash.to_string()),
     ]);
-    let mut ledger = vec![LedgerDraft { kind: "decision".to_owned(), reference: id.as_str().to_owned(), body: canonical(&body) }];
+    let mut ledger = vec![LedgerDraft {
+        kind: "decision".to_owned(),
+        reference: id.as_str().to_owned(),
+        body: canonical(&body),
+    }];
     for action in &actions {
         ledger.extend(action.outbox.iter().map(intent));
     }
@@ -515,16 +530,26 @@ pub(crate) fn intent(row: &OutboxRow) -> LedgerDraft {
         ("effect", Hash::of(canonical(&row.effect).as_bytes()).to_string()),
         ("ground", canonical(row.permit.ground())),
     ]);
-    LedgerDraft { kind: "intent".to_owned(), reference: row.effect.id.as_str().to_owned(), body: canonical(&body) }
+    LedgerDraft {
+        kind: "intent".to_owned(),
+        reference: row.effect.id.as_str().to_owned(),
+        body: canonical(&body),
+    }
 }
 
 fn new_action(decision: &Decision, inputs_hash: Hash, proposal: &Proposal, now: Timestamp) -> NewAction {
-    let permit = proposal.verdict.permit(&proposal.action, &proposal.effects, decision.content);
+    let permit = proposal
+        .verdict
+        .permit(&proposal.action, &proposal.effects, decision.content);
     let outbox = permit.map_or_else(Vec::new, |permit| {
         proposal
             .effects
             .iter()
-            .map(|effect| OutboxRow { effect: effect.clone(), permit: permit.record().clone(), due_at: now })
+            .map(|effect| OutboxRow {
+                effect: effect.clone(),
+                permit: permit.record().clone(),
+                due_at: now,
+            })
             .collect()
     });
     let state = match proposal.state {
@@ -544,7 +569,10 @@ fn new_action(decision: &Decision, inputs_hash: Hash, proposal: &Proposal, now: 
             version: 1,
             title: proposal.title.clone(),
             owner: proposal.owner.clone(),
-            tier: decision.features.text("tier").and_then(perennial_core::signal::Tier::from_word),
+            tier: decision
+                .features
+                .text("tier")
+                .and_then(perennial_core::signal::Tier::from_word),
             role: proposal.verdict.role,
             verdict: proposal.verdict.word(),
             value_minor: proposal.worth.as_ref().map(|w| w.value_minor),
@@ -566,7 +594,9 @@ fn new_action(decision: &Decision, inputs_hash: Hash, proposal: &Proposal, now: 
 }
 
 fn draft_rows(decision: &Decision, proposal: &Proposal) -> Vec<DraftRow> {
-    let Some(draft) = decision.drafts.get(&proposal.action) else { return Vec::new() };
+    let Some(draft) = decision.drafts.get(&proposal.action) else {
+        return Vec::new();
+    };
     let row = |format: &str, text: &str| DraftRow {
         account: decision.account.clone(),
         action: proposal.action.clone(),

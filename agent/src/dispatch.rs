@@ -35,19 +35,21 @@ pub enum DispatchError {
 /// Pause between looks for work that is not due yet.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Carries out what is due until nothing is left, or until the written time for waiting is over.
+/// Carries out what is due until nothing is left, or until the written time for waiting is over. `worker` names who
+/// does it; `run` is the run that it is part of, if it is.
 ///
 /// # Errors
 /// [`DispatchError`].
 pub async fn drain(
     engine: &Engine<'_>,
-    run: &RunId,
+    worker: &RunId,
+    run: Option<&RunId>,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<u64, DispatchError> {
     let clock = engine.config.clock;
     let limits = &engine.config.limits;
     let crms: Vec<Crm> = engine.tools.crms().collect();
-    let worker = format!("{}-{}", run.as_str(), std::process::id());
+    let worker = format!("{}-{}", worker.as_str(), std::process::id());
     finish_settled(engine.store, clock.now()).await?;
     let mut settled = 0;
     if crms.is_empty() {
@@ -57,7 +59,10 @@ pub async fn drain(
     while !*engine.stop.borrow() {
         let now = clock.now();
         let lease_us = limits.lease_ms.saturating_mul(1000);
-        let leased = engine.store.lease_effects(&worker, &crms, limits.effects_per_lease, now, lease_us).await?;
+        let leased = engine
+            .store
+            .lease_effects(&worker, &crms, limits.effects_per_lease, now, lease_us)
+            .await?;
         if leased.is_empty() {
             // What was busy or unknown becomes due soon; what is not ours to wait for stays.
             let counts = engine.store.effect_counts(None).await?;
@@ -65,7 +70,11 @@ pub async fn drain(
             if counts.waiting + counts.unknown == 0 || now.us() - since.us() > limits.drain_ms.saturating_mul(1000) {
                 break;
             }
-            if !engine.store.has_due_before(&crms, now.us().saturating_add(limits.drain_ms * 1000)).await? {
+            if !engine
+                .store
+                .has_due_before(&crms, now.us().saturating_add(limits.drain_ms * 1000))
+                .await?
+            {
                 break;
             }
             tokio::time::sleep(POLL).await;
@@ -82,7 +91,9 @@ pub async fn drain(
         for action in report.actions {
             finish(engine.store, &action, clock.now()).await?;
         }
-        engine.store.heartbeat_run(run, clock.now()).await?;
+        if let Some(run) = run {
+            engine.store.heartbeat_run(run, clock.now()).await?;
+        }
         progress(Progress::Effects(settled));
     }
     engine.store.release_leases(&worker).await?;
@@ -106,7 +117,9 @@ async fn attempt(tools: &Registry, limits: &Limits, clock: crate::clock::Clock, 
                 Some(Ok(LookUp::Done(receipt))) => EffectResult::Done(receipt),
                 Some(Err(error)) => after_look_up(error, leased.attempts, limits, clock.now()),
                 Some(Ok(LookUp::Absent)) | None => match leased.permit.clone().verify(effect, &leased.all) {
-                    Err(wrong) => EffectResult::Failed { error: wrong.to_string() },
+                    Err(wrong) => EffectResult::Failed {
+                        error: wrong.to_string(),
+                    },
                     Ok(permit) => match tool.execute(permit, effect, clock.now()).await {
                         Ok(receipt) => EffectResult::Done(receipt),
                         Err(error) => after(error, leased.attempts, limits, clock.now()),
@@ -116,7 +129,13 @@ async fn attempt(tools: &Registry, limits: &Limits, clock: crate::clock::Clock, 
         }
     };
     let at = clock.now();
-    tracing::info!(effect = effect.id.as_str(), tool = effect.tool.as_str(), attempt = leased.attempts, result = word(&result), "effect");
+    tracing::info!(
+        effect = effect.id.as_str(),
+        tool = effect.tool.as_str(),
+        attempt = leased.attempts,
+        result = word(&result),
+        "effect"
+    );
     EffectOutcome {
         account: effect.target.account.clone(),
         effect: effect.id.clone(),
@@ -161,14 +180,16 @@ fn after(error: SendError, attempts: i64, limits: &Limits, now: Timestamp) -> Ef
     let text = chain(&error);
     match error {
         SendError::Refused { .. } | SendError::Conflict { .. } => EffectResult::Failed { error: text },
-        SendError::Unknown { .. } => {
-            EffectResult::Unknown { error: text, due_at: later(now, limits.settle_ms, attempts) }
-        }
+        SendError::Unknown { .. } => EffectResult::Unknown {
+            error: text,
+            due_at: later(now, limits.settle_ms, attempts),
+        },
         SendError::Busy { retry_after, .. } => again(text, attempts, limits, now, retry_after),
         // A person mends the credentials; the effect waits and is not used up.
-        SendError::Unauthorised { .. } | SendError::NotConfigured { .. } => {
-            EffectResult::Again { error: text, due_at: now.plus_days(1) }
-        }
+        SendError::Unauthorised { .. } | SendError::NotConfigured { .. } => EffectResult::Again {
+            error: text,
+            due_at: now.plus_days(1),
+        },
     }
 }
 
@@ -187,10 +208,15 @@ fn after_look_up(error: SendError, attempts: i64, limits: &Limits, now: Timestam
 
 fn again(error: String, attempts: i64, limits: &Limits, now: Timestamp, retry_after: Duration) -> EffectResult {
     if attempts >= limits.effect_attempts {
-        return EffectResult::Failed { error: format!("given up after {attempts} attempts: {error}") };
+        return EffectResult::Failed {
+            error: format!("given up after {attempts} attempts: {error}"),
+        };
     }
     let asked = i64::try_from(retry_after.as_millis()).unwrap_or(i64::MAX);
-    EffectResult::Again { error, due_at: later(now, asked.max(limits.settle_ms / 4), attempts) }
+    EffectResult::Again {
+        error,
+        due_at: later(now, asked.max(limits.settle_ms / 4), attempts),
+    }
 }
 
 /// `base` milliseconds, doubled with every attempt, at most an hour.
@@ -223,8 +249,14 @@ async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Resul
     if row.state != ActionState::Permitted {
         return Ok(());
     }
-    let event = if settled.any_failed { Event::Failed } else { Event::Executed };
-    let Ok(step) = apply(&item_of(&row, Hash::ZERO)?, &event, None, now) else { return Ok(()) };
+    let event = if settled.any_failed {
+        Event::Failed
+    } else {
+        Event::Executed
+    };
+    let Ok(step) = apply(&item_of(&row, Hash::ZERO)?, &event, None, now) else {
+        return Ok(());
+    };
     let done = store
         .transition(&Transition {
             account: row.account,

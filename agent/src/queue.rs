@@ -30,7 +30,9 @@ pub enum QueueError {
     #[error("who decides? give --as NAME, set `user` in the configuration, or PERENNIAL_USER")]
     NoPerson,
     /// Nobody is known by this name.
-    #[error("`{name}` is nobody we know: use the id or name of an owner record, or add them to [people] in the configuration; known: {known}")]
+    #[error(
+        "`{name}` is nobody we know: use the id or name of an owner record, or add them to [people] in the configuration; known: {known}"
+    )]
     UnknownPerson {
         /// Who was named.
         name: String,
@@ -57,9 +59,15 @@ const HOUSEKEEPING_ROWS: u32 = 10_000;
 /// # Errors
 /// [`QueueError::NoPerson`], [`QueueError::UnknownPerson`].
 pub async fn person(config: &Config, store: &Store, name: Option<&str>) -> Result<Person, QueueError> {
-    let name = name.map(str::to_owned).or_else(|| config.user.clone()).ok_or(QueueError::NoPerson)?;
+    let name = name
+        .map(str::to_owned)
+        .or_else(|| config.user.clone())
+        .ok_or(QueueError::NoPerson)?;
     if let Some(roles) = config.people.get(&name) {
-        return Ok(Person { id: name, roles: roles.clone() });
+        return Ok(Person {
+            id: name,
+            roles: roles.clone(),
+        });
     }
     let mut known = Vec::new();
     for signal in store.portfolio_signals().await? {
@@ -67,7 +75,10 @@ pub async fn person(config: &Config, store: &Store, name: Option<&str>) -> Resul
         let id = signal.external_id.as_str();
         let matches = id == name || owner.name.as_deref() == Some(&name) || owner.email.as_deref() == Some(&name);
         if matches {
-            return Ok(Person { id: id.to_owned(), roles: owner.role.into_iter().collect() });
+            return Ok(Person {
+                id: id.to_owned(),
+                roles: owner.role.into_iter().collect(),
+            });
         }
         known.push(owner.name.unwrap_or_else(|| id.to_owned()));
     }
@@ -79,7 +90,10 @@ pub async fn person(config: &Config, store: &Store, name: Option<&str>) -> Resul
     if more > 0 {
         text.push_str(&format!(" and {more} more"));
     }
-    Err(QueueError::UnknownPerson { name, known: if text.is_empty() { "nobody".to_owned() } else { text } })
+    Err(QueueError::UnknownPerson {
+        name,
+        known: if text.is_empty() { "nobody".to_owned() } else { text },
+    })
 }
 
 /// What the rules need of a stored action.
@@ -130,7 +144,11 @@ pub async fn decide(
     let outbox: Vec<OutboxRow> = step.permit.as_ref().map_or_else(Vec::new, |permit| {
         effects
             .iter()
-            .map(|effect| OutboxRow { effect: effect.clone(), permit: permit.record().clone(), due_at: now })
+            .map(|effect| OutboxRow {
+                effect: effect.clone(),
+                permit: permit.record().clone(),
+                due_at: now,
+            })
             .collect()
     });
     let body = serde_json::json!({
@@ -140,8 +158,11 @@ pub async fn decide(
         "state": step.state,
         "verb": verb,
     });
-    let mut ledger =
-        vec![LedgerDraft { kind: verb.to_owned(), reference: row.id.as_str().to_owned(), body: canonical(&body) }];
+    let mut ledger = vec![LedgerDraft {
+        kind: verb.to_owned(),
+        reference: row.id.as_str().to_owned(),
+        body: canonical(&body),
+    }];
     ledger.extend(outbox.iter().map(crate::cycle::intent));
     let snoozed_until = match event {
         Event::Snooze { until, .. } => Some(*until),
@@ -183,8 +204,15 @@ pub async fn decide(
 }
 
 /// Asks the present policy about the effects as they stand, with the facts the decision was made from.
-async fn still_allowed(store: &Store, row: &ActionRow, effects: &[Effect], policies: &Policies) -> Result<(), QueueError> {
-    let Some(stored) = store.decision(&row.decision).await? else { return Ok(()) };
+async fn still_allowed(
+    store: &Store,
+    row: &ActionRow,
+    effects: &[Effect],
+    policies: &Policies,
+) -> Result<(), QueueError> {
+    let Some(stored) = store.decision(&row.decision).await? else {
+        return Ok(());
+    };
     let decision: perennial_core::decide::Decision = read("decision", &stored.output)?;
     let request = Request {
         kind: row.kind,
@@ -196,14 +224,22 @@ async fn still_allowed(store: &Store, row: &ActionRow, effects: &[Effect], polic
     let allowed = match verdict.level {
         Level::Auto => true,
         // A stricter role than the one that was asked for needs a new look.
-        Level::Approve => verdict.role.is_none_or(|now| row.role.is_some_and(|then| perennial_core::approval::covers(then, now))),
+        Level::Approve => verdict
+            .role
+            .is_none_or(|now| row.role.is_some_and(|then| perennial_core::approval::covers(then, now))),
         Level::Advise | Level::Never => false,
     };
     if allowed {
         return Ok(());
     }
-    let why = verdict.rules.first().map_or_else(String::new, |r| format!("{} at {}:{}", r.why, r.file, r.line));
-    Err(QueueError::PolicyChanged { now: verdict.word(), why })
+    let why = verdict
+        .rules
+        .first()
+        .map_or_else(String::new, |r| format!("{} at {}:{}", r.why, r.file, r.line));
+    Err(QueueError::PolicyChanged {
+        now: verdict.word(),
+        why,
+    })
 }
 
 /// Wakes what was snoozed until now, and expires what nobody answered in time.
@@ -213,10 +249,15 @@ async fn still_allowed(store: &Store, row: &ActionRow, effects: &[Effect], polic
 pub async fn housekeeping(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     let wakes = store.due_wakes(now, HOUSEKEEPING_ROWS).await?;
     let expiries = store.due_expiries(now, HOUSEKEEPING_ROWS).await?;
-    let events = wakes.iter().map(|r| (r, Event::Wake)).chain(expiries.iter().map(|r| (r, Event::Expire)));
+    let events = wakes
+        .iter()
+        .map(|r| (r, Event::Wake))
+        .chain(expiries.iter().map(|r| (r, Event::Expire)));
     for (row, event) in events {
         let Ok(item) = item_of(row, Hash::ZERO) else { continue };
-        let Ok(step) = apply(&item, &event, None, now) else { continue };
+        let Ok(step) = apply(&item, &event, None, now) else {
+            continue;
+        };
         let done = store
             .transition(&Transition {
                 account: row.account.clone(),

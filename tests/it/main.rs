@@ -1,1 +1,13 @@
-fn main() {}
+//! One integration binary.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod architecture;
+mod bad_input;
+mod content;
+mod crms;
+mod docs;
+mod pipeline;
+
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_perennial-under-test");

@@ -97,7 +97,14 @@ pub(crate) fn candidates<'a>(
         let arr = known.features.money("arr").map(|m| m.minor);
         let risk = known.scores.risk.probability_micro;
         let settings = &policies.settings;
-        let worth = worth(arr, settings.base, risk, &playbook.economics, &policies.scoring.value, tired);
+        let worth = worth(
+            arr,
+            settings.base,
+            risk,
+            &playbook.economics,
+            &policies.scoring.value,
+            tired,
+        );
         if let Ok(worth) = &worth {
             if worth.value_minor <= 0 {
                 let why = format!(
@@ -128,7 +135,11 @@ pub(crate) fn candidates<'a>(
             title: playbook.title.fill(&slots),
             because: playbook.because.fill(&slots),
             worth,
-            evidence: playbook.evidence.iter().filter_map(|fact| evidence(known.features, fact)).collect(),
+            evidence: playbook
+                .evidence
+                .iter()
+                .filter_map(|fact| evidence(known.features, fact))
+                .collect(),
             effects,
             draft,
             due: today.plus(playbook.due_days),
@@ -164,7 +175,10 @@ fn suppressed(snapshot: &Snapshot, playbook: &Playbook, subject: &str) -> Option
             if p.state.is_open() {
                 Some(format!("{} of {} is still {}", p.action, p.day, p.state))
             } else if days < playbook.cooldown_days {
-                Some(format!("{} of {} was {}; again after {} days", p.action, p.day, p.state, playbook.cooldown_days))
+                Some(format!(
+                    "{} of {} was {}; again after {} days",
+                    p.action, p.day, p.state, playbook.cooldown_days
+                ))
             } else {
                 None
             }
@@ -173,7 +187,14 @@ fn suppressed(snapshot: &Snapshot, playbook: &Playbook, subject: &str) -> Option
 
 /// The record or period that an action is about, as a stable word.
 fn subject(subject: Subject, known: &Known<'_>) -> String {
-    let first_record = |fact: &str| known.features.0.get(fact).and_then(|f| f.records.last()).map(RecordRef::to_string);
+    let first_record = |fact: &str| {
+        known
+            .features
+            .0
+            .get(fact)
+            .and_then(|f| f.records.last())
+            .map(RecordRef::to_string)
+    };
     match subject {
         Subject::Account => "account".to_owned(),
         Subject::Quarter => known.inputs.snapshot.as_of.day().quarter(),
@@ -187,7 +208,9 @@ fn subject(subject: Subject, known: &Known<'_>) -> String {
 
 /// The agreement with the next end of a term longer than a month.
 pub(crate) fn next_renewal(renewals: &[Renewal]) -> Option<&Renewal> {
-    renewals.iter().find(|r| r.end.is_ok() && r.term_months.is_none_or(|months| months > 1))
+    renewals
+        .iter()
+        .find(|r| r.end.is_ok() && r.term_months.is_none_or(|months| months > 1))
 }
 
 /// The person at the customer to speak to: by role, then by record.
@@ -211,10 +234,19 @@ pub(crate) fn best_contact(snapshot: &Snapshot) -> Option<&Held<crate::signal::C
 /// Values of the slots that texts of playbooks may use.
 fn slots(known: &Known<'_>) -> BTreeMap<String, String> {
     let snapshot = &known.inputs.snapshot;
-    let mut slots: BTreeMap<String, String> =
-        known.features.0.keys().map(|name| (name.clone(), known.features.display(name))).collect();
+    let mut slots: BTreeMap<String, String> = known
+        .features
+        .0
+        .keys()
+        .map(|name| (name.clone(), known.features.display(name)))
+        .collect();
     let owner = known.inputs.owner.as_ref().and_then(|o| o.name.clone());
-    let owner = owner.or_else(|| snapshot.account_fact().and_then(|a| a.owner.as_ref()).map(|o| o.as_str().to_owned()));
+    let owner = owner.or_else(|| {
+        snapshot
+            .account_fact()
+            .and_then(|a| a.owner.as_ref())
+            .map(|o| o.as_str().to_owned())
+    });
     let contact = best_contact(snapshot).and_then(|c| c.fact.name.clone());
     let renewal = next_renewal(known.renewals).map(|r| r.label.clone());
     let drivers: Vec<String> = known
@@ -240,7 +272,11 @@ fn slots(known: &Known<'_>) -> BTreeMap<String, String> {
         ("drivers", (!drivers.is_empty()).then(|| drivers.join(", "))),
         ("tickets", (!tickets.is_empty()).then(|| tickets.join(", "))),
     ];
-    slots.extend(words.into_iter().filter_map(|(name, text)| text.map(|t| (name.to_owned(), t))));
+    slots.extend(
+        words
+            .into_iter()
+            .filter_map(|(name, text)| text.map(|t| (name.to_owned(), t))),
+    );
     slots
 }
 
@@ -270,7 +306,11 @@ fn effects(
                 .collect();
             (!fields.is_empty()).then_some(Write::UpdateAccount { fields })
         }
-        Step::CreateTask { subject, body, priority } => Some(Write::CreateTask {
+        Step::CreateTask {
+            subject,
+            body,
+            priority,
+        } => Some(Write::CreateTask {
             subject: subject.fill(slots),
             body: body.fill(slots),
             due: today.plus(playbook.due_days),
@@ -285,7 +325,11 @@ fn effects(
                 (None, None) => String::new(),
             },
         }),
-        Step::UpdateOpportunity { which, next_step, stage } => {
+        Step::UpdateOpportunity {
+            which,
+            next_step,
+            stage,
+        } => {
             let deal = open_deal(snapshot, *which);
             if deal.is_none() {
                 let why = format!("no open {which} deal: the step that updates it is left out");
@@ -304,7 +348,14 @@ fn effects(
         .map(|(step, write)| {
             let step = u32::try_from(step).unwrap_or(u32::MAX);
             let id = EffectId::derive(action, step);
-            Effect { id, action: action.clone(), step, tool, target: target.clone(), write }
+            Effect {
+                id,
+                action: action.clone(),
+                step,
+                tool,
+                target: target.clone(),
+                write,
+            }
         })
         .collect()
 }
@@ -317,7 +368,12 @@ fn field_value(
     known: &Known<'_>,
     slots: &BTreeMap<String, String>,
 ) -> Option<String> {
-    let number = |name: &str| known.features.number(name).map(|n| format!("{}", libm::round(n) as i64));
+    let number = |name: &str| {
+        known
+            .features
+            .number(name)
+            .map(|n| format!("{}", libm::round(n) as i64))
+    };
     match field {
         AccountField::Health => number("health"),
         AccountField::RenewalRisk => number("risk"),
@@ -328,8 +384,13 @@ fn field_value(
 /// The worst judgement of the agreements that lie in a window.
 #[must_use]
 pub fn worst_posture(postures: &[crate::score::Posture]) -> &'static str {
-    let in_window = postures.iter().filter(|p| p.window.is_some() || p.state == PostureState::CannotAssess);
-    in_window.map(|p| p.state).max().map_or("none due", PostureState::as_str)
+    let in_window = postures
+        .iter()
+        .filter(|p| p.window.is_some() || p.state == PostureState::CannotAssess);
+    in_window
+        .map(|p| p.state)
+        .max()
+        .map_or("none due", PostureState::as_str)
 }
 
 /// The oldest open deal of a kind.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{ActionKind, ActionState, Effect, Write};
 use crate::candidate::{Candidate, EvidenceLine, Known, candidates};
-use crate::draft::{Draft, DocumentKind};
+use crate::draft::{DocumentKind, Draft};
 use crate::feature::{self, Features, Renewal};
 use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
 use crate::policy::{Level, Policies, Request, Verdict};
@@ -157,7 +157,11 @@ crate::signal::word_enum! {
 
 impl Note {
     pub(crate) fn about(kind: NoteKind, playbook: &str, text: String) -> Note {
-        Note { kind, playbook: Some(PlaybookId::new(playbook)), text }
+        Note {
+            kind,
+            playbook: Some(PlaybookId::new(playbook)),
+            text,
+        }
     }
 }
 
@@ -172,10 +176,19 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
     let mut candidates = if may_treat(&features, &mut notes) {
         let matched = policies.triggers.matches(&features);
         notes.extend(matched.cannot_assess.iter().map(|(playbook, missing)| {
-            Note::about(NoteKind::CannotAssess, playbook, format!("cannot assess: {}", missing.join(", ")))
+            Note::about(
+                NoteKind::CannotAssess,
+                playbook,
+                format!("cannot assess: {}", missing.join(", ")),
+            )
         }));
         let holds = matched.holds.iter().filter_map(|id| policies.playbooks.get(id));
-        let known = Known { inputs, features: &features, renewals: &renewals, scores: &scores };
+        let known = Known {
+            inputs,
+            features: &features,
+            renewals: &renewals,
+            scores: &scores,
+        };
         candidates(&known, holds, policies, &mut notes)
     } else {
         Vec::new()
@@ -183,14 +196,21 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
     candidates.sort_by(|a, b| by_worth(a, b));
     let owner = snapshot.account_fact().and_then(|a| a.owner.clone());
     if owner.is_none() && !candidates.is_empty() {
-        notes.push(Note { kind: NoteKind::NoOwner, playbook: None, text: "nobody owns this account".to_owned() });
+        notes.push(Note {
+            kind: NoteKind::NoOwner,
+            playbook: None,
+            text: "nobody owns this account".to_owned(),
+        });
     }
     let contacts_7_days = contacts(snapshot);
     let mut drafts = BTreeMap::new();
     let mut proposals = Vec::new();
     for candidate in candidates {
         let verdict = verdict(&candidate, &features, contacts_7_days, policies);
-        let document = candidate.draft.as_ref().map(|d| DocumentRef { kind: d.kind, hash: d.hash });
+        let document = candidate.draft.as_ref().map(|d| DocumentRef {
+            kind: d.kind,
+            hash: d.hash,
+        });
         let proposal = proposal(&candidate, verdict, owner.clone(), document);
         if let Some(draft) = candidate.draft {
             drafts.insert(proposal.action.clone(), draft);
@@ -216,11 +236,19 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
 fn may_treat(features: &Features, notes: &mut Vec<Note>) -> bool {
     let stop = [
         ("churned", NoteKind::Churned, "the customer has left"),
-        ("holdout", NoteKind::Holdout, "the account is in the untreated arm of an experiment"),
+        (
+            "holdout",
+            NoteKind::Holdout,
+            "the account is in the untreated arm of an experiment",
+        ),
     ];
     for (fact, kind, text) in stop {
         if features.flag(fact) == Some(true) {
-            notes.push(Note { kind, playbook: None, text: text.to_owned() });
+            notes.push(Note {
+                kind,
+                playbook: None,
+                text: text.to_owned(),
+            });
         }
     }
     notes.is_empty()
@@ -268,8 +296,15 @@ fn proposal(
         Level::Advise => ActionState::Advised,
         Level::Never => ActionState::Denied,
     };
-    let for_a_person = candidate.effects.iter().any(|e| matches!(e.write, Write::CreateTask { .. }));
-    let minutes = if verdict.level == Level::Auto && !for_a_person { 0 } else { playbook.economics.minutes };
+    let for_a_person = candidate
+        .effects
+        .iter()
+        .any(|e| matches!(e.write, Write::CreateTask { .. }));
+    let minutes = if verdict.level == Level::Auto && !for_a_person {
+        0
+    } else {
+        playbook.economics.minutes
+    };
     Proposal {
         action: candidate.action.clone(),
         playbook: playbook.id.clone(),

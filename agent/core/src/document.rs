@@ -47,14 +47,24 @@ fn input(kind: DocumentKind, known: &Known<'_>) -> DraftInput {
     DraftInput {
         account_name: snapshot.name().trim().to_owned(),
         tier: known.features.text("tier").and_then(Tier::from_word),
-        period: Period { from: today.plus(-PERIOD_DAYS), to: today },
+        period: Period {
+            from: today.plus(-PERIOD_DAYS),
+            to: today,
+        },
         prepared_on: today,
-        valid_until: (kind == DocumentKind::RenewalProposal)
-            .then(|| notice.filter(|day| *day > today).map_or(offer_end, |day| day.min(offer_end))),
+        valid_until: (kind == DocumentKind::RenewalProposal).then(|| {
+            notice
+                .filter(|day| *day > today)
+                .map_or(offer_end, |day| day.min(offer_end))
+        }),
         our_name: known.inputs.our_name.clone(),
         owner_name: known.inputs.owner.as_ref().and_then(|o| o.name.clone()),
-        contact: best_contact(snapshot)
-            .and_then(|c| c.fact.name.clone().map(|name| ContactLine { name, title: c.fact.title.clone() })),
+        contact: best_contact(snapshot).and_then(|c| {
+            c.fact.name.clone().map(|name| ContactLine {
+                name,
+                title: c.fact.title.clone(),
+            })
+        }),
         highlights: highlights(&figures),
         risks: risks(known, &figures),
         dates: dates(&figures),
@@ -69,7 +79,9 @@ fn input(kind: DocumentKind, known: &Known<'_>) -> DraftInput {
 
 /// What a feature says, as a figure.
 fn from_feature(known: &Known<'_>, name: &str, value: impl FnOnce(&Value) -> Option<FigureValue>) -> FigureSlot {
-    let Some(feature) = known.features.0.get(name) else { return FigureSlot::unknown(name.replace('_', " ")) };
+    let Some(feature) = known.features.0.get(name) else {
+        return FigureSlot::unknown(name.replace('_', " "));
+    };
     match &feature.state {
         State::Unknown(field) => FigureSlot::unknown(field.clone()),
         State::Known(found) => match value(found) {
@@ -93,8 +105,16 @@ fn source(feature: &Feature) -> String {
 }
 
 /// What one record says, as a figure with an evidence id of its own.
-fn from_record(known: &Known<'_>, record: &RecordRef, name: &str, value: Option<FigureValue>, missing: &str) -> FigureSlot {
-    let Some(value) = value else { return FigureSlot::unknown(missing) };
+fn from_record(
+    known: &Known<'_>,
+    record: &RecordRef,
+    name: &str,
+    value: Option<FigureValue>,
+    missing: &str,
+) -> FigureSlot {
+    let Some(value) = value else {
+        return FigureSlot::unknown(missing);
+    };
     let account = known.inputs.snapshot.account_id.as_str();
     let hash = Hash::of_parts(&[account, &record.to_string(), name, &canonical(&value)]).to_string();
     FigureSlot::Known(Figure {
@@ -122,7 +142,9 @@ fn percent(value: &Value) -> Option<FigureValue> {
 
 fn points(value: &Value) -> Option<FigureValue> {
     match value {
-        Value::Number(n) => Some(FigureValue::Score(Micro(libm::round(n.0 as f64 / 1e5) as i64 * 100_000))),
+        Value::Number(n) => Some(FigureValue::Score(Micro(
+            libm::round(n.0 as f64 / 1e5) as i64 * 100_000,
+        ))),
         Value::Flag(_) | Value::Text(_) | Value::Day(_) | Value::Money(_) => None,
     }
 }
@@ -202,19 +224,39 @@ fn derived(known: &Known<'_>, name: &str, value: FigureValue, records: &[&Record
         (Some(record), 1) => clean(&record.to_string()),
         (Some(record), total) => clean(&format!("{record}, {total} records in all")),
     };
-    FigureSlot::Known(Figure { evidence: format!("ev_{}", &hash[..10]), value, as_of, source })
+    FigureSlot::Known(Figure {
+        evidence: format!("ev_{}", &hash[..10]),
+        value,
+        as_of,
+        source,
+    })
 }
 
 fn support(known: &Known<'_>, out: &mut BTreeMap<String, FigureSlot>) {
     let snapshot = &known.inputs.snapshot;
     let today = snapshot.as_of.day();
     let any = !snapshot.tickets.is_empty();
-    let opened: Vec<&RecordRef> = snapshot.tickets.iter().filter(|t| in_period(t.at, today)).map(|t| &t.record).collect();
-    let closed: Vec<&RecordRef> =
-        snapshot.tickets.iter().filter(|t| t.fact.closed.is_some_and(|at| in_period(at, today))).map(|t| &t.record).collect();
+    let opened: Vec<&RecordRef> = snapshot
+        .tickets
+        .iter()
+        .filter(|t| in_period(t.at, today))
+        .map(|t| &t.record)
+        .collect();
+    let closed: Vec<&RecordRef> = snapshot
+        .tickets
+        .iter()
+        .filter(|t| t.fact.closed.is_some_and(|at| in_period(at, today)))
+        .map(|t| &t.record)
+        .collect();
     let missing = "support cases";
-    out.insert("tickets_opened".to_owned(), counted(known, "tickets_opened", &opened, any, missing));
-    out.insert("tickets_closed".to_owned(), counted(known, "tickets_closed", &closed, any, missing));
+    out.insert(
+        "tickets_opened".to_owned(),
+        counted(known, "tickets_opened", &opened, any, missing),
+    );
+    out.insert(
+        "tickets_closed".to_owned(),
+        counted(known, "tickets_closed", &closed, any, missing),
+    );
     let answered: Vec<_> = snapshot
         .tickets
         .iter()
@@ -237,18 +279,40 @@ fn touches(known: &Known<'_>, out: &mut BTreeMap<String, FigureSlot>) {
     let snapshot = &known.inputs.snapshot;
     let today = snapshot.as_of.day();
     let list = &snapshot.interactions;
-    let recent: Vec<&RecordRef> = list.iter().filter(|i| in_period(i.at, today)).map(|i| &i.record).collect();
-    out.insert("interactions".to_owned(), counted(known, "interactions", &recent, !list.is_empty(), "records of meetings and calls"));
+    let recent: Vec<&RecordRef> = list
+        .iter()
+        .filter(|i| in_period(i.at, today))
+        .map(|i| &i.record)
+        .collect();
+    out.insert(
+        "interactions".to_owned(),
+        counted(
+            known,
+            "interactions",
+            &recent,
+            !list.is_empty(),
+            "records of meetings and calls",
+        ),
+    );
     let review = list
         .iter()
         .filter(|i| matches!(i.fact.kind, Some(InteractionKind::Qbr | InteractionKind::Ebr)))
         .max_by(|a, b| (a.at, &a.record).cmp(&(b.at, &b.record)));
     let slot = match review {
-        Some(held) => from_record(known, &held.record, "last_qbr", Some(FigureValue::Date(held.at.day())), ""),
+        Some(held) => from_record(
+            known,
+            &held.record,
+            "last_qbr",
+            Some(FigureValue::Date(held.at.day())),
+            "",
+        ),
         None => FigureSlot::unknown("an earlier business review"),
     };
     out.insert("last_qbr".to_owned(), slot);
-    let since = snapshot.account.as_ref().and_then(|held| held.fact.since.map(|day| (held, day)));
+    let since = snapshot
+        .account
+        .as_ref()
+        .and_then(|held| held.fact.since.map(|day| (held, day)));
     let slot = match since {
         Some((held, day)) => from_record(known, &held.record, "customer_since", Some(FigureValue::Date(day)), ""),
         None => FigureSlot::unknown("the first day as a customer"),
@@ -273,28 +337,39 @@ fn contracts(known: &Known<'_>) -> Vec<ContractLine> {
             })
             .filter(|s| s.fact.ended.is_none() && s.fact.trial != Some(true))
             .collect();
-        let common = |record: &RecordRef, product: String, seats: Option<i64>, arr: Option<Money>, start: Option<Day>| {
-            let line = |name: &str, value: Option<FigureValue>, missing: &str| from_record(known, record, name, value, missing);
-            ContractLine {
-                product,
-                seats: line("seats", seats.map(FigureValue::Count), "seats of the agreement"),
-                arr: line("arr", arr.map(FigureValue::Money), "price of the agreement"),
-                arr_proposed: line(
-                    "arr_proposed",
-                    arr.and_then(|a| proposed_arr(a, escalator)).map(FigureValue::Money),
-                    "price of the agreement",
-                ),
-                start: line("start", start.map(FigureValue::Date), "start of the agreement"),
-                end: match &renewal.end {
-                    Ok(end) => line("end", Some(FigureValue::Date(*end)), ""),
-                    Err(field) => FigureSlot::unknown(field.clone()),
-                },
-                notice_date: line("notice_date", renewal.notice.map(FigureValue::Date), "notice period of the agreement"),
-                escalator: line("escalator", escalator.map(FigureValue::Percent), "a contractual rise"),
-                term: line("term", renewal.term_months.map(FigureValue::Months), "term of the agreement"),
-                auto_renew: renewal.auto_renew,
-            }
-        };
+        let common =
+            |record: &RecordRef, product: String, seats: Option<i64>, arr: Option<Money>, start: Option<Day>| {
+                let line = |name: &str, value: Option<FigureValue>, missing: &str| {
+                    from_record(known, record, name, value, missing)
+                };
+                ContractLine {
+                    product,
+                    seats: line("seats", seats.map(FigureValue::Count), "seats of the agreement"),
+                    arr: line("arr", arr.map(FigureValue::Money), "price of the agreement"),
+                    arr_proposed: line(
+                        "arr_proposed",
+                        arr.and_then(|a| proposed_arr(a, escalator)).map(FigureValue::Money),
+                        "price of the agreement",
+                    ),
+                    start: line("start", start.map(FigureValue::Date), "start of the agreement"),
+                    end: match &renewal.end {
+                        Ok(end) => line("end", Some(FigureValue::Date(*end)), ""),
+                        Err(field) => FigureSlot::unknown(field.clone()),
+                    },
+                    notice_date: line(
+                        "notice_date",
+                        renewal.notice.map(FigureValue::Date),
+                        "notice period of the agreement",
+                    ),
+                    escalator: line("escalator", escalator.map(FigureValue::Percent), "a contractual rise"),
+                    term: line(
+                        "term",
+                        renewal.term_months.map(FigureValue::Months),
+                        "term of the agreement",
+                    ),
+                    auto_renew: renewal.auto_renew,
+                }
+            };
         if children.is_empty() {
             lines.push(common(&renewal.record, renewal.label.clone(), None, renewal.arr, start));
         }
@@ -331,7 +406,12 @@ fn sum(contracts: &[ContractLine], pick: fn(&ContractLine) -> &FigureSlot) -> Op
     })
 }
 
-fn total(known: &Known<'_>, contracts: &[ContractLine], pick: fn(&ContractLine) -> &FigureSlot, name: &str) -> FigureSlot {
+fn total(
+    known: &Known<'_>,
+    contracts: &[ContractLine],
+    pick: fn(&ContractLine) -> &FigureSlot,
+    name: &str,
+) -> FigureSlot {
     let records: Vec<&RecordRef> = known.renewals.iter().map(|r| &r.record).collect();
     match sum(contracts, pick) {
         Some(money) => derived(known, name, FigureValue::Money(money), &records),
@@ -350,8 +430,12 @@ fn offer(known: &Known<'_>, contracts: &[ContractLine], out: &mut BTreeMap<Strin
     let renewal = next_renewal(known.renewals);
     let months = renewal.and_then(|r| r.term_months);
     let start = renewal.and_then(|r| r.end.as_ref().ok().map(|end| end.plus(1)));
-    let end = start.zip(months).and_then(|(start, m)| i32::try_from(m).ok().map(|m| start.plus_months(m).plus(-1)));
-    let change = arr.zip(proposed).and_then(|(a, b)| b.minor.checked_sub(a.minor).map(|minor| Money::new(minor, a.currency)));
+    let end = start
+        .zip(months)
+        .and_then(|(start, m)| i32::try_from(m).ok().map(|m| start.plus_months(m).plus(-1)));
+    let change = arr
+        .zip(proposed)
+        .and_then(|(a, b)| b.minor.checked_sub(a.minor).map(|minor| Money::new(minor, a.currency)));
     let price = "one price in one currency for every agreement";
     let term = "term of the agreement";
     let mut put = |name: &str, value: Option<FigureValue>, missing: &str| {
@@ -360,7 +444,13 @@ fn offer(known: &Known<'_>, contracts: &[ContractLine], out: &mut BTreeMap<Strin
     put("arr", arr.map(FigureValue::Money), price);
     put("arr_proposed", proposed.map(FigureValue::Money), price);
     put("arr_change", change.map(FigureValue::Money), price);
-    put("uplift", arr.zip(proposed).and_then(|(a, b)| uplift(a, b)).map(FigureValue::Percent), price);
+    put(
+        "uplift",
+        arr.zip(proposed)
+            .and_then(|(a, b)| uplift(a, b))
+            .map(FigureValue::Percent),
+        price,
+    );
     put("term_months", months.map(FigureValue::Months), term);
     put("term_start", start.map(FigureValue::Date), "end of the present term");
     put("term_end", end.map(FigureValue::Date), term);
@@ -408,7 +498,9 @@ fn highlights(figures: &BTreeMap<String, FigureSlot>) -> Vec<Statement> {
         list.push(Statement { pieces });
     }
     if sign(figures, "nps") == Some(std::cmp::Ordering::Greater) {
-        list.push(Statement { pieces: vec![words("The newest promoter score is "), figure("nps"), words(".")] });
+        list.push(Statement {
+            pieces: vec![words("The newest promoter score is "), figure("nps"), words(".")],
+        });
     }
     list
 }
@@ -418,7 +510,11 @@ fn risks(known: &Known<'_>, figures: &BTreeMap<String, FigureSlot>) -> Vec<RiskL
     if sign(figures, "active_users_change") == Some(std::cmp::Ordering::Less) {
         list.push(RiskLine {
             text: Statement {
-                pieces: vec![words("Weekly active users changed by "), figure("active_users_change"), words(".")],
+                pieces: vec![
+                    words("Weekly active users changed by "),
+                    figure("active_users_change"),
+                    words("."),
+                ],
             },
             proposal: Statement::words("We would like to find out with you which teams use it less, and why."),
         });
@@ -431,7 +527,9 @@ fn risks(known: &Known<'_>, figures: &BTreeMap<String, FigureSlot>) -> Vec<RiskL
     }
     if sign(figures, "tickets_escalated") == Some(std::cmp::Ordering::Greater) {
         list.push(RiskLine {
-            text: Statement { pieces: vec![words("Open escalations: "), figure("tickets_escalated"), words(".")] },
+            text: Statement {
+                pieces: vec![words("Open escalations: "), figure("tickets_escalated"), words(".")],
+            },
             proposal: Statement::words("We bring a plan with a date for each."),
         });
     }
@@ -439,14 +537,20 @@ fn risks(known: &Known<'_>, figures: &BTreeMap<String, FigureSlot>) -> Vec<RiskL
 }
 
 fn dates(figures: &BTreeMap<String, FigureSlot>) -> Vec<DateLine> {
-    [("notice_date", "Last day for notice"), ("renewal_date", "End of the present term")]
-        .into_iter()
-        .filter_map(|(name, text)| {
-            let on = figures.get(name)?.clone();
-            on.known()?;
-            Some(DateLine { text: Statement::words(text), on })
+    [
+        ("notice_date", "Last day for notice"),
+        ("renewal_date", "End of the present term"),
+    ]
+    .into_iter()
+    .filter_map(|(name, text)| {
+        let on = figures.get(name)?.clone();
+        on.known()?;
+        Some(DateLine {
+            text: Statement::words(text),
+            on,
         })
-        .collect()
+    })
+    .collect()
 }
 
 fn next_steps(kind: DocumentKind, known: &Known<'_>) -> Vec<StepLine> {
@@ -455,5 +559,9 @@ fn next_steps(kind: DocumentKind, known: &Known<'_>) -> Vec<StepLine> {
         DocumentKind::Qbr => "Agree on a date for the review.",
         DocumentKind::RenewalProposal => "Go through this proposal together.",
     };
-    vec![StepLine { text: Statement::words(text), who, due: FigureSlot::unknown("a date agreed with you") }]
+    vec![StepLine {
+        text: Statement::words(text),
+        who,
+        due: FigureSlot::unknown("a date agreed with you"),
+    }]
 }

@@ -156,8 +156,16 @@ impl Features {
         let records_total = u32::try_from(found.records.len()).unwrap_or(u32::MAX);
         let records = found.records.into_iter().take(MAX_RECORDS).collect();
         let evidence = format!("ev_{}", &hash[..10]);
-        self.0
-            .insert(name.to_owned(), Feature { evidence, state: found.state, as_of: found.as_of, records, records_total });
+        self.0.insert(
+            name.to_owned(),
+            Feature {
+                evidence,
+                state: found.state,
+                as_of: found.as_of,
+                records,
+                records_total,
+            },
+        );
     }
 }
 
@@ -170,7 +178,12 @@ pub fn display(name: &str, value: &Value) -> String {
             Some(Unit::Days) => format!("{} days", number.display(0)),
             Some(Unit::Score) => number.display(0),
             Some(Unit::Count) if number.0 % 1_000_000 == 0 => number.to_string(),
-            Some(Unit::Count | Unit::Ratio | Unit::Logit | Unit::Points) => number.display(2),
+            // A mean of people is easier to read without decimals; small ones keep one.
+            Some(Unit::Count) if number.0.abs() >= 10_000_000 => number.display(0),
+            Some(Unit::Count) => number.display(1),
+            Some(Unit::Points) if number.0 % 1_000_000 == 0 => number.to_string(),
+            Some(Unit::Points) => number.display(1),
+            Some(Unit::Ratio | Unit::Logit) => number.display(2),
             Some(Unit::Flag | Unit::Text | Unit::Date | Unit::Money) | None => number.to_string(),
         },
         Value::Flag(flag) => if *flag { "yes" } else { "no" }.to_owned(),
@@ -190,11 +203,19 @@ pub(crate) struct Found {
 
 impl Found {
     fn unknown(field: &str) -> Found {
-        Found { state: State::Unknown(field.to_owned()), as_of: None, records: Vec::new() }
+        Found {
+            state: State::Unknown(field.to_owned()),
+            as_of: None,
+            records: Vec::new(),
+        }
     }
 
     fn known(value: Value) -> Found {
-        Found { state: State::Known(value), as_of: None, records: Vec::new() }
+        Found {
+            state: State::Known(value),
+            as_of: None,
+            records: Vec::new(),
+        }
     }
 
     fn number(value: f64) -> Found {
@@ -216,6 +237,10 @@ impl Found {
 impl Found {
     /// A value computed from other features.
     pub(crate) fn computed(state: State, as_of: Timestamp) -> Found {
-        Found { state, as_of: Some(as_of), records: Vec::new() }
+        Found {
+            state,
+            as_of: Some(as_of),
+            records: Vec::new(),
+        }
     }
 }

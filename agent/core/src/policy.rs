@@ -122,7 +122,10 @@ impl Policies {
         for (path, text) in &content.policies {
             match path.as_str() {
                 "scoring.toml" | "autonomy.toml" => {}
-                _ => match path.strip_prefix("playbooks/").and_then(|name| name.strip_suffix(".toml")) {
+                _ => match path
+                    .strip_prefix("playbooks/")
+                    .and_then(|name| name.strip_suffix(".toml"))
+                {
                     Some(name) if !name.contains('/') => {
                         let act_from = scoring.as_ref().map_or(0.0, |(s, _)| s.value.act_from);
                         if let Some(playbook) = playbook::compile(name, path, text, act_from, &mut problems) {
@@ -162,7 +165,15 @@ impl Policies {
         problems.sort_by(|a, b| (&a.file, a.line, a.column, &a.message).cmp(&(&b.file, b.line, b.column, &b.message)));
         match (scoring, autonomy, triggers, templates) {
             (Some((scoring, settings)), Some(autonomy), Some(triggers), Some(templates)) if problems.is_empty() => {
-                Ok(Policies { content: content.hash(), settings, scoring, autonomy, playbooks, triggers, templates })
+                Ok(Policies {
+                    content: content.hash(),
+                    settings,
+                    scoring,
+                    autonomy,
+                    playbooks,
+                    triggers,
+                    templates,
+                })
             }
             _ => Err(problems),
         }

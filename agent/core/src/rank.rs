@@ -69,7 +69,9 @@ pub fn worth(
     Ok(Worth {
         value_minor: libm::round(now) as i64,
         next_minor: libm::round(next) as i64,
-        per_minute_micro: Micro::from_f64((now - next) / economics.minutes as f64 / 10_i64.pow(currency.exponent()) as f64),
+        per_minute_micro: Micro::from_f64(
+            (now - next) / economics.minutes as f64 / 10_i64.pow(currency.exponent()) as f64,
+        ),
         currency,
         arr_minor: arr as i64,
         risk_micro: risk,
@@ -123,7 +125,9 @@ pub struct Day {
 /// Order of two items: more per minute first, unknown value last, ties by id.
 #[must_use]
 pub fn order(a: &DayItem, b: &DayItem) -> std::cmp::Ordering {
-    b.per_minute_micro.cmp(&a.per_minute_micro).then_with(|| a.action.cmp(&b.action))
+    b.per_minute_micro
+        .cmp(&a.per_minute_micro)
+        .then_with(|| a.action.cmp(&b.action))
 }
 
 /// The best day: an exact multiple-choice knapsack over slots, at most one action an account, then what fits of the
@@ -142,7 +146,9 @@ pub fn plan_day(owner: Option<OwnerId>, capacity_minutes: i64, slot_minutes: i64
         let mut next = best.clone();
         let mut chosen = vec![0_u8; slots + 1];
         for (i, item) in group.iter().enumerate().take(usize::from(u8::MAX) - 1) {
-            let Some(gain) = item.gain_minor.filter(|g| *g > 0) else { continue };
+            let Some(gain) = item.gain_minor.filter(|g| *g > 0) else {
+                continue;
+            };
             let need = need_slots(item.minutes, slot);
             for s in need..=slots {
                 if best[s - need] + gain > next[s] {
@@ -183,7 +189,9 @@ pub fn plan_day(owner: Option<OwnerId>, capacity_minutes: i64, slot_minutes: i64
 }
 
 fn need_slots(minutes: i64, slot: i64) -> usize {
-    usize::try_from((minutes.max(0) + slot - 1) / slot).unwrap_or(usize::MAX).max(1)
+    usize::try_from((minutes.max(0) + slot - 1) / slot)
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 #[cfg(test)]
@@ -191,13 +199,33 @@ mod tests {
     use super::*;
 
     fn terms() -> ValueTerms {
-        ValueTerms { margin: 0.8, expansion_margin: 0.8, minute_minor: 150.0, fatigue_minor: 0.0, act_from: 0.8 }
+        ValueTerms {
+            margin: 0.8,
+            expansion_margin: 0.8,
+            minute_minor: 150.0,
+            fatigue_minor: 0.0,
+            act_from: 0.8,
+        }
     }
 
     #[test]
     fn value_and_order_equal_the_reference_figures() {
-        let economics = Economics { shift: 0.40, shift_sd: 0.2, expansion: 0.0, decay: 0.75, minutes: 45 };
-        let worth = worth(Some(4_800_000), Currency::USD, Some(Micro(300_000)), &economics, &terms(), false).expect("known");
+        let economics = Economics {
+            shift: 0.40,
+            shift_sd: 0.2,
+            expansion: 0.0,
+            decay: 0.75,
+            minutes: 45,
+        };
+        let worth = worth(
+            Some(4_800_000),
+            Currency::USD,
+            Some(Micro(300_000)),
+            &economics,
+            &terms(),
+            false,
+        )
+        .expect("known");
         assert_eq!(worth.risk_fall_micro, Micro(76_832));
         assert_eq!(worth.value_minor, 288_284);
         assert_eq!(worth.next_minor, 219_875);
@@ -206,7 +234,13 @@ mod tests {
 
     #[test]
     fn a_missing_fact_is_named_and_not_zero() {
-        let economics = Economics { shift: 0.4, shift_sd: 0.2, expansion: 0.0, decay: 0.75, minutes: 45 };
+        let economics = Economics {
+            shift: 0.4,
+            shift_sd: 0.2,
+            expansion: 0.0,
+            decay: 0.75,
+            minutes: 45,
+        };
         let none = worth(None, Currency::USD, Some(Micro(300_000)), &economics, &terms(), false);
         assert_eq!(none, Err("the yearly revenue".to_owned()));
         let none = worth(Some(1), Currency::USD, None, &economics, &terms(), false);

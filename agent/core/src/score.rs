@@ -172,9 +172,24 @@ pub fn score(
     let percent = risk.probability_micro.map(|p| Micro(p.0 * 100));
     add(features, account, as_of, "risk", percent, &risk.missing);
     let expansion = index(features, &scoring.expansion, as_of);
-    add(features, account, as_of, "expansion", expansion.score_micro, &expansion.missing);
-    let postures = renewals.iter().map(|r| posture(r, &risk, &scoring.posture, as_of.day())).collect();
-    Scores { health, expansion, risk, postures }
+    add(
+        features,
+        account,
+        as_of,
+        "expansion",
+        expansion.score_micro,
+        &expansion.missing,
+    );
+    let postures = renewals
+        .iter()
+        .map(|r| posture(r, &risk, &scoring.posture, as_of.day()))
+        .collect();
+    Scores {
+        health,
+        expansion,
+        risk,
+        postures,
+    }
 }
 
 fn add(
@@ -185,7 +200,9 @@ fn add(
     value: Option<Micro>,
     missing: &[Missing],
 ) {
-    let gap = missing.first().map_or_else(|| "its inputs".to_owned(), |m| m.field.clone());
+    let gap = missing
+        .first()
+        .map_or_else(|| "its inputs".to_owned(), |m| m.field.clone());
     features.insert_score(account, name, value, as_of, &gap);
 }
 
@@ -200,10 +217,16 @@ fn index(features: &Features, index: &Index, as_of: Timestamp) -> IndexScore {
         });
         match (features.number(&measure.fact), feature, too_old) {
             (Some(value), Some(feature), None) => known.push((measure, value, feature)),
-            (Some(_), Some(_), Some(stale)) => missing.push(Missing { fact: measure.fact.clone(), field: stale }),
+            (Some(_), Some(_), Some(stale)) => missing.push(Missing {
+                fact: measure.fact.clone(),
+                field: stale,
+            }),
             (Some(_) | None, _, _) => {
                 let field = features.missing(&measure.fact).unwrap_or("not computed").to_owned();
-                missing.push(Missing { fact: measure.fact.clone(), field });
+                missing.push(Missing {
+                    fact: measure.fact.clone(),
+                    field,
+                });
             }
         }
     }
@@ -219,7 +242,11 @@ fn index(features: &Features, index: &Index, as_of: Timestamp) -> IndexScore {
                 evidence: feature.evidence.clone(),
                 value: features.display(&measure.fact),
                 points_micro: Some(Micro::from_f64(points)),
-                adds_micro: Micro::from_f64(if weight > 0.0 { points * measure.weight / weight } else { 0.0 }),
+                adds_micro: Micro::from_f64(if weight > 0.0 {
+                    points * measure.weight / weight
+                } else {
+                    0.0
+                }),
             }
         })
         .collect();
@@ -236,12 +263,20 @@ fn index(features: &Features, index: &Index, as_of: Timestamp) -> IndexScore {
             Band::Green
         }
     });
-    IndexScore { score_micro: enough.then_some(sum), confidence_micro, band, contributions, missing }
+    IndexScore {
+        score_micro: enough.then_some(sum),
+        confidence_micro,
+        band,
+        contributions,
+        missing,
+    }
 }
 
 /// Piecewise linear through the knots, flat outside.
 fn curve(points: &[(f64, f64)], x: f64) -> f64 {
-    let (Some(first), Some(last)) = (points.first(), points.last()) else { return 0.0 };
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return 0.0;
+    };
     if x <= first.0 {
         return first.1;
     }
@@ -265,17 +300,29 @@ fn risk(features: &Features, policy: &Risk) -> RiskScore {
             Some(word) => features.text(&input.fact).map(|w| if w == word { 1.0 } else { 0.0 }),
             None => features.number(&input.fact),
         };
-        let Some(feature) = features.0.get(&input.fact) else { continue };
+        let Some(feature) = features.0.get(&input.fact) else {
+            continue;
+        };
         let Some(raw) = value else {
             let field = features.missing(&input.fact).unwrap_or("not computed").to_owned();
-            missing.push(Missing { fact: input.fact.clone(), field });
+            missing.push(Missing {
+                fact: input.fact.clone(),
+                field,
+            });
             continue;
         };
         known += input.weight.abs();
-        let scaled = input.log_scale.map_or(raw, |scale| libm::log(1.0 + raw.max(0.0) / scale));
-        let x = input.at_least.map_or(scaled, |limit| if scaled >= limit { 1.0 } else { 0.0 });
+        let scaled = input
+            .log_scale
+            .map_or(raw, |scale| libm::log(1.0 + raw.max(0.0) / scale));
+        let x = input
+            .at_least
+            .map_or(scaled, |limit| if scaled >= limit { 1.0 } else { 0.0 });
         let adds_micro = Micro::from_f64(input.weight * (x - input.mean) / input.sd);
-        let fact = input.equals.as_ref().map_or_else(|| input.fact.clone(), |word| format!("{}={word}", input.fact));
+        let fact = input
+            .equals
+            .as_ref()
+            .map_or_else(|| input.fact.clone(), |word| format!("{}={word}", input.fact));
         contributions.push(Contribution {
             fact,
             group: String::new(),
@@ -306,9 +353,7 @@ pub fn sigmoid(z: f64) -> f64 {
 }
 
 fn largest_first(contributions: &mut [Contribution]) {
-    contributions.sort_by(|a, b| {
-        (b.adds_micro.0.abs(), &a.fact).cmp(&(a.adds_micro.0.abs(), &b.fact))
-    });
+    contributions.sort_by(|a, b| (b.adds_micro.0.abs(), &a.fact).cmp(&(a.adds_micro.0.abs(), &b.fact)));
 }
 
 fn posture(renewal: &Renewal, risk: &RiskScore, limits: &PostureLimits, today: Day) -> Posture {
@@ -337,7 +382,11 @@ fn posture(renewal: &Renewal, risk: &RiskScore, limits: &PostureLimits, today: D
     judged.days_left = Some(days_left);
     judged.window = limits.windows.iter().copied().filter(|w| days_left <= *w).min();
     let Some(probability) = risk.probability_micro else {
-        judged.missing = Some(risk.missing.first().map_or_else(|| "inputs of the risk".to_owned(), |m| m.field.clone()));
+        judged.missing = Some(
+            risk.missing
+                .first()
+                .map_or_else(|| "inputs of the risk".to_owned(), |m| m.field.clone()),
+        );
         return judged;
     };
     let percent = probability.to_f64() * 100.0;

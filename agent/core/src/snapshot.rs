@@ -206,7 +206,8 @@ impl Snapshot {
         by_record(&mut self.subscriptions);
         by_record(&mut self.movements);
         by_record(&mut self.contacts);
-        self.usage.sort_by(|a, b| (a.fact.start, &a.record).cmp(&(b.fact.start, &b.record)));
+        self.usage
+            .sort_by(|a, b| (a.fact.start, &a.record).cmp(&(b.fact.start, &b.record)));
         by_record(&mut self.tickets);
         by_record(&mut self.interactions);
         by_record(&mut self.surveys);
@@ -226,7 +227,9 @@ impl Snapshot {
     /// The account's name, or its id where no name is known.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.account_fact().and_then(|fact| fact.name.as_deref()).unwrap_or(self.account_id.as_str())
+        self.account_fact()
+            .and_then(|fact| fact.name.as_deref())
+            .unwrap_or(self.account_id.as_str())
     }
 }
 
@@ -320,11 +323,20 @@ mod tests {
     }
 
     fn contract(ended: Option<&str>) -> Fact {
-        Fact::Contract(Contract { ended: ended.map(|d| d.parse().expect("a day")), ..Contract::default() })
+        Fact::Contract(Contract {
+            ended: ended.map(|d| d.parse().expect("a day")),
+            ..Contract::default()
+        })
     }
 
     fn snapshot(as_of: &str, signals: Vec<Signal>) -> Snapshot {
-        Snapshot::of(AccountId::new("a"), as_of.parse().expect("a time"), signals, Vec::new(), 280)
+        Snapshot::of(
+            AccountId::new("a"),
+            as_of.parse().expect("a time"),
+            signals,
+            Vec::new(),
+            280,
+        )
     }
 
     #[test]
@@ -347,7 +359,10 @@ mod tests {
     #[test]
     fn an_end_in_the_future_is_hidden() {
         let ended = signal("1", "2026-01-01", "1970-01-01", contract(Some("2026-06-30")));
-        assert_eq!(snapshot("2026-06-29", vec![ended.clone()]).contracts[0].fact.ended, None);
+        assert_eq!(
+            snapshot("2026-06-29", vec![ended.clone()]).contracts[0].fact.ended,
+            None
+        );
         assert!(snapshot("2026-06-30", vec![ended]).contracts[0].fact.ended.is_some());
     }
 

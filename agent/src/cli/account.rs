@@ -73,7 +73,15 @@ async fn list(store: &Store, limit: usize, output: &Output) -> Result<(), Failur
         output.document(&lines.into_iter().map(|l| l.json).collect::<Vec<_>>());
     } else {
         output.table(
-            &["account", "tier", "revenue a year", "health", "risk", "renewal", "proposed"],
+            &[
+                "account",
+                "tier",
+                "revenue a year",
+                "health",
+                "risk",
+                "renewal",
+                "proposed",
+            ],
             lines.into_iter().map(|l| l.cells),
         );
     }
@@ -84,7 +92,10 @@ async fn list(store: &Store, limit: usize, output: &Output) -> Result<(), Failur
 }
 
 fn percent(value: Option<Micro>) -> String {
-    value.map_or_else(|| "cannot assess".to_owned(), |v| format!("{} %", Micro(v.0 * 100).display(0)))
+    value.map_or_else(
+        || "cannot assess".to_owned(),
+        |v| format!("{} %", Micro(v.0 * 100).display(0)),
+    )
 }
 
 fn points(value: Option<Micro>) -> String {
@@ -94,8 +105,15 @@ fn points(value: Option<Micro>) -> String {
 fn line(id: &AccountId, decision: Option<Decision>) -> Line {
     let Some(d) = decision else {
         let json = json!({ "account": id, "decided": false });
-        let cells = vec![id.as_str().to_owned(), "not decided yet: `perennial run --once`".to_owned()];
-        return Line { json, at_risk_minor: -1, cells };
+        let cells = vec![
+            id.as_str().to_owned(),
+            "not decided yet: `perennial run --once`".to_owned(),
+        ];
+        return Line {
+            json,
+            at_risk_minor: -1,
+            cells,
+        };
     };
     let f = &d.features;
     let arr = f.money("arr");
@@ -126,7 +144,11 @@ fn line(id: &AccountId, decision: Option<Decision>) -> Line {
         f.display("renewal_date"),
         actions.join(", "),
     ];
-    Line { json, at_risk_minor: at_risk as i64, cells }
+    Line {
+        json,
+        at_risk_minor: at_risk as i64,
+        cells,
+    }
 }
 
 fn contributions(list: &[Contribution]) -> Vec<Value> {
@@ -155,7 +177,11 @@ async fn show(store: &Store, id: &AccountId, output: &Output) -> Result<(), Fail
         }));
     };
     let d: Decision = read("decision", &latest.output)?;
-    let actions = store.actions_of(std::slice::from_ref(id)).await?.remove(id).unwrap_or_default();
+    let actions = store
+        .actions_of(std::slice::from_ref(id))
+        .await?
+        .remove(id)
+        .unwrap_or_default();
     let past = past_scores(&history)?;
     if output.json() {
         let features: BTreeMap<&String, Value> = d
@@ -194,7 +220,12 @@ async fn show(store: &Store, id: &AccountId, output: &Output) -> Result<(), Fail
         output.table(
             &["id", "day", "state", "what"],
             actions.iter().rev().map(|a| {
-                vec![a.id.as_str().chars().take(12).collect(), a.as_of.day().to_string(), a.state.as_str().to_owned(), a.title.clone()]
+                vec![
+                    a.id.as_str().chars().take(12).collect(),
+                    a.as_of.day().to_string(),
+                    a.state.as_str().to_owned(),
+                    a.title.clone(),
+                ]
             }),
         );
     }
@@ -215,14 +246,23 @@ fn past_scores(history: &[DecisionRow]) -> Result<Past, Failure> {
         .iter()
         .map(|row| {
             let d: Decision = read("decision", &row.output)?;
-            Ok((row.as_of.to_string(), d.scores.health.score_micro, d.scores.risk.probability_micro))
+            Ok((
+                row.as_of.to_string(),
+                d.scores.health.score_micro,
+                d.scores.risk.probability_micro,
+            ))
         })
         .collect()
 }
 
 fn print(id: &AccountId, d: &Decision, past: &Past, output: &Output) {
     let f = &d.features;
-    output.line(&output.bold(&format!("{id}  {}  {} a year  as of {}", f.display("tier"), f.display("arr"), d.as_of)));
+    output.line(&output.bold(&format!(
+        "{id}  {}  {} a year  as of {}",
+        f.display("tier"),
+        f.display("arr"),
+        d.as_of
+    )));
     let s = &d.scores;
     output.line(&format!(
         "health {} of 100 (higher is healthier)   risk of not renewing {}   expansion {} of 100",
@@ -231,19 +271,34 @@ fn print(id: &AccountId, d: &Decision, past: &Past, output: &Output) {
         points(s.expansion.score_micro)
     ));
     if past.len() > 1 {
-        let trend: Vec<String> = past.iter().rev().map(|(at, h, _)| format!("{} {}", &at[..10], points(*h))).collect();
+        let trend: Vec<String> = past
+            .iter()
+            .rev()
+            .map(|(at, h, _)| format!("{} {}", &at[..10], points(*h)))
+            .collect();
         output.line(&format!("health so far: {}", trend.join("  ")));
     }
     output.heading("health, by what adds to it");
     output.table(
         &["adds", "of", "fact", "value"],
         s.health.contributions.iter().map(|c| {
-            let points = c.points_micro.map_or_else(String::new, |p| format!("{} points", p.display(0)));
-            vec![format!("+{}", c.adds_micro.display(2)), points, c.fact.replace('_', " "), c.value.clone()]
+            let points = c
+                .points_micro
+                .map_or_else(String::new, |p| format!("{} points", p.display(0)));
+            vec![
+                format!("+{}", c.adds_micro.display(2)),
+                points,
+                c.fact.replace('_', " "),
+                c.value.clone(),
+            ]
         }),
     );
     for m in &s.health.missing {
-        output.line(&output.dim(&format!("not known: {} (missing: {})", m.fact.replace('_', " "), m.field)));
+        output.line(&output.dim(&format!(
+            "not known: {} (missing: {})",
+            m.fact.replace('_', " "),
+            m.field
+        )));
     }
     if !s.postures.is_empty() {
         output.heading("renewals");
@@ -256,7 +311,16 @@ fn print(id: &AccountId, d: &Decision, past: &Past, output: &Output) {
                 };
                 vec![
                     p.label.clone(),
-                    p.end.map_or_else(|| "not known".to_owned(), |e| if p.derived { format!("{e} (derived)") } else { e.to_string() }),
+                    p.end.map_or_else(
+                        || "not known".to_owned(),
+                        |e| {
+                            if p.derived {
+                                format!("{e} (derived)")
+                            } else {
+                                e.to_string()
+                            }
+                        },
+                    ),
                     p.days_left.map_or_else(String::new, |d| d.to_string()),
                     p.window.map_or_else(String::new, |w| w.to_string()),
                     state,

@@ -53,19 +53,19 @@ async fn verify(store: &Store, output: &Output) -> Result<(), Failure> {
     if broken.is_none() && (head.seq != seq || head.hash != previous) {
         broken = Some((seq + 1, format!("the head says {} entries, {seq} are there", head.seq)));
     }
-    if output.json() {
-        let broken = broken.as_ref().map(|(seq, why)| serde_json::json!({ "seq": seq, "why": why }));
-        output.document(&serde_json::json!({ "entries": seq, "head": previous, "intact": broken.is_none(), "broken": broken }));
-    }
+    let place = broken
+        .as_ref()
+        .map(|(seq, why)| serde_json::json!({ "seq": seq, "why": why }));
+    let results = serde_json::json!({ "entries": seq, "head": previous, "intact": broken.is_none(), "broken": place });
     match broken {
-        None => {
-            if !output.json() {
-                output.line(&format!("{seq} entries, chain intact, head {previous}"));
-            }
-            Ok(())
+        None if output.json() => output.document(&results),
+        None => output.line(&format!("{seq} entries, chain intact, head {previous}")),
+        Some((seq, why)) => {
+            let text = format!("the ledger is broken at entry {seq}: {why}");
+            return Err(Failure::failed(text).with_results(results));
         }
-        Some((seq, why)) => Err(Failure::failed(format!("the ledger is broken at entry {seq}: {why}"))),
     }
+    Ok(())
 }
 
 fn wrong(entry: &LedgerEntry, last: i64, previous: Hash) -> Option<String> {
@@ -81,10 +81,16 @@ fn wrong(entry: &LedgerEntry, last: i64, previous: Hash) -> Option<String> {
 async fn export(store: &Store, to: Option<PathBuf>, output: &Output) -> Result<(), Failure> {
     use std::io::Write as _;
     let unwritable = |path: &PathBuf, error: std::io::Error| {
-        Failure::failed(format!("`{}` cannot be written: {error}; name another file with --to", path.display()))
+        Failure::failed(format!(
+            "`{}` cannot be written: {error}; name another file with --to",
+            path.display()
+        ))
     };
     let mut file = match &to {
-        Some(path) => Some((path, std::io::BufWriter::new(std::fs::File::create(path).map_err(|e| unwritable(path, e))?))),
+        Some(path) => Some((
+            path,
+            std::io::BufWriter::new(std::fs::File::create(path).map_err(|e| unwritable(path, e))?),
+        )),
         None => None,
     };
     let mut seq = 0;

@@ -91,16 +91,27 @@ impl Detail {
             "expansion": self.decision.scores.expansion.score_micro.map(perennial_core::number::Micro::to_f64),
         });
         document["evidence"] = json!(p.evidence);
-        document["writes"] = self.effects.iter().zip(&self.live).map(|(e, l)| write_json(e, l)).collect();
+        document["writes"] = self
+            .effects
+            .iter()
+            .zip(&self.live)
+            .map(|(e, l)| write_json(e, l))
+            .collect();
         document["effects"] = self.outbox.iter().map(effect_json).collect();
-        document["drafts"] =
-            self.drafts.iter().map(|d| json!({ "kind": d.kind, "format": d.format, "text": d.text })).collect();
+        document["drafts"] = self
+            .drafts
+            .iter()
+            .map(|d| json!({ "kind": d.kind, "format": d.format, "text": d.text }))
+            .collect();
         document["approvals"] = self
             .approvals
             .iter()
             .map(|a| json!({ "by": a.person, "verb": a.verb, "roles": a.roles, "reason": a.reason, "at": a.at }))
             .collect();
-        document["alternatives"] = self.alternatives().map(|o| json!({ "action": o.action, "title": o.title, "verdict": o.verdict.word() })).collect();
+        document["alternatives"] = self
+            .alternatives()
+            .map(|o| json!({ "action": o.action, "title": o.title, "verdict": o.verdict.word() }))
+            .collect();
         document["decision"] = json!({
             "id": self.stored.id,
             "as_of": self.stored.as_of,
@@ -201,8 +212,15 @@ pub(super) fn show(detail: &Detail, output: &Output) {
         row.tier.map_or("tier not known", |t| t.as_str()),
         f.display("arr")
     ));
-    output.line(&format!("renewal   {} ({} left)", f.display("renewal_date"), f.display("days_to_renewal")));
-    output.line(&format!("owner     {owner}    due {}    state {}    id {}", p.due, row.state, row.id));
+    output.line(&format!(
+        "renewal   {} ({} left)",
+        f.display("renewal_date"),
+        f.display("days_to_renewal")
+    ));
+    output.line(&format!(
+        "owner     {owner}    due {}    state {}    id {}",
+        p.due, row.state, row.id
+    ));
     worth(p, output);
     verdict(p, output);
     evidence(p, output);
@@ -239,7 +257,12 @@ fn worth(p: &Proposal, output: &Output) {
 
 fn verdict(p: &Proposal, output: &Output) {
     output.heading("policy");
-    output.line(&format!("{}  (playbook {} at {})", p.verdict.word(), p.playbook, p.rule));
+    output.line(&format!(
+        "{}  (playbook {} at {})",
+        p.verdict.word(),
+        p.playbook,
+        p.rule
+    ));
     for rule in &p.verdict.rules {
         output.line(&format!("  {}:{}  {}: {}", rule.file, rule.line, rule.id, rule.why));
     }
@@ -256,14 +279,23 @@ fn evidence(p: &Proposal, output: &Output) {
                 (Some(first), n) => format!("{first} and {} more", n - 1),
             };
             let as_of = e.as_of.map_or_else(String::new, |at| at.day().to_string());
-            vec![e.fact.replace('_', " "), e.value.clone(), as_of, records, e.evidence.clone()]
+            vec![
+                e.fact.replace('_', " "),
+                e.value.clone(),
+                as_of,
+                records,
+                e.evidence.clone(),
+            ]
         }),
     );
 }
 
 fn scores(decision: &Decision, output: &Output) {
     let s = &decision.scores;
-    let health = s.health.score_micro.map_or_else(|| "cannot assess".to_owned(), |v| v.display(1));
+    let health = s
+        .health
+        .score_micro
+        .map_or_else(|| "cannot assess".to_owned(), |v| v.display(1));
     output.heading(&format!(
         "why health is {health} of 100 (higher is healthier; {} % of its weight is known)",
         perennial_core::number::Micro(s.health.confidence_micro.0 * 100).display(0)
@@ -274,7 +306,9 @@ fn scores(decision: &Decision, output: &Output) {
         || "cannot assess".to_owned(),
         |v| format!("{} %", perennial_core::number::Micro(v.0 * 100).display(0)),
     );
-    output.heading(&format!("why the risk of not renewing is {risk} (policy estimate, not yet calibrated)"));
+    output.heading(&format!(
+        "why the risk of not renewing is {risk} (policy estimate, not yet calibrated)"
+    ));
     output.line(&format!(
         "log odds {} = {} for an average account, plus:",
         s.risk.log_odds_micro.display(3),
@@ -289,14 +323,21 @@ fn adds(list: &[Contribution], output: &Output, header: &str) {
         &[header, "fact", "value"],
         list.iter().map(|c| {
             let sign = if c.adds_micro.0 >= 0 { "+" } else { "" };
-            vec![format!("{sign}{}", c.adds_micro.display(3)), c.fact.replace('_', " "), c.value.clone()]
+            vec![
+                format!("{sign}{}", c.adds_micro.display(3)),
+                c.fact.replace('_', " "),
+                c.value.clone(),
+            ]
         }),
     );
 }
 
 fn missing(list: &[perennial_core::score::Missing], output: &Output) {
     if !list.is_empty() {
-        let names: Vec<String> = list.iter().map(|m| format!("{} ({})", m.fact.replace('_', " "), m.field)).collect();
+        let names: Vec<String> = list
+            .iter()
+            .map(|m| format!("{} ({})", m.fact.replace('_', " "), m.field))
+            .collect();
         output.line(&output.dim(&format!("not known: {}", names.join("; "))));
     }
 }
@@ -312,7 +353,12 @@ fn writes(detail: &Detail, output: &Output) {
             },
             Live::NotRead(why) => format!("live record not read: {why}"),
         };
-        output.line(&format!("step {}  {} in {}: {place}", effect.step, what(&effect.write), effect.tool));
+        output.line(&format!(
+            "step {}  {} in {}: {place}",
+            effect.step,
+            what(&effect.write),
+            effect.tool
+        ));
         match live {
             Live::Read(diff) => output.table(
                 &["", "field", "before", "after"],
@@ -330,7 +376,13 @@ fn planned(write: &Write, output: &Output) {
     let line = |name: &str, text: &str| output.line(&format!("    {name}: {}", shorten(text)));
     match write {
         Write::UpdateAccount { fields } => fields.iter().for_each(|(field, text)| line(field.as_str(), text)),
-        Write::CreateTask { subject, body, due, priority, .. } => {
+        Write::CreateTask {
+            subject,
+            body,
+            due,
+            priority,
+            ..
+        } => {
             line("subject", subject);
             line("body", body);
             line("due", &due.to_string());
@@ -367,9 +419,15 @@ fn drafts(detail: &Detail, output: &Output) {
     for draft in detail.drafts.iter().filter(|d| d.format == "md") {
         output.heading(&format!("draft ({})", draft.kind.replace('_', " ")));
         let lines: Vec<&str> = draft.text.lines().collect();
-        lines.iter().take(DRAFT_LINES).for_each(|line| output.line(&format!("  {line}")));
+        lines
+            .iter()
+            .take(DRAFT_LINES)
+            .for_each(|line| output.line(&format!("  {line}")));
         if lines.len() > DRAFT_LINES {
-            output.line(&output.dim(&format!("  … {} more lines; the whole text is in --json", lines.len() - DRAFT_LINES)));
+            output.line(&output.dim(&format!(
+                "  … {} more lines; the whole text is in --json",
+                lines.len() - DRAFT_LINES
+            )));
         }
     }
 }
@@ -393,7 +451,12 @@ fn others(detail: &Detail, output: &Output) {
     if !others.is_empty() {
         output.heading("other things proposed for this account");
         for o in others {
-            output.line(&format!("{}  {} ({})", &o.action.as_str()[..12], o.title, o.verdict.word()));
+            output.line(&format!(
+                "{}  {} ({})",
+                &o.action.as_str()[..12],
+                o.title,
+                o.verdict.word()
+            ));
         }
     }
 }
@@ -430,13 +493,21 @@ pub(super) async fn explain(config: &Config, action: &str, output: &Output) -> R
 
 fn formula(p: &Proposal, output: &Output) {
     let Some(w) = &p.worth else {
-        output.line(&format!("its worth cannot be said: {} is not known", p.worth_missing.as_deref().unwrap_or("a fact")));
+        output.line(&format!(
+            "its worth cannot be said: {} is not known",
+            p.worth_missing.as_deref().unwrap_or("a fact")
+        ));
         return;
     };
     let code = Some(w.currency.code());
     let percent = |m: perennial_core::number::Micro| perennial_core::number::Micro(m.0.saturating_mul(100)).display(1);
-    let risk = w.risk_micro.map_or_else(|| "not known".to_owned(), |r| format!("{} %", percent(r)));
-    output.line(&format!("yearly revenue {}, risk {risk}", amount(Some(w.arr_minor), code)));
+    let risk = w
+        .risk_micro
+        .map_or_else(|| "not known".to_owned(), |r| format!("{} %", percent(r)));
+    output.line(&format!(
+        "yearly revenue {}, risk {risk}",
+        amount(Some(w.arr_minor), code)
+    ));
     output.line(&format!(
         "expected to lower the risk by {} points (log odds by {}), to expand by {} %",
         percent(w.risk_fall_micro),

@@ -24,7 +24,11 @@ pub(super) async fn db(config: &Config, command: &DbCommand, output: &Output) ->
             } else if report.applied.is_empty() {
                 output.line(&format!("nothing to do: the schema has version {}", report.version));
             } else {
-                output.line(&format!("applied {}; the schema has version {}", report.applied.join(", "), report.version));
+                output.line(&format!(
+                    "applied {}; the schema has version {}",
+                    report.applied.join(", "),
+                    report.version
+                ));
             }
             Ok(())
         }

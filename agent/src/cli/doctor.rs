@@ -24,14 +24,22 @@ impl Check {
             Level::Warn => "warn",
             Level::Bad => "bad",
         };
-        Check { level, subject: subject.to_owned(), message: message.into(), remedy }
+        Check {
+            level,
+            subject: subject.to_owned(),
+            message: message.into(),
+            remedy,
+        }
     }
 }
 
 pub(super) async fn doctor(overrides: &Overrides, output: &Output) -> Result<(), Failure> {
     let config = Config::load(overrides)?;
     let mut checks = Vec::new();
-    let place = config.file.as_ref().map_or_else(|| "none, defaults are in force".to_owned(), |f| f.display().to_string());
+    let place = config
+        .file
+        .as_ref()
+        .map_or_else(|| "none, defaults are in force".to_owned(), |f| f.display().to_string());
     checks.push(Check::new(Level::Ok, "configuration", place, None));
     policies(&config, &mut checks);
     database(&config, &mut checks).await;
@@ -39,8 +47,11 @@ pub(super) async fn doctor(overrides: &Overrides, output: &Output) -> Result<(),
     checks.push(Check::new(Level::Ok, "clock", config.clock.now().to_string(), None));
     checks.push(Check::new(Level::Ok, "limits", limits(&config), None));
     let bad = checks.iter().filter(|c| c.level == "bad").count();
+    let results = serde_json::json!({ "ok": bad == 0, "checks": checks });
     if output.json() {
-        output.document(&serde_json::json!({ "ok": bad == 0, "checks": checks }));
+        if bad == 0 {
+            output.document(&results);
+        }
     } else {
         for check in &checks {
             let mark = match check.level {
@@ -56,13 +67,16 @@ pub(super) async fn doctor(overrides: &Overrides, output: &Output) -> Result<(),
     }
     match bad {
         0 => Ok(()),
-        1 => Err(Failure::failed("1 thing needs mending")),
-        many => Err(Failure::failed(format!("{many} things need mending"))),
+        1 => Err(Failure::failed("1 thing needs mending").with_results(results)),
+        many => Err(Failure::failed(format!("{many} things need mending")).with_results(results)),
     }
 }
 
 fn policies(config: &Config, checks: &mut Vec<Check>) {
-    let place = config.policies.as_ref().map_or_else(|| "built in".to_owned(), |p| p.display().to_string());
+    let place = config
+        .policies
+        .as_ref()
+        .map_or_else(|| "built in".to_owned(), |p| p.display().to_string());
     match content::compile(config) {
         Ok((_, policies)) => {
             let hash = policies.content.to_string();
@@ -88,27 +102,41 @@ async fn database(config: &Config, checks: &mut Vec<Check>) {
     let store = match open(config, Need::Existing).await {
         Ok(store) => store,
         Err(failure) => {
-            let remedy = "check --db, the server and the permissions; `perennial db migrate` brings an old schema up".to_owned();
+            let remedy =
+                "check --db, the server and the permissions; `perennial db migrate` brings an old schema up".to_owned();
             checks.push(Check::new(Level::Bad, "database", failure.to_string(), Some(remedy)));
             return;
         }
     };
     match (store.stats().await, store.write_check().await) {
         (Ok(stats), Ok(())) => {
-            let rows: Vec<String> =
-                stats.rows.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}")).collect();
+            let rows: Vec<String> = stats
+                .rows
+                .iter()
+                .filter(|(_, n)| *n > 0)
+                .map(|(name, n)| format!("{n} {name}"))
+                .collect();
             let text = format!(
                 "{}, schema {}, {} kB: {}",
                 stats.database,
                 stats.schema_version,
                 stats.bytes / 1024,
-                if rows.is_empty() { "empty".to_owned() } else { rows.join(", ") }
+                if rows.is_empty() {
+                    "empty".to_owned()
+                } else {
+                    rows.join(", ")
+                }
             );
             checks.push(Check::new(Level::Ok, "database", text, None));
             let used = config.limits.database_max_bytes;
             if used > 0 && stats.bytes * 100 >= used * 80 {
                 let text = format!("{} % of limits.database_max_bytes is used", stats.bytes * 100 / used);
-                checks.push(Check::new(Level::Warn, "database", text, Some("raise the limit or make room".to_owned())));
+                checks.push(Check::new(
+                    Level::Warn,
+                    "database",
+                    text,
+                    Some("raise the limit or make room".to_owned()),
+                ));
             }
         }
         (Err(error), _) | (_, Err(error)) => {
@@ -118,7 +146,10 @@ async fn database(config: &Config, checks: &mut Vec<Check>) {
     }
     match store.effect_counts(None).await {
         Ok(counts) if counts.unknown + counts.failed > 0 => {
-            let text = format!("{} effects failed, {} have an unknown outcome", counts.failed, counts.unknown);
+            let text = format!(
+                "{} effects failed, {} have an unknown outcome",
+                counts.failed, counts.unknown
+            );
             let remedy = "perennial queue list --state failed".to_owned();
             checks.push(Check::new(Level::Warn, "effects", text, Some(remedy)));
         }
@@ -140,7 +171,12 @@ async fn crms(config: &Config, checks: &mut Vec<Check>) {
     };
     if tools.crms().next().is_none() {
         let remedy = "add [salesforce] or [hubspot] to perennial.toml, or try `perennial sandbox`".to_owned();
-        checks.push(Check::new(Level::Warn, "CRMs", "none configured: effects wait", Some(remedy)));
+        checks.push(Check::new(
+            Level::Warn,
+            "CRMs",
+            "none configured: effects wait",
+            Some(remedy),
+        ));
     }
     for crm in tools.crms() {
         let Some(tool) = tools.get(crm) else { continue };

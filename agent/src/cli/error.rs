@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use perennial_core::approval::Refused;
 use perennial_store::StoreError;
 
 use super::Output;
@@ -10,7 +11,7 @@ use crate::config::ConfigError;
 use crate::content::ContentError;
 use crate::cycle::RunError;
 use crate::dispatch::DispatchError;
-use crate::intake::ImportError;
+use crate::intake::{ImportError, Problem};
 use crate::queue::QueueError;
 
 /// Why a command failed.
@@ -19,6 +20,10 @@ pub struct Failure {
     error: Box<dyn std::error::Error + Send + Sync>,
     /// The same error with the places in files it is about.
     diagnostic: Option<Box<dyn Diagnostic + Send + Sync>>,
+    /// What to do about it, where the message does not say.
+    remedy: Option<&'static str>,
+    /// Results that `--json` prints although the command failed.
+    results: Option<serde_json::Value>,
 }
 
 const FAILED: u8 = 1;
@@ -27,16 +32,53 @@ const BAD_INPUT: u8 = 2;
 impl Failure {
     /// Something went wrong on the way.
     pub fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
-        Failure { code: FAILED, error: error.into(), diagnostic: None }
+        Failure::new(FAILED, error.into())
     }
 
     /// What the command was given is wrong.
     pub fn input(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
-        Failure { code: BAD_INPUT, error: error.into(), diagnostic: None }
+        Failure::new(BAD_INPUT, error.into())
     }
 
-    fn shown(code: u8, error: impl Diagnostic + Send + Sync + 'static, text: String) -> Failure {
-        Failure { code, error: text.into(), diagnostic: Some(Box::new(error)) }
+    fn new(code: u8, error: Box<dyn std::error::Error + Send + Sync>) -> Failure {
+        Failure {
+            code,
+            error,
+            diagnostic: None,
+            remedy: None,
+            results: None,
+        }
+    }
+
+    fn shown(error: impl Diagnostic + Send + Sync + 'static, problems: &[Problem]) -> Failure {
+        let problem = |problem: &Problem| match &problem.help {
+            Some(help) => format!("{problem}; {help}"),
+            None => problem.to_string(),
+        };
+        let text = std::iter::once(error.to_string())
+            .chain(problems.iter().map(problem))
+            .collect::<Vec<_>>()
+            .join("; ");
+        Failure {
+            diagnostic: Some(Box::new(error)),
+            ..Failure::new(BAD_INPUT, text.into())
+        }
+    }
+
+    fn remedy(self, remedy: &'static str) -> Failure {
+        Failure {
+            remedy: Some(remedy),
+            ..self
+        }
+    }
+
+    /// What the command found out before it failed: with `--json` both are one document.
+    #[must_use]
+    pub fn with_results(self, results: serde_json::Value) -> Failure {
+        Failure {
+            results: Some(results),
+            ..self
+        }
     }
 
     /// Prints the error and gives the exit code.
@@ -49,13 +91,23 @@ impl Failure {
             next = cause.source();
         }
         if output.json() {
-            let document = serde_json::json!({ "error": { "message": self.error.to_string(), "causes": causes } });
+            let mut document = self.results.unwrap_or_else(|| serde_json::json!({}));
+            document["error"] = serde_json::json!({ "message": self.error.to_string(), "causes": causes });
+            if let Some(remedy) = self.remedy {
+                document["error"]["help"] = remedy.into();
+            }
             output.document(&document);
         }
         match self.diagnostic {
             Some(diagnostic) => {
-                let theme = if output.colour() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-                let handler = GraphicalReportHandler::new_themed(theme).with_width(110).without_cause_chain();
+                let theme = if output.colour() {
+                    GraphicalTheme::unicode()
+                } else {
+                    GraphicalTheme::unicode_nocolor()
+                };
+                let handler = GraphicalReportHandler::new_themed(theme)
+                    .with_width(110)
+                    .without_cause_chain();
                 let mut text = String::new();
                 if handler.render_report(&mut text, diagnostic.as_ref()).is_err() {
                     text = self.error.to_string();
@@ -67,6 +119,9 @@ impl Failure {
                 for cause in causes {
                     eprintln!("  because: {cause}");
                 }
+                if let Some(remedy) = self.remedy {
+                    eprintln!("  help: {remedy}");
+                }
             }
         }
         ExitCode::from(self.code)
@@ -76,7 +131,9 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         match &error {
-            StoreError::NotFound { .. } | StoreError::Ambiguous { .. } | StoreError::NoDirectory { .. } => Failure::input(error),
+            StoreError::NotFound { .. } | StoreError::Ambiguous { .. } | StoreError::NoDirectory { .. } => {
+                Failure::input(error)
+            }
             _ => Failure::failed(error),
         }
     }
@@ -86,9 +143,8 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Failure {
         match &error {
             ConfigError::Invalid { problems } => {
-                let text = std::iter::once(error.to_string()).chain(problems.iter().map(ToString::to_string));
-                let text = text.collect::<Vec<_>>().join("; ");
-                Failure::shown(BAD_INPUT, error, text)
+                let problems = problems.clone();
+                Failure::shown(error, &problems)
             }
             ConfigError::Unreadable { .. }
             | ConfigError::Database { .. }
@@ -123,7 +179,12 @@ impl From<QueueError> for Failure {
             QueueError::Store(error) => error.into(),
             QueueError::Content(error) => error.into(),
             QueueError::NoPerson | QueueError::UnknownPerson { .. } => Failure::input(error),
-            QueueError::Refused(_) | QueueError::Unreadable(_) | QueueError::PolicyChanged { .. } => Failure::failed(error),
+            // What was typed is wrong, whatever state the action is in.
+            QueueError::Refused(Refused::Reason { .. }) => Failure::input(error).remedy("say why with --reason TEXT"),
+            QueueError::Refused(Refused::SnoozePast { .. } | Refused::EditShape) => Failure::input(error),
+            QueueError::Refused(_) | QueueError::Unreadable(_) | QueueError::PolicyChanged { .. } => {
+                Failure::failed(error)
+            }
         }
     }
 }
@@ -132,9 +193,8 @@ impl From<ImportError> for Failure {
     fn from(error: ImportError) -> Failure {
         match error {
             ImportError::NotReady { ref problems } => {
-                let text = std::iter::once(error.to_string()).chain(problems.iter().map(ToString::to_string));
-                let text = text.collect::<Vec<_>>().join("; ");
-                Failure::shown(BAD_INPUT, error, text)
+                let problems = problems.clone();
+                Failure::shown(error, &problems)
             }
             ImportError::Store(_) | ImportError::Read { .. } | ImportError::Rejects { .. } | ImportError::Stopped => {
                 Failure::failed(error)

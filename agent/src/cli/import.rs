@@ -8,7 +8,7 @@ use perennial_core::time::Timestamp;
 use super::output::{Need, open, progress_bar};
 use super::{Failure, Output, time_argument};
 use crate::config::Config;
-use crate::intake::{ImportError, ImportOptions, Mapping, import as import_files};
+use crate::intake::{ImportError, ImportOptions, Mapping, prepare};
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
@@ -27,16 +27,26 @@ pub(super) struct ImportArgs {
 
 pub(super) async fn import(config: &Config, args: &ImportArgs, output: &Output) -> Result<(), Failure> {
     let mapping = Mapping::load(&args.mapping).map_err(|problems| ImportError::NotReady { problems })?;
-    let store = open(config, Need::Create).await?;
     let rejects = args.rejects.clone().unwrap_or_else(|| config.data_dir.clone());
-    let rejects = if rejects.as_os_str().is_empty() { PathBuf::from(".") } else { rejects };
-    let options = ImportOptions { as_of: args.as_of, ..ImportOptions::new(rejects) };
+    let rejects = if rejects.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        rejects
+    };
+    let options = ImportOptions {
+        as_of: args.as_of,
+        ..ImportOptions::new(rejects)
+    };
+    // Nothing half done: files that do not fit the mapping are found before a database is made for them.
+    let prepared = prepare(&args.dir, &mapping, &options)?;
+    let store = open(config, Need::Create).await?;
     let bar = progress_bar(output, "importing");
-    let report = import_files(&store, &args.dir, &mapping, &options, |p| {
-        let percent = (p.bytes * 100).checked_div(p.bytes_total).unwrap_or(100);
-        bar.set_message(format!("{percent} %  {} rows  {}", p.rows, p.file));
-    })
-    .await?;
+    let report = prepared
+        .import(&store, |p| {
+            let percent = (p.bytes * 100).checked_div(p.bytes_total).unwrap_or(100);
+            bar.set_message(format!("{percent} %  {} rows  {}", p.rows, p.file));
+        })
+        .await?;
     bar.finish_and_clear();
     store.close().await;
     if output.json() {
@@ -47,7 +57,10 @@ pub(super) async fn import(config: &Config, args: &ImportArgs, output: &Output) 
         &["file", "as", "read", "stored", "duplicate", "rejected"],
         report.files.iter().map(|f| {
             let counts = [f.read, f.stored, f.duplicate, f.rejected].map(|n| n.to_string());
-            std::iter::once(f.path.clone()).chain([f.kind.as_str().to_owned()]).chain(counts).collect()
+            std::iter::once(f.path.clone())
+                .chain([f.kind.as_str().to_owned()])
+                .chain(counts)
+                .collect()
         }),
     );
     output.line(&format!(
@@ -55,7 +68,10 @@ pub(super) async fn import(config: &Config, args: &ImportArgs, output: &Output) 
         report.read, report.stored, report.duplicate, report.rejected
     ));
     if let Some(file) = &report.rejects_file {
-        output.line(&format!("rejected rows, with line, field and reason: {}", file.display()));
+        output.line(&format!(
+            "rejected rows, with line, field and reason: {}",
+            file.display()
+        ));
     }
     for warning in &report.warnings {
         output.line(&format!("! {warning}"));

@@ -24,7 +24,10 @@ pub(super) fn init(args: &InitArgs, output: &Output) -> Result<(), Failure> {
     let files: Vec<(PathBuf, &str)> = files.map(|(name, text)| (args.dir.join(name), text)).collect();
     // Nothing half done: an edited file is never overwritten, and then nothing else is written either.
     if let Some((path, _)) = files.iter().find(|(path, _)| path.exists()) {
-        let text = format!("`{}` exists already: init overwrites nothing; choose an empty folder", path.display());
+        let text = format!(
+            "`{}` exists already: init overwrites nothing; choose an empty folder",
+            path.display()
+        );
         return Err(Failure::input(text));
     }
     for (path, text) in &files {
@@ -44,7 +47,10 @@ pub(super) fn init(args: &InitArgs, output: &Output) -> Result<(), Failure> {
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
-        Failure::failed(format!("`{}` cannot be written: {error}; check the folder and its disk", path.display()))
+        Failure::failed(format!(
+            "`{}` cannot be written: {error}; check the folder and its disk",
+            path.display()
+        ))
     };
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;

@@ -69,13 +69,19 @@ impl Output {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// A plain table.
     pub fn table(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic);
         if !std::io::stdout().is_terminal() {
             table.set_width(TABLE_WIDTH);
         }
@@ -106,7 +112,11 @@ pub(crate) fn amount(minor: Option<i64>, currency: Option<&str>) -> String {
 /// Cents do not help anybody in a list.
 fn whole(minor: i64, currency: Currency) -> i64 {
     let unit = 10_i64.pow(currency.exponent());
-    if minor.abs() < 100 * unit { minor } else { minor / unit * unit }
+    if minor.abs() < 100 * unit {
+        minor
+    } else {
+        minor / unit * unit
+    }
 }
 
 /// Progress on standard error, only where a person watches and nobody asked for JSON.
@@ -133,6 +143,16 @@ pub(crate) enum Need {
 pub(crate) async fn open(config: &Config, need: Need) -> Result<perennial_store::Store, Failure> {
     use perennial_core::ids::TenantId;
     use perennial_store::Store;
+    if let DatabaseUrl::Sqlite(path) = &config.database
+        && path.is_dir()
+    {
+        let text = format!(
+            "`{}` is a folder, not a database: name a file, such as --db sqlite:{}",
+            path.display(),
+            path.join("perennial.db").display()
+        );
+        return Err(Failure::input(text));
+    }
     if let (DatabaseUrl::Sqlite(path), Need::Existing) = (&config.database, need) {
         if !path.exists() {
             let text = format!(
@@ -146,7 +166,10 @@ pub(crate) async fn open(config: &Config, need: Need) -> Result<perennial_store:
         // The data directory is ours to make; another place is the user's choice and must exist.
         if path.parent() == Some(config.data_dir.as_path()) && !config.data_dir.as_os_str().is_empty() {
             std::fs::create_dir_all(&config.data_dir).map_err(|error| {
-                Failure::failed(format!("the data directory `{}` cannot be made: {error}", config.data_dir.display()))
+                Failure::failed(format!(
+                    "the data directory `{}` cannot be made: {error}",
+                    config.data_dir.display()
+                ))
             })?;
         }
     }

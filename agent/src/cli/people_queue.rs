@@ -119,7 +119,13 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
     let store = open(config, Need::Existing).await?;
     housekeeping(&store, config.clock.now()).await?;
     match command {
-        QueueCommand::List { owner, account, state, all, today } => {
+        QueueCommand::List {
+            owner,
+            account,
+            state,
+            all,
+            today,
+        } => {
             let states = match (all, state.is_empty()) {
                 (true, _) => Vec::new(),
                 (false, true) => vec![ActionState::Pending, ActionState::Edited],
@@ -144,7 +150,9 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
         QueueCommand::Approve { id, by, later } => {
             let row = store.action(&id).await?;
             let effects: Vec<Effect> = read("list of effects", &row.effects)?;
-            let event = Event::Approve { seen: effects_hash(&effects) };
+            let event = Event::Approve {
+                seen: effects_hash(&effects),
+            };
             apply(config, &store, row, event, &by, !later, output).await
         }
         QueueCommand::Edit { id, set, by } => {
@@ -170,7 +178,9 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
 /// The account's name as the action's effects carry it.
 pub(super) fn account_name(row: &ActionRow) -> String {
     let effects: Result<Vec<Effect>, _> = read("list of effects", &row.effects);
-    let name = effects.ok().and_then(|e| e.first().map(|e| e.target.account_name.clone()));
+    let name = effects
+        .ok()
+        .and_then(|e| e.first().map(|e| e.target.account_name.clone()));
     name.unwrap_or_else(|| row.account.as_str().to_owned())
 }
 
@@ -197,15 +207,28 @@ pub(super) fn item(row: &ActionRow) -> Value {
 }
 
 fn list(rows: &[ActionRow], limit: u32, today: bool, output: &Output) -> Result<(), Failure> {
-    let shown: Vec<&ActionRow> =
-        rows.iter().take(limit as usize).filter(|r| !today || r.day_position.is_some()).collect();
+    let shown: Vec<&ActionRow> = rows
+        .iter()
+        .take(limit as usize)
+        .filter(|r| !today || r.day_position.is_some())
+        .collect();
     if output.json() {
         output.document(&shown.iter().map(|r| item(r)).collect::<Vec<_>>());
     } else if shown.is_empty() {
         output.line("nothing waits here");
     } else {
         output.table(
-            &["id", "value", "account", "tier", "what to do", "who may approve", "due", "owner", "day"],
+            &[
+                "id",
+                "value",
+                "account",
+                "tier",
+                "what to do",
+                "who may approve",
+                "due",
+                "owner",
+                "day",
+            ],
             shown.iter().map(|r| {
                 vec![
                     r.id.as_str().chars().take(12).collect(),
@@ -213,17 +236,28 @@ fn list(rows: &[ActionRow], limit: u32, today: bool, output: &Output) -> Result<
                     account_name(r),
                     r.tier.map_or_else(String::new, |t| t.as_str().replace('_', "-")),
                     r.title.clone(),
-                    if r.state.waits() { r.verdict.replace("approve:", "") } else { r.state.as_str().to_owned() },
+                    if r.state.waits() {
+                        r.verdict.replace("approve:", "")
+                    } else {
+                        r.state.as_str().to_owned()
+                    },
                     r.due.to_string(),
-                    r.owner.as_ref().map_or_else(|| "nobody".to_owned(), |o| o.as_str().to_owned()),
+                    r.owner
+                        .as_ref()
+                        .map_or_else(|| "nobody".to_owned(), |o| o.as_str().to_owned()),
                     r.day_position.map_or_else(String::new, |p| (p + 1).to_string()),
                 ]
             }),
         );
-        output.line(&format!("\n{} items; `perennial queue show ID` shows one in full", shown.len()));
+        output.line(&format!(
+            "\n{} items; `perennial queue show ID` shows one in full",
+            shown.len()
+        ));
     }
     if rows.len() > limit as usize {
-        eprintln!("! only the first {limit} are shown: narrow the list with --owner or --account, or raise limits.queue_rows");
+        eprintln!(
+            "! only the first {limit} are shown: narrow the list with --owner or --account, or raise limits.queue_rows"
+        );
     }
     Ok(())
 }
@@ -242,9 +276,16 @@ async fn apply(
     let state = decide(config, store, &row, &event, &who, &policies).await?;
     if run_now && state == ActionState::Permitted {
         let tools = config.tools().map_err(Failure::input)?;
-        let engine = Engine { config, store, tools: &tools, stop: stop_signal() };
-        let run = RunId::derive(config.clock.now(), row.as_of);
-        dispatch::drain(&engine, &run, &mut |_| {}).await.map_err(Failure::failed)?;
+        let engine = Engine {
+            config,
+            store,
+            tools: &tools,
+            stop: stop_signal(),
+        };
+        let worker = RunId::derive(config.clock.now(), row.as_of);
+        dispatch::drain(&engine, &worker, None, &mut |_| {})
+            .await
+            .map_err(Failure::failed)?;
     }
     let after = store.action(row.id.as_str()).await?;
     let effects = store.effects_of(&row.id).await?;
@@ -269,24 +310,37 @@ async fn apply(
 fn edited(row: &ActionRow, set: &[String]) -> Result<Vec<Effect>, Failure> {
     let mut effects: Vec<Effect> = read("list of effects", &row.effects)?;
     for change in set {
-        let (place, text) = change
-            .split_once('=')
-            .ok_or_else(|| Failure::input(format!("`{change}` is no change: write STEP.FIELD=TEXT, such as 0.subject=\"…\"")))?;
+        let (place, text) = change.split_once('=').ok_or_else(|| {
+            Failure::input(format!(
+                "`{change}` is no change: write STEP.FIELD=TEXT, such as 0.subject=\"…\""
+            ))
+        })?;
         let (step, field) = place
             .split_once('.')
             .ok_or_else(|| Failure::input(format!("`{place}` names no field: write STEP.FIELD, such as 0.subject")))?;
         let text = match text.strip_prefix('@') {
             Some(path) => {
                 let path = PathBuf::from(path);
-                std::fs::read_to_string(&path)
-                    .map_err(|error| Failure::input(format!("`{}` cannot be read: {error}", path.display())))?
+                std::fs::read_to_string(&path).map_err(|error| {
+                    Failure::input(format!(
+                        "`{}` cannot be read: {error}; check the path after the @",
+                        path.display()
+                    ))
+                })?
             }
             None => text.to_owned(),
         };
         let known = effects.len();
-        let effect = step.parse::<usize>().ok().and_then(|s| effects.get_mut(s)).ok_or_else(|| {
-            Failure::input(format!("there is no step `{step}`: `queue show` numbers the steps from 0 to {}", known.saturating_sub(1)))
-        })?;
+        let effect = step
+            .parse::<usize>()
+            .ok()
+            .and_then(|s| effects.get_mut(s))
+            .ok_or_else(|| {
+                Failure::input(format!(
+                    "there is no step `{step}`: `queue show` numbers the steps from 0 to {}",
+                    known.saturating_sub(1)
+                ))
+            })?;
         set_field(effect, field, text)?;
     }
     Ok(effects)
@@ -298,15 +352,28 @@ fn set_field(effect: &mut Effect, field: &str, text: String) -> Result<(), Failu
     match &mut effect.write {
         Write::UpdateAccount { fields } => {
             let known = fields.keys().map(|f| f.as_str()).collect::<Vec<_>>().join(", ");
-            let place = AccountField::from_word(field).and_then(|f| fields.get_mut(&f)).ok_or_else(|| unknown(known))?;
+            let place = AccountField::from_word(field)
+                .and_then(|f| fields.get_mut(&f))
+                .ok_or_else(|| unknown(known))?;
             *place = text;
         }
-        Write::CreateTask { subject, body, due, priority, .. } => match field {
+        Write::CreateTask {
+            subject,
+            body,
+            due,
+            priority,
+            ..
+        } => match field {
             "subject" => *subject = text,
             "body" => *body = text,
-            "due" => *due = text.parse().map_err(|e: perennial_core::time::TimeError| Failure::input(e))?,
+            "due" => {
+                *due = text
+                    .parse()
+                    .map_err(|e: perennial_core::time::TimeError| Failure::input(e))?
+            }
             "priority" => {
-                *priority = Priority::from_word(&text).ok_or_else(|| Failure::input("priorities are high, normal, low"))?;
+                *priority =
+                    Priority::from_word(&text).ok_or_else(|| Failure::input("priorities are high, normal, low"))?;
             }
             _ => return Err(unknown("subject, body, due, priority".to_owned())),
         },

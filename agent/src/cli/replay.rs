@@ -25,16 +25,27 @@ struct ReplayReport {
 
 pub(super) async fn replay(config: &Config, id: &str, output: &Output) -> Result<(), Failure> {
     let store = open(config, Need::Existing).await?;
-    let decision = if id.starts_with("act_") { store.action(id).await?.decision } else { DecisionId::new(id) };
-    let row = store
-        .decision(&decision)
-        .await?
-        .ok_or_else(|| Failure::input(format!("there is no decision `{id}`: `perennial queue show` and `account show` give the ids")))?;
+    let decision = if id.starts_with("act_") {
+        store.action(id).await?.decision
+    } else {
+        DecisionId::new(id)
+    };
+    let row = store.decision(&decision).await?.ok_or_else(|| {
+        Failure::input(format!(
+            "there is no decision `{id}`: `perennial queue show` and `account show` give the ids"
+        ))
+    })?;
     let text = store.content(&row.content).await?.ok_or_else(|| {
-        Failure::failed(format!("the policies `{}` of this decision are not in the database", row.content))
+        Failure::failed(format!(
+            "the policies `{}` of this decision are not in the database",
+            row.content
+        ))
     })?;
     if row.engine != ENGINE {
-        let text = format!("this decision was made by {}, this program is {ENGINE}: replay it with that version", row.engine);
+        let text = format!(
+            "this decision was made by {}, this program is {ENGINE}: replay it with that version",
+            row.engine
+        );
         return Err(Failure::failed(text));
     }
     let content: Content = read("content", &text)?;
@@ -53,22 +64,31 @@ pub(super) async fn replay(config: &Config, id: &str, output: &Output) -> Result
         identical,
         stored: row.output_hash,
         rebuilt: Hash::of(rebuilt.as_bytes()),
-        first_difference: if identical { None } else { Some(difference.unwrap_or(rebuilt.len().min(row.output.len()))) },
+        first_difference: if identical {
+            None
+        } else {
+            Some(difference.unwrap_or(rebuilt.len().min(row.output.len())))
+        },
     };
     store.close().await;
-    if output.json() {
-        output.document(&report);
-    } else if identical {
-        output.line(&format!("{} of {} as of {}: rebuilt byte for byte ({})", report.decision, report.account, report.as_of, report.stored));
-    }
     if identical {
+        if output.json() {
+            output.document(&report);
+        } else {
+            output.line(&format!(
+                "{} of {} as of {}: rebuilt byte for byte ({})",
+                report.decision, report.account, report.as_of, report.stored
+            ));
+        }
         return Ok(());
     }
-    Err(Failure::failed(format!(
+    let results = serde_json::to_value(&report).map_err(Failure::failed)?;
+    let failure = Failure::failed(format!(
         "{} differs from what is stored, first at byte {}: stored {}, rebuilt {}",
         report.decision,
         report.first_difference.unwrap_or_default(),
         report.stored,
         report.rebuilt
-    )))
+    ));
+    Err(failure.with_results(results))
 }

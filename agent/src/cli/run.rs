@@ -56,10 +56,18 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
     let store = open(&config, Need::Existing).await?;
     let tools = config.tools().map_err(Failure::input)?;
     let stop = stop_signal();
-    let engine = Engine { config: &config, store: &store, tools: &tools, stop: stop.clone() };
+    let engine = Engine {
+        config: &config,
+        store: &store,
+        tools: &tools,
+        stop: stop.clone(),
+    };
     loop {
         let as_of = args.as_of.unwrap_or_else(|| config.clock.now());
-        let options = RunOptions { as_of, dry_run: args.dry_run };
+        let options = RunOptions {
+            as_of,
+            dry_run: args.dry_run,
+        };
         let bar = progress_bar(output, "deciding");
         let report = run_once(&engine, &options, &mut |p| match p {
             Progress::Accounts(n) => bar.set_message(format!("{n} accounts decided")),
@@ -68,7 +76,9 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
         .await?;
         bar.finish_and_clear();
         print(output, &report, tools.crms().next().is_some());
-        let Some(every) = args.every.filter(|_| !report.interrupted) else { break };
+        let Some(every) = args.every.filter(|_| !report.interrupted) else {
+            break;
+        };
         let mut stop = stop.clone();
         tokio::select! {
             () = tokio::time::sleep(every) => {}
@@ -124,7 +134,11 @@ fn print(output: &Output, report: &RunReport, connected: bool) {
         "{} accounts as of {}{}",
         report.accounts,
         report.as_of,
-        if report.dry_run { " (dry run: nothing was written)" } else { "" }
+        if report.dry_run {
+            " (dry run: nothing was written)"
+        } else {
+            ""
+        }
     ));
     output.line(&format!(
         "actions: {} run by themselves, {} wait for a person, {} advised, {} denied, {} put off because the day is full",
@@ -137,14 +151,20 @@ fn print(output: &Output, report: &RunReport, connected: bool) {
     ));
     if !report.playbooks.is_empty() {
         output.heading("proposed, by playbook");
-        output.table(&["playbook", "accounts"], report.playbooks.iter().map(|(k, v)| vec![k.clone(), v.to_string()]));
+        output.table(
+            &["playbook", "accounts"],
+            report.playbooks.iter().map(|(k, v)| vec![k.clone(), v.to_string()]),
+        );
     }
     if !report.days.is_empty() {
         output.heading("each person's day");
         output.table(
             &["person", "planned", "minutes", "of", "left over"],
             report.days.iter().map(|d| {
-                let name = d.name.clone().or_else(|| d.owner.as_ref().map(|o| o.as_str().to_owned()));
+                let name = d
+                    .name
+                    .clone()
+                    .or_else(|| d.owner.as_ref().map(|o| o.as_str().to_owned()));
                 vec![
                     name.unwrap_or_else(|| "(nobody owns these accounts)".to_owned()),
                     d.planned.to_string(),

@@ -32,7 +32,11 @@ pub(super) async fn sandbox(args: &SandboxArgs, overrides: &Overrides, output: &
         use secrecy::ExposeSecret as _;
         match access {
             Some(access) if access.base_url.starts_with("http://127.0.0.1:") => {
-                let port = access.base_url.rsplit(':').next().and_then(|p| p.trim_end_matches('/').parse().ok());
+                let port = access
+                    .base_url
+                    .rsplit(':')
+                    .next()
+                    .and_then(|p| p.trim_end_matches('/').parse().ok());
                 (port.unwrap_or(0), Some(access.token.expose_secret().to_owned()))
             }
             Some(_) | None => (0, None),
@@ -56,9 +60,18 @@ pub(super) async fn sandbox(args: &SandboxArgs, overrides: &Overrides, output: &
     });
     output.line(&document.to_string());
     if !output.json() {
-        eprintln!("the records can be seen at {} and {}; Ctrl-C ends it", salesforce.url, hubspot.url);
-        eprintln!("to use it:  export PERENNIAL_SALESFORCE_URL={} PERENNIAL_SALESFORCE_TOKEN={}", salesforce.url, salesforce.token);
-        eprintln!("            export PERENNIAL_HUBSPOT_URL={} PERENNIAL_HUBSPOT_TOKEN={}", hubspot.url, hubspot.token);
+        eprintln!(
+            "the records can be seen at {} and {}; Ctrl-C ends it",
+            salesforce.url, hubspot.url
+        );
+        eprintln!(
+            "to use it:  export PERENNIAL_SALESFORCE_URL={} PERENNIAL_SALESFORCE_TOKEN={}",
+            salesforce.url, salesforce.token
+        );
+        eprintln!(
+            "            export PERENNIAL_HUBSPOT_URL={} PERENNIAL_HUBSPOT_TOKEN={}",
+            hubspot.url, hubspot.token
+        );
     }
     let mut stop = super::run::stop_signal();
     // The channel closes only when the signal task ends, which is a stop too.

@@ -78,9 +78,14 @@ impl Cycle<'_> {
         }
         self.release(today, &planned).await?;
         if !self.options.dry_run {
-            let rows: Vec<(String, ActionId, u32)> =
-                planned.into_iter().map(|(action, (owner, place))| (owner, action, place)).collect();
-            self.engine.store.set_day_plan(&self.run, self.options.as_of, &rows).await?;
+            let rows: Vec<(String, ActionId, u32)> = planned
+                .into_iter()
+                .map(|(action, (owner, place))| (owner, action, place))
+                .collect();
+            self.engine
+                .store
+                .set_day_plan(&self.run, self.options.as_of, &rows)
+                .await?;
         }
         Ok(())
     }
@@ -105,15 +110,27 @@ impl Cycle<'_> {
             let mut commits: Vec<DecisionCommit> = Vec::new();
             let mut drafts = Vec::new();
             for deferred in batch {
-                let Some(row) = self.engine.store.decision(&deferred.decision).await? else { continue };
+                let Some(row) = self.engine.store.decision(&deferred.decision).await? else {
+                    continue;
+                };
                 let decision: Decision = read("decision", &row.output)?;
-                let Some(proposal) = decision.proposals.iter().find(|p| p.action == deferred.item.action) else { continue };
+                let Some(proposal) = decision.proposals.iter().find(|p| p.action == deferred.item.action) else {
+                    continue;
+                };
                 let action = new_action(&decision, row.inputs_hash, proposal, self.started);
                 let ledger: Vec<LedgerDraft> = action.outbox.iter().map(intent).collect();
                 drafts.extend(draft_rows(&decision, proposal));
-                commits.push(DecisionCommit { decision: row, actions: vec![action], supersede: Vec::new(), ledger });
+                commits.push(DecisionCommit {
+                    decision: row,
+                    actions: vec![action],
+                    supersede: Vec::new(),
+                    ledger,
+                });
             }
-            self.engine.store.commit_decisions(&self.run, &commits, self.engine.config.clock.now()).await?;
+            self.engine
+                .store
+                .commit_decisions(&self.run, &commits, self.engine.config.clock.now())
+                .await?;
             if !drafts.is_empty() {
                 self.engine.store.put_drafts(&drafts).await?;
             }

@@ -69,9 +69,15 @@ pub fn write(path: &Path, running: &Sandbox, salesforce: System, hubspot: System
             })
             .collect()
     };
-    let file = File { salesforce: lines(salesforce, SALESFORCE), hubspot: lines(hubspot, HUBSPOT) };
+    let file = File {
+        salesforce: lines(salesforce, SALESFORCE),
+        hubspot: lines(hubspot, HUBSPOT),
+    };
     let name = path.display().to_string();
-    let text = serde_json::to_string(&file).map_err(|source| CrmFileError::Content { path: name.clone(), source })?;
+    let text = serde_json::to_string(&file).map_err(|source| CrmFileError::Content {
+        path: name.clone(),
+        source,
+    })?;
     std::fs::write(path, text).map_err(|source| CrmFileError::Io { path: name, source })
 }
 
@@ -81,7 +87,10 @@ pub fn write(path: &Path, running: &Sandbox, salesforce: System, hubspot: System
 /// [`CrmFileError`].
 pub fn read(path: &Path) -> Result<Seed, CrmFileError> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|source| CrmFileError::Io { path: name.clone(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| CrmFileError::Io {
+        path: name.clone(),
+        source,
+    })?;
     let file: File = serde_json::from_str(&text).map_err(|source| CrmFileError::Content { path: name, source })?;
     let records = |lines: Vec<Line>| {
         lines
@@ -90,10 +99,17 @@ pub fn read(path: &Path) -> Result<Seed, CrmFileError> {
                 object: line.object,
                 id: Some(line.id),
                 fields: line.fields,
-                associations: line.associations.into_iter().map(|(object, id)| SeedAssociation { object, id }).collect(),
+                associations: line
+                    .associations
+                    .into_iter()
+                    .map(|(object, id)| SeedAssociation { object, id })
+                    .collect(),
                 locked: false,
             })
             .collect()
     };
-    Ok(Seed { salesforce: records(file.salesforce), hubspot: records(file.hubspot) })
+    Ok(Seed {
+        salesforce: records(file.salesforce),
+        hubspot: records(file.hubspot),
+    })
 }

@@ -11,11 +11,11 @@ use perennial_core::ids::TenantId;
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 use perennial_sandbox::{Address, Clock as SandboxClock, Options, Sandbox, System};
-use perennial_store::{QueueFilter, Store};
+use perennial_store::{DatabaseUrl, QueueFilter, Store};
 use tokio::sync::watch;
 
 use crate::cli::{Failure, Output};
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Limits, Overrides};
 use crate::cycle::{Engine, RunOptions, RunReport, run_once};
 use crate::intake::{ImportError, ImportOptions, ImportReport, Mapping, import};
 use portfolio::{PortfolioOptions, Summary};
@@ -61,8 +61,16 @@ pub(crate) struct Told {
 /// # Errors
 /// Says what could not be written, started or read.
 pub async fn demo(args: &DemoArgs, overrides: &Overrides, output: &Output) -> Result<(), Failure> {
+    // Nothing half done: whatever the demo refuses, it refuses before it writes.
+    ours(&args.dir)?;
+    if let Some(database) = Config::given_database(overrides)? {
+        refuse_accounts(&database, &args.dir).await?;
+    }
     fresh(&args.dir)?;
-    let options = PortfolioOptions { accounts: args.accounts, ..PortfolioOptions::default() };
+    let options = PortfolioOptions {
+        accounts: args.accounts,
+        ..PortfolioOptions::default()
+    };
     let now = Timestamp::from_us(options.as_of.start().us() + 8 * 3_600_000_000);
     let data = args.dir.join("data");
     make_dir(&data)?;
@@ -78,7 +86,10 @@ pub async fn demo(args: &DemoArgs, overrides: &Overrides, output: &Output) -> Re
     })
     .await
     .map_err(crate::cli::sandbox_started)?;
-    running.set_limits(perennial_sandbox::Limits { salesforce_daily: 5_000_000, ..perennial_sandbox::Limits::default() });
+    running.set_limits(perennial_sandbox::Limits {
+        salesforce_daily: 5_000_000,
+        ..perennial_sandbox::Limits::default()
+    });
     let config_file = args.dir.join("perennial.toml");
     write(&config_file, &configuration(now, &running))?;
     secret(&args.dir.join("salesforce.token"), &running.salesforce().token)?;
@@ -90,14 +101,25 @@ pub async fn demo(args: &DemoArgs, overrides: &Overrides, output: &Output) -> Re
     })?;
     let store = empty_store(&config).await?;
     let told = main_job(args, &config, &store, &running, summary, now).await?;
-    crm_file::write(&args.dir.join("crm.json"), &running, System::Salesforce, System::Hubspot).map_err(Failure::failed)?;
+    crm_file::write(
+        &args.dir.join("crm.json"),
+        &running,
+        System::Salesforce,
+        System::Hubspot,
+    )
+    .map_err(Failure::failed)?;
     story::tell(&told, args.stay, output);
     if args.stay {
         let mut stop = crate::cli::stop_signal();
         // The channel closes only when the signal task ends, which is a stop too.
         let _ = stop.changed().await;
-        crm_file::write(&args.dir.join("crm.json"), &running, System::Salesforce, System::Hubspot)
-            .map_err(Failure::failed)?;
+        crm_file::write(
+            &args.dir.join("crm.json"),
+            &running,
+            System::Salesforce,
+            System::Hubspot,
+        )
+        .map_err(Failure::failed)?;
     }
     store.close().await;
     running.shutdown().await;
@@ -118,9 +140,25 @@ async fn main_job(
     let imported = import(store, &args.dir.join("data"), &mapping, &import_options, |_| {}).await?;
     let tools = config.tools().map_err(Failure::input)?;
     let (_keep, stop) = watch::channel(false);
-    let engine = Engine { config, store, tools: &tools, stop };
-    let run = run_once(&engine, &RunOptions { as_of: now, dry_run: false }, &mut |_| {}).await?;
-    let filter = QueueFilter { limit: ACTIONS_READ, ..QueueFilter::default() };
+    let engine = Engine {
+        config,
+        store,
+        tools: &tools,
+        stop,
+    };
+    let run = run_once(
+        &engine,
+        &RunOptions {
+            as_of: now,
+            dry_run: false,
+        },
+        &mut |_| {},
+    )
+    .await?;
+    let filter = QueueFilter {
+        limit: ACTIONS_READ,
+        ..QueueFilter::default()
+    };
     let actions = store.queue(&filter).await?;
     let documents = write_documents(store, &actions, &args.dir.join("drafts")).await?;
     let mut effects = Vec::new();
@@ -137,7 +175,10 @@ async fn main_job(
         effects,
         documents,
         people,
-        crms: [(Crm::Salesforce, running.salesforce().clone()), (Crm::HubSpot, running.hubspot().clone())],
+        crms: [
+            (Crm::Salesforce, running.salesforce().clone()),
+            (Crm::HubSpot, running.hubspot().clone()),
+        ],
     })
 }
 
@@ -145,23 +186,57 @@ async fn main_job(
 fn fresh(dir: &Path) -> Result<(), Failure> {
     if dir.join(MARK).exists() {
         std::fs::remove_dir_all(dir).map_err(|e| unwritable(dir, &e))?;
-    } else if dir.exists() && std::fs::read_dir(dir).map_err(|e| unwritable(dir, &e))?.next().is_some() {
-        let text = format!("`{}` exists and is not a demo's folder: choose another with --dir", dir.display());
-        return Err(Failure::input(text));
     }
     make_dir(dir)?;
-    write(&dir.join(MARK), "Made by `perennial demo`, which may delete this folder.\n")
+    write(
+        &dir.join(MARK),
+        "Made by `perennial demo`, which may delete this folder.\n",
+    )
+}
+
+/// Refuses a folder that holds what no demo made.
+fn ours(dir: &Path) -> Result<(), Failure> {
+    let empty = !dir.exists()
+        || std::fs::read_dir(dir)
+            .map_err(|e| unwritable(dir, &e))?
+            .next()
+            .is_none();
+    if empty || dir.join(MARK).exists() {
+        return Ok(());
+    }
+    let text = format!(
+        "`{}` exists and is not a demo's folder: choose another with --dir",
+        dir.display()
+    );
+    Err(Failure::input(text))
+}
+
+/// Refuses a database that holds accounts. One that lies in the demo's own folder goes with the folder.
+async fn refuse_accounts(database: &DatabaseUrl, dir: &Path) -> Result<(), Failure> {
+    if let DatabaseUrl::Sqlite(path) = database
+        && (!path.exists() || path.starts_with(dir))
+    {
+        return Ok(());
+    }
+    let store = Store::open(database, TenantId::DEFAULT, &Limits::default().store()).await?;
+    no_accounts(&store).await?;
+    store.close().await;
+    Ok(())
+}
+
+async fn no_accounts(store: &Store) -> Result<(), Failure> {
+    if store.schema_version().await? == 0 || store.account_ids(None, 1).await?.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::input(
+        "the demo refuses a database that holds accounts: give an empty one, or leave --db out",
+    ))
 }
 
 /// The demo never touches a database that holds something.
 async fn empty_store(config: &Config) -> Result<Store, Failure> {
     let store = Store::open(&config.database, TenantId::DEFAULT, &config.limits.store()).await?;
-    if store.schema_version().await? > 0 {
-        let accounts = store.account_ids(None, 1).await?;
-        if !accounts.is_empty() {
-            return Err(Failure::input("the demo refuses a database that holds accounts: give an empty one, or leave --db out"));
-        }
-    }
+    no_accounts(&store).await?;
     store.migrate().await?;
     Ok(store)
 }
@@ -190,7 +265,12 @@ async fn write_documents(
         }
         for draft in store.drafts_of(&action.id).await? {
             make_dir(dir)?;
-            let name = format!("{}-{}.{}", draft.kind.replace('_', "-"), file_word(action.account.as_str()), draft.format);
+            let name = format!(
+                "{}-{}.{}",
+                draft.kind.replace('_', "-"),
+                file_word(action.account.as_str()),
+                draft.format
+            );
             let path = dir.join(name);
             write(&path, &draft.text)?;
             if draft.format == "html" {
@@ -203,11 +283,16 @@ async fn write_documents(
 
 /// An id as part of a file name.
 fn file_word(id: &str) -> String {
-    id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+    id.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+        .collect()
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(format!("`{}` cannot be written: {error}; choose another folder with --dir", path.display()))
+    Failure::failed(format!(
+        "`{}` cannot be written: {error}; choose another folder with --dir",
+        path.display()
+    ))
 }
 
 fn make_dir(path: &Path) -> Result<(), Failure> {

@@ -26,7 +26,9 @@ pub(super) fn tell(told: &Told, stay: bool, output: &Output) {
         return;
     }
     let as_of = told.run.as_of.day();
-    output.line(&output.bold("PERENNIAL DEMO — made-up customers, CRM servers on this machine, the clock stands at 08:00 on"));
+    output.line(
+        &output.bold("PERENNIAL DEMO — made-up customers, CRM servers on this machine, the clock stands at 08:00 on"),
+    );
     output.line(&output.bold(&format!("{as_of}. Nothing leaves this computer.")));
     came_in(told, output);
     found(told, output);
@@ -71,7 +73,9 @@ fn found(told: &Told, output: &Output) {
         &["accounts", "signal", "for example"],
         rows.into_iter().map(|(playbook, n)| {
             let example = examples.get(playbook.as_str()).map_or_else(String::new, |(_, action)| {
-                let because = read::<Proposal>("card", &action.card).map(|p| p.because).unwrap_or_default();
+                let because = read::<Proposal>("card", &action.card)
+                    .map(|p| p.because)
+                    .unwrap_or_default();
                 format!("{}: {because}", name_of(action))
             });
             vec![n.to_string(), playbook.replace('-', " "), example]
@@ -92,16 +96,27 @@ fn days(told: &Told, output: &Output) {
     for day in told.run.days.iter().filter(|d| d.planned > 0).take(8) {
         let owner = day.owner.as_ref();
         let name = day.name.clone().or_else(|| owner.map(|o| o.as_str().to_owned()));
-        let left = if day.left_over > 0 { format!(", {} more would not fit", day.left_over) } else { String::new() };
+        let left = if day.left_over > 0 {
+            format!(", {} more would not fit", day.left_over)
+        } else {
+            String::new()
+        };
         output.line(&format!(
-            "{} — {} things in {} of {} minutes{left}",
+            "{} — {} in {} of {} minutes{left}",
             output.bold(&name.unwrap_or_else(|| "accounts that nobody owns".to_owned())),
-            day.planned,
+            if day.planned == 1 {
+                "1 thing".to_owned()
+            } else {
+                format!("{} things", day.planned)
+            },
             day.planned_minutes,
             day.capacity_minutes
         ));
-        let mut of_day: Vec<&ActionRow> =
-            told.actions.iter().filter(|a| a.day_position.is_some() && a.owner.as_ref() == owner).collect();
+        let mut of_day: Vec<&ActionRow> = told
+            .actions
+            .iter()
+            .filter(|a| a.day_position.is_some() && a.owner.as_ref() == owner)
+            .collect();
         of_day.sort_by_key(|a| a.day_position);
         output.table(
             &["", "value", "minutes", "what to do"],
@@ -139,12 +154,20 @@ fn done(told: &Told, output: &Output) {
 fn done_line(effect: &EffectRow) -> Option<Vec<String>> {
     let receipt = effect.receipt.as_ref()?;
     let what = match &effect.effect.write {
-        Write::UpdateAccount { fields } => format!("set {}", fields.keys().map(|f| f.as_str()).collect::<Vec<_>>().join(", ")),
+        Write::UpdateAccount { fields } => format!(
+            "set {}",
+            fields.keys().map(|f| f.as_str()).collect::<Vec<_>>().join(", ")
+        ),
         Write::CreateTask { subject, .. } => format!("task “{subject}”"),
         Write::CreateNote { title, .. } => format!("note “{title}”"),
         Write::UpdateOpportunity { .. } => "next step of the deal".to_owned(),
     };
-    Some(vec!["  ".to_owned(), effect.effect.target.account_name.clone(), what, receipt.url.clone()])
+    Some(vec![
+        "  ".to_owned(),
+        effect.effect.target.account_name.clone(),
+        what,
+        receipt.url.clone(),
+    ])
 }
 
 fn waits(told: &Told, output: &Output) {
@@ -159,9 +182,12 @@ fn waits(told: &Told, output: &Output) {
     output.table(
         &["", "id", "value", "what to do", "policy"],
         waiting.iter().take(SHOWN).map(|a| {
-            let rule = read::<Proposal>("card", &a.card)
-                .ok()
-                .and_then(|p| p.verdict.rules.first().map(|r| format!("{} ({}:{})", r.why, r.file, r.line)));
+            let rule = read::<Proposal>("card", &a.card).ok().and_then(|p| {
+                p.verdict
+                    .rules
+                    .first()
+                    .map(|r| format!("{} ({}:{})", r.why, r.file, r.line))
+            });
             vec![
                 "  ".to_owned(),
                 a.id.as_str().chars().take(12).collect(),
@@ -183,7 +209,10 @@ fn drafted(told: &Told, output: &Output) {
         return;
     };
     let folder = first.parent().map_or_else(String::new, |p| p.display().to_string());
-    output.line(&format!("{} documents in {folder}, as Markdown and HTML:", told.documents.len()));
+    output.line(&format!(
+        "{} documents in {folder}, as Markdown and HTML:",
+        told.documents.len()
+    ));
     for path in told.documents.iter().take(SHOWN) {
         output.line(&format!("  {}", path.display()));
     }
@@ -207,7 +236,10 @@ fn next(told: &Told, stay: bool, output: &Output) {
     output.line(&format!("  perennial explain {id} {config}"));
     output.line("      why it stands where it stands, and what was left out");
     if stay {
-        output.line(&format!("  perennial queue approve {id} --as {} {config}", approver(told, top)));
+        output.line(&format!(
+            "  perennial queue approve {id} --as {} {config}",
+            approver(told, top)
+        ));
         output.line("      say yes, and look at the record in the CRM");
     } else {
         output.line(&format!("  perennial sandbox --records {dir}/crm.json {config}"));
@@ -223,6 +255,10 @@ fn approver(told: &Told, top: Option<&ActionRow>) -> String {
     let needed = top.and_then(|a| a.role);
     told.people
         .iter()
-        .find(|(_, person)| needed.zip(person.role).is_some_and(|(n, has)| perennial_core::approval::covers(has, n)))
+        .find(|(_, person)| {
+            needed
+                .zip(person.role)
+                .is_some_and(|(n, has)| perennial_core::approval::covers(has, n))
+        })
         .map_or_else(|| "NAME".to_owned(), |(id, _)| id.clone())
 }

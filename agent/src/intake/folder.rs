@@ -54,7 +54,11 @@ pub(super) fn check(dir: &Path, mapping: &Mapping, options: &ImportOptions) -> R
 }
 
 fn expected(mapping: &Mapping) -> String {
-    let paths = mapping.entries.iter().map(|entry| entry.path.as_str()).collect::<BTreeSet<_>>();
+    let paths = mapping
+        .entries
+        .iter()
+        .map(|entry| entry.path.as_str())
+        .collect::<BTreeSet<_>>();
     quoted(&paths.into_iter().collect::<Vec<_>>())
 }
 
@@ -113,7 +117,10 @@ fn open(
     let header = match rows.next().map_err(unreadable)? {
         Next::Row => header(entry, &rows).map_err(|reason| {
             let help = "mend the first line of the file, or its `encoding` in the mapping";
-            one(format!("the header of `{}`: {reason}", path.display()), Some(help.to_owned()))
+            one(
+                format!("the header of `{}`: {reason}", path.display()),
+                Some(help.to_owned()),
+            )
         })?,
         Next::Bad(reason) => {
             return Err(one(format!("the header of `{}`: {reason}", path.display()), None));

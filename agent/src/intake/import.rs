@@ -187,8 +187,16 @@ pub async fn import(
     dir: &Path,
     mapping: &Mapping,
     options: &ImportOptions,
-    mut progress: impl FnMut(Progress<'_>),
+    progress: impl FnMut(Progress<'_>),
 ) -> Result<ImportReport, ImportError> {
+    prepare(dir, mapping, options)?.import(store, progress).await
+}
+
+/// Looks for everything that can be known to be wrong before the first row. No database is needed for it.
+///
+/// # Errors
+/// [`ImportError::NotReady`], with every problem.
+pub fn prepare(dir: &Path, mapping: &Mapping, options: &ImportOptions) -> Result<Prepared, ImportError> {
     let not_ready = |problems| ImportError::NotReady { problems };
     let checked = folder::check(dir, mapping, options).map_err(not_ready)?;
     let rejects = Rejects::create(&options.rejects_dir, &mapping.source).map_err(|problem| not_ready(vec![problem]))?;
@@ -198,32 +206,62 @@ pub async fn import(
         .map(|ready| (ready.entry.path.clone(), ready.entry.kind, ready.entry.format.encoding))
         .collect::<Vec<_>>();
     let bytes_total = checked.files.iter().map(|ready| ready.bytes).sum();
-    let mut tally = Tally::new(names, checked.warnings, rejects);
-
-    let (sender, mut batches) = mpsc::channel(options.queue_batches.max(1));
-    let reader = Reader {
+    Ok(Prepared {
         source: mapping.source.clone(),
         options: options.clone(),
         dir: dir.to_owned(),
-        sender,
-    };
-    let reading = tokio::task::spawn_blocking(move || reader.read_all(checked.files));
-    while let Some(batch) = batches.recv().await {
-        let stored = store.insert_signals(&batch.signals).await.map_err(ImportError::Store)?;
-        tally.add(&batch, &stored)?;
-        progress(Progress {
-            file: &tally.files[batch.file].0.path,
-            rows: tally.rows(),
-            bytes: tally.bytes,
-            bytes_total,
-        });
-    }
-    reading.await.map_err(|_| ImportError::Stopped)??;
+        files: checked.files,
+        tally: Tally::new(names, checked.warnings, rejects),
+        bytes_total,
+    })
+}
 
-    let linked = store.link_signals().await.map_err(ImportError::Store)?;
-    let (orphans, examples) = store.orphans(ORPHAN_EXAMPLES).await.map_err(ImportError::Store)?;
-    let state_hash = store.state_hash().await.map_err(ImportError::Store)?;
-    tally.report(&linked, orphans, &examples, state_hash)
+/// Files that are open and fit their mapping.
+pub struct Prepared {
+    source: SourceId,
+    options: ImportOptions,
+    dir: PathBuf,
+    files: Vec<Ready>,
+    tally: Tally,
+    bytes_total: u64,
+}
+
+impl Prepared {
+    /// Stores the rows.
+    ///
+    /// # Errors
+    /// [`ImportError`]; every variant says whether something was stored.
+    pub async fn import(
+        self,
+        store: &Store,
+        mut progress: impl FnMut(Progress<'_>),
+    ) -> Result<ImportReport, ImportError> {
+        let (mut tally, files) = (self.tally, self.files);
+        let (sender, mut batches) = mpsc::channel(self.options.queue_batches.max(1));
+        let reader = Reader {
+            source: self.source,
+            options: self.options,
+            dir: self.dir,
+            sender,
+        };
+        let reading = tokio::task::spawn_blocking(move || reader.read_all(files));
+        while let Some(batch) = batches.recv().await {
+            let stored = store.insert_signals(&batch.signals).await.map_err(ImportError::Store)?;
+            tally.add(&batch, &stored)?;
+            progress(Progress {
+                file: &tally.files[batch.file].0.path,
+                rows: tally.rows(),
+                bytes: tally.bytes,
+                bytes_total: self.bytes_total,
+            });
+        }
+        reading.await.map_err(|_| ImportError::Stopped)??;
+
+        let linked = store.link_signals().await.map_err(ImportError::Store)?;
+        let (orphans, examples) = store.orphans(ORPHAN_EXAMPLES).await.map_err(ImportError::Store)?;
+        let state_hash = store.state_hash().await.map_err(ImportError::Store)?;
+        tally.report(&linked, orphans, &examples, state_hash)
+    }
 }
 
 /// The reading thread.

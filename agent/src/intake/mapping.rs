@@ -150,10 +150,12 @@ impl Entry {
     pub(super) fn bind(&self, header: &[String]) -> Result<Entry, Vec<Column>> {
         let mut bound = self.clone();
         let mut missing = Vec::new();
-        bound.each_column(&mut |column| match header.iter().position(|name| *name == column.name) {
-            Some(index) => column.index = index,
-            None => missing.push(column.clone()),
-        });
+        bound.each_column(
+            &mut |column| match header.iter().position(|name| *name == column.name) {
+                Some(index) => column.index = index,
+                None => missing.push(column.clone()),
+            },
+        );
         if missing.is_empty() { Ok(bound) } else { Err(missing) }
     }
 

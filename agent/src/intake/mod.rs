@@ -25,6 +25,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use import::{FileReport, ImportError, ImportOptions, ImportReport, Progress, import};
+pub use import::{FileReport, ImportError, ImportOptions, ImportReport, Prepared, Progress, import, prepare};
 pub use mapping::Mapping;
 pub use problem::Problem;
+pub(crate) use problem::help_with_words;

@@ -112,7 +112,7 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
 }
 
 /// Help for a word that is not known: the nearest one, and all that there are.
-pub(super) fn help_with_words(wrong: &str, known: &[&str]) -> String {
+pub(crate) fn help_with_words(wrong: &str, known: &[&str]) -> String {
     let all = quoted(known);
     match nearest(wrong, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`? known: {all}"),

@@ -129,9 +129,7 @@ impl<R: Read> Row<'_, R> {
         let encoding = self.context.entry.format.encoding;
         let decoded = match self.rows.cell(column.index) {
             Cow::Borrowed(bytes) => encoding.decode(bytes),
-            Cow::Owned(bytes) => encoding
-                .decode(&bytes)
-                .map(|text| Cow::Owned(text.into_owned())),
+            Cow::Owned(bytes) => encoding.decode(&bytes).map(|text| Cow::Owned(text.into_owned())),
         };
         decoded.map_err(|reason| {
             let bytes = self.rows.cell(column.index);
@@ -143,7 +141,11 @@ impl<R: Read> Row<'_, R> {
         for skip in &self.context.entry.skips {
             let text = self.text(&skip.column)?;
             if skip.equals.iter().any(|other| *other == text) {
-                return Err(Reject::new(&skip.column.name, &text, format!("left out: {}", skip.reason)));
+                return Err(Reject::new(
+                    &skip.column.name,
+                    &text,
+                    format!("left out: {}", skip.reason),
+                ));
             }
         }
         Ok(())
@@ -258,7 +260,11 @@ impl<R: Read> Row<'_, R> {
     fn out_of_bounds(&self, field: &str, reason: String) -> Reject {
         let entry = self.context.entry;
         let spec = match &entry.usage {
-            Some(usage) => usage.metrics.iter().find(|(name, _)| name == field).map(|(_, spec)| spec),
+            Some(usage) => usage
+                .metrics
+                .iter()
+                .find(|(name, _)| name == field)
+                .map(|(_, spec)| spec),
             None => catalog::fields(entry.kind)
                 .iter()
                 .position(|known| known.name == field)

@@ -47,8 +47,24 @@ pub(super) struct Refused {
 #[derive(Debug)]
 pub(super) struct Rejects {
     path: PathBuf,
+    /// Directory that did not exist before.
+    made: Option<PathBuf>,
     writer: csv::Writer<BufWriter<File>>,
     rows: u64,
+}
+
+/// However the import ends: a file without a row tells nothing and is not left behind.
+impl Drop for Rejects {
+    fn drop(&mut self) {
+        if self.rows > 0 {
+            return;
+        }
+        // Best effort: an empty file does no harm, and a directory that others use meanwhile is not empty and stays.
+        let _ = std::fs::remove_file(&self.path);
+        if let Some(made) = &self.made {
+            let _ = std::fs::remove_dir(made);
+        }
+    }
 }
 
 impl Rejects {
@@ -56,8 +72,13 @@ impl Rejects {
     pub(super) fn create(dir: &Path, source: &SourceId) -> Result<Rejects, Problem> {
         let refused = |error: &dyn std::fmt::Display| {
             let help = "name a directory that this user may write".to_owned();
-            Problem::of_file(dir, format!("rejected rows cannot be written here: {error}"), Some(help))
+            Problem::of_file(
+                dir,
+                format!("rejected rows cannot be written here: {error}"),
+                Some(help),
+            )
         };
+        let made = (!dir.exists()).then(|| dir.to_owned());
         std::fs::create_dir_all(dir).map_err(|error| refused(&error))?;
         for number in 1..=MAX_FILES {
             let name = match number {
@@ -68,7 +89,12 @@ impl Rejects {
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => {
                     let writer = csv::Writer::from_writer(BufWriter::new(file));
-                    return Ok(Rejects { path, writer, rows: 0 });
+                    return Ok(Rejects {
+                        path,
+                        made,
+                        writer,
+                        rows: 0,
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(refused(&error)),
@@ -104,10 +130,6 @@ impl Rejects {
     /// Ends the file; its path when it holds a row.
     pub(super) fn finish(mut self) -> Result<Option<PathBuf>, csv::Error> {
         self.writer.flush()?;
-        if self.rows > 0 {
-            return Ok(Some(self.path));
-        }
-        std::fs::remove_file(&self.path)?;
-        Ok(None)
+        Ok((self.rows > 0).then(|| self.path.clone()))
     }
 }

@@ -159,7 +159,9 @@ impl TimeFormat {
             .to_string(text)
             .map_err(|error| format!("not a format: {error}"))?;
         let read = BrokenDownTime::parse(text, &written).map_err(|error| format!("cannot be read back: {error}"))?;
-        let date = read.to_date().map_err(|_| "does not name a day, month and year".to_owned())?;
+        let date = read
+            .to_date()
+            .map_err(|_| "does not name a day, month and year".to_owned())?;
         if date != sample.date() {
             return Err("does not name a day, month and year".to_owned());
         }
@@ -225,10 +227,7 @@ impl Default for Format {
         let words = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect();
         Format {
             dates: vec![TimeFormat::IsoDay],
-            datetimes: vec![
-                TimeFormat::Rfc3339,
-                TimeFormat::Pattern("%Y-%m-%d %H:%M:%S".to_owned()),
-            ],
+            datetimes: vec![TimeFormat::Rfc3339, TimeFormat::Pattern("%Y-%m-%d %H:%M:%S".to_owned())],
             yes: words(&["true", "True", "TRUE"]),
             no: words(&["false", "False", "FALSE"]),
             decimal: '.',
@@ -389,7 +388,11 @@ impl Converter {
             _ => (&self.format.dates, &self.format.datetimes),
         };
         // The likelier list first, only to save time: no text fits both a date and a time.
-        let (first, second) = if text.len() <= 10 { (&self.format.dates, &self.format.datetimes) } else { (first, second) };
+        let (first, second) = if text.len() <= 10 {
+            (&self.format.dates, &self.format.datetimes)
+        } else {
+            (first, second)
+        };
         let moment = first
             .iter()
             .chain(second)
@@ -400,7 +403,9 @@ impl Converter {
             })?;
         let (year, _, _) = moment.day().ymd();
         if !(1900..=2199).contains(&year) {
-            return Err(format!("lies in the year {year}, outside 1900 to 2199: look at the date format"));
+            return Err(format!(
+                "lies in the year {year}, outside 1900 to 2199: look at the date format"
+            ));
         }
         Ok(moment.plus_days(self.plus_days))
     }

@@ -63,7 +63,10 @@ fn usage(number: usize, day: usize) -> NewSignal {
 
 fn report(what: &str, count: usize, unit: &str, begun: Instant) {
     let seconds = begun.elapsed().as_secs_f64();
-    println!("{what:<48} {count:>9} {unit:<10} {seconds:>8.2} s {:>10.0} /s", count as f64 / seconds);
+    println!(
+        "{what:<48} {count:>9} {unit:<10} {seconds:>8.2} s {:>10.0} /s",
+        count as f64 / seconds
+    );
 }
 
 #[tokio::main]
@@ -76,7 +79,9 @@ async fn main() {
         Ok(url) => DatabaseUrl::Postgres(Secret::new(url)),
         Err(_) => DatabaseUrl::Sqlite(directory.path().join("bench.db")),
     };
-    let store = Store::open(&url, TenantId::DEFAULT, &Options::default()).await.expect("opens");
+    let store = Store::open(&url, TenantId::DEFAULT, &Options::default())
+        .await
+        .expect("opens");
     store.migrate().await.expect("migrates");
     signals(&store, accounts, each).await;
     decisions(&store, 10_000).await;
@@ -125,8 +130,9 @@ async fn signals(store: &Store, accounts: usize, each: usize) {
     );
     insert(store, "the last day again (all known)", &all).await;
     // As a history comes: account by account.
-    let history: Vec<NewSignal> =
-        (0..accounts / 2).flat_map(|number| (1_000..1_000 + each.min(10)).map(move |day| usage(number, day))).collect();
+    let history: Vec<NewSignal> = (0..accounts / 2)
+        .flat_map(|number| (1_000..1_000 + each.min(10)).map(move |day| usage(number, day)))
+        .collect();
     insert(store, "usage facts, account by account", &history).await;
 
     let begun = Instant::now();
@@ -256,11 +262,17 @@ fn commit(number: usize, inputs: &str) -> DecisionCommit {
 }
 
 async fn decisions(store: &Store, count: usize) {
-    let inputs = format!("[{}{{}}]", "{\"kind\":\"usage\",\"metric\":\"active_users\",\"value\":1200000},".repeat(130));
+    let inputs = format!(
+        "[{}{{}}]",
+        "{\"kind\":\"usage\",\"metric\":\"active_users\",\"value\":1200000},".repeat(130)
+    );
     println!("  inputs of a decision: {} bytes", inputs.len());
     let commits: Vec<DecisionCommit> = (0..count).map(|number| commit(number, &inputs)).collect();
     let run = RunId::derive(now(), now());
-    for what in ["decisions with 2 actions and effects, 500 a call", "the same again (all known)"] {
+    for what in [
+        "decisions with 2 actions and effects, 500 a call",
+        "the same again (all known)",
+    ] {
         let begun = Instant::now();
         for batch in commits.chunks(500) {
             store.commit_decisions(&run, batch, now()).await.expect("commits");
@@ -275,7 +287,10 @@ async fn outbox(store: &Store) {
     let mut first = None;
     loop {
         let part = Instant::now();
-        let leases = store.lease_effects("bench", Crm::ALL, 128, now(), 60_000_000).await.expect("leases");
+        let leases = store
+            .lease_effects("bench", Crm::ALL, 128, now(), 60_000_000)
+            .await
+            .expect("leases");
         first.get_or_insert_with(|| part.elapsed());
         if leases.is_empty() {
             break;
@@ -309,5 +324,8 @@ async fn outbox(store: &Store) {
         count += leases.len();
     }
     report("effects leased and settled, 128 at a time", count, "effects", begun);
-    println!("  first lease, with {count} waiting: {:.1} ms", first.unwrap_or_default().as_secs_f64() * 1e3);
+    println!(
+        "  first lease, with {count} waiting: {:.1} ms",
+        first.unwrap_or_default().as_secs_f64() * 1e3
+    );
 }

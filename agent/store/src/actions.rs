@@ -187,7 +187,9 @@ pub(crate) async fn insert(
         Column::text(each().map(|a| a.card.as_str())),
         Column::text(each().map(|a| a.effects.as_str())),
     ];
-    let stored = tx.fetch(&INSERT, args![tenant.0, head.action_seq, now.us()], Some(&rows)).await?;
+    let stored = tx
+        .fetch(&INSERT, args![tenant.0, head.action_seq, now.us()], Some(&rows))
+        .await?;
     ledger::move_actions(tx, tenant, head.action_seq.saturating_add(count)).await?;
     stored.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
 }
@@ -301,7 +303,12 @@ impl Store {
     /// What reading brings.
     pub async fn due_wakes(&self, now: Timestamp, rows: u32) -> Result<Vec<ActionRow>> {
         let args = args![self.tenant.0, now.us(), limit(rows)];
-        self.db.fetch(&DUE_WAKES, args, None).await?.iter().map(action_row).collect()
+        self.db
+            .fetch(&DUE_WAKES, args, None)
+            .await?
+            .iter()
+            .map(action_row)
+            .collect()
     }
 
     /// Actions that wait for a person and whose time is over, earliest first, at most `rows`.
@@ -310,7 +317,12 @@ impl Store {
     /// What reading brings.
     pub async fn due_expiries(&self, now: Timestamp, rows: u32) -> Result<Vec<ActionRow>> {
         let args = args![self.tenant.0, now.us(), limit(rows)];
-        self.db.fetch(&DUE_EXPIRIES, args, None).await?.iter().map(action_row).collect()
+        self.db
+            .fetch(&DUE_EXPIRIES, args, None)
+            .await?
+            .iter()
+            .map(action_row)
+            .collect()
     }
 }
 
@@ -327,8 +339,12 @@ fn action_row(row: &Row) -> Result<ActionRow> {
         version: row.int(7)?,
         title: row.text(8)?,
         owner: optional(9)?.map(OwnerId::new),
-        tier: optional(10)?.map(|text| word("tier", &text, Tier::from_word)).transpose()?,
-        role: optional(11)?.map(|text| word("role", &text, OwnerRole::from_word)).transpose()?,
+        tier: optional(10)?
+            .map(|text| word("tier", &text, Tier::from_word))
+            .transpose()?,
+        role: optional(11)?
+            .map(|text| word("role", &text, OwnerRole::from_word))
+            .transpose()?,
         verdict: row.text(12)?,
         value_minor: row.opt_int(13)?,
         currency: optional(14)?,

@@ -64,8 +64,12 @@ impl Store {
     /// What writing brings.
     pub async fn put_content(&self, hash: &Hash, text: &str) -> Result<()> {
         let mut tx = self.db.write(Durability::Full).await?;
-        tx.execute(&PUT_CONTENT, args![self.tenant.0, hash.to_string().as_str(), text], None)
-            .await?;
+        tx.execute(
+            &PUT_CONTENT,
+            args![self.tenant.0, hash.to_string().as_str(), text],
+            None,
+        )
+        .await?;
         tx.commit().await
     }
 
@@ -74,7 +78,10 @@ impl Store {
     /// # Errors
     /// What reading brings.
     pub async fn content(&self, hash: &Hash) -> Result<Option<String>> {
-        let row = self.db.fetch_one(&CONTENT, args![self.tenant.0, hash.to_string().as_str()]).await?;
+        let row = self
+            .db
+            .fetch_one(&CONTENT, args![self.tenant.0, hash.to_string().as_str()])
+            .await?;
         row.map(|row| row.text(0)).transpose()
     }
 
@@ -88,7 +95,9 @@ impl Store {
         // The head of the ledger is the lock of the tenant: two runs cannot both find the place empty.
         ledger::lock_head(&mut tx, self.tenant).await?;
         let now = run.started_at.us();
-        let live = tx.fetch(&LIVE_RUN, args![self.tenant.0, run.id.as_str(), now], None).await?;
+        let live = tx
+            .fetch(&LIVE_RUN, args![self.tenant.0, run.id.as_str(), now], None)
+            .await?;
         if let Some(row) = live.first() {
             return Err(StoreError::RunInProgress {
                 run: RunId::new(row.text(0)?),
@@ -120,7 +129,9 @@ impl Store {
     /// [`StoreError::NotFound`] when there is no such unfinished run. What writing brings.
     pub async fn heartbeat_run(&self, run: &RunId, now: Timestamp) -> Result<()> {
         let mut tx = self.db.write(Durability::Normal).await?;
-        let done = tx.execute(&HEARTBEAT_RUN, args![self.tenant.0, run.as_str(), now.us()], None).await?;
+        let done = tx
+            .execute(&HEARTBEAT_RUN, args![self.tenant.0, run.as_str(), now.us()], None)
+            .await?;
         tx.commit().await?;
         count("unfinished run", run.as_str(), done)
     }

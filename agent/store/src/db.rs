@@ -103,15 +103,47 @@ impl Statement {
         match &self.text {
             Text::Same(text) => text,
             Text::Differ(texts) => texts[dialect as usize],
-            Text::Rows { text, first, columns } => {
-                &self.built.get_or_init(|| {
-                    [
-                        text[0].replace("{rows}", &dialect::rows_sqlite(*first, columns)),
-                        text[1].replace("{rows}", &dialect::rows_postgres(*first, columns)),
-                    ]
-                })[dialect as usize]
-            }
+            Text::Rows { text, first, columns } => &self.built.get_or_init(|| {
+                [
+                    text[0].replace("{rows}", &dialect::rows_sqlite(*first, columns)),
+                    text[1].replace("{rows}", &dialect::rows_postgres(*first, columns)),
+                ]
+            })[dialect as usize],
         }
+    }
+}
+
+/// An insert of many rows for SQLite, one parameter a value: twice as fast as `json_each` where rows are small.
+#[derive(Debug)]
+pub(crate) struct Many {
+    doing: &'static str,
+    /// `insert into .. values`; the first column is the tenant.
+    head: &'static str,
+    /// Columns, the tenant included.
+    width: usize,
+    built: OnceLock<String>,
+}
+
+impl Many {
+    /// Rows of one statement. More bring nothing, and SQLite has a limit of 32,766 parameters.
+    pub(crate) const ROWS: usize = 500;
+
+    pub(crate) const fn new(doing: &'static str, head: &'static str, width: usize) -> Many {
+        Many {
+            doing,
+            head,
+            width,
+            built: OnceLock::new(),
+        }
+    }
+
+    /// The text for [`Many::ROWS`] rows. Parameters have no numbers here: SQLite finds numbered ones by a list.
+    pub(crate) fn text(&'static self) -> &'static str {
+        self.built.get_or_init(|| {
+            let row = format!("({}?)", "?, ".repeat(self.width - 1));
+            let rows = vec![row.as_str(); Many::ROWS].join(", ");
+            format!("{} {rows}", self.head)
+        })
     }
 }
 
@@ -189,6 +221,16 @@ impl<'a> Column<'a> {
         }
     }
 
+    /// The values from one row on.
+    fn from(&self, row: usize) -> Column<'a> {
+        match self {
+            Column::Text(values) => Column::Text(values[row..].to_vec()),
+            Column::OptText(values) => Column::OptText(values[row..].to_vec()),
+            Column::Int(values) => Column::Int(values[row..].to_vec()),
+            Column::OptInt(values) => Column::OptInt(values[row..].to_vec()),
+        }
+    }
+
     fn cell(&self, row: usize) -> Arg<'a> {
         match self {
             Column::Text(values) => Arg::Text(values[row]),
@@ -224,16 +266,20 @@ fn json_rows(columns: &[Column<'_>]) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+fn add_sqlite(out: &mut SqliteArguments, arg: Arg<'_>) -> sqlx::Result<()> {
+    match arg {
+        Arg::Int(value) => out.add(value),
+        Arg::OptInt(value) => out.add(value),
+        Arg::Text(value) => out.add(value),
+        Arg::OptText(value) => out.add(value),
+    }
+    .map_err(sqlx::Error::Encode)
+}
+
 fn sqlite_args(args: &[Arg<'_>], rows: Option<&[Column<'_>]>) -> sqlx::Result<SqliteArguments> {
     let mut out = SqliteArguments::default();
     for arg in args {
-        match arg {
-            Arg::Int(value) => out.add(*value),
-            Arg::OptInt(value) => out.add(*value),
-            Arg::Text(value) => out.add(*value),
-            Arg::OptText(value) => out.add(*value),
-        }
-        .map_err(sqlx::Error::Encode)?;
+        add_sqlite(&mut out, *arg)?;
     }
     if let Some(columns) = rows {
         out.add(json_rows(columns)).map_err(sqlx::Error::Encode)?;
@@ -448,6 +494,43 @@ impl Tx<'_> {
                 done.map(|done| done.rows_affected()).map_err(fail)
             }
         }
+    }
+
+    /// Inserts a batch: with `many` as far as that goes on SQLite, with `statement` else.
+    pub(crate) async fn insert(
+        &mut self,
+        many: &'static Many,
+        statement: &'static Statement,
+        tenant: i64,
+        columns: &[Column<'_>],
+    ) -> Result<()> {
+        let db = self.db;
+        let rows = columns.first().map_or(0, Column::len);
+        let mut done = 0;
+        if let TxInner::Sqlite(tx) = &mut self.inner {
+            debug_assert_eq!(columns.len() + 1, many.width);
+            let fail = |source| db.fail(many.doing, source);
+            while rows - done >= Many::ROWS {
+                let mut args = SqliteArguments::default();
+                args.reserve(Many::ROWS * many.width, 0);
+                for row in done..done + Many::ROWS {
+                    add_sqlite(&mut args, Arg::Int(tenant)).map_err(fail)?;
+                    for column in columns {
+                        add_sqlite(&mut args, column.cell(row)).map_err(fail)?;
+                    }
+                }
+                sqlx::query_with(many.text(), args)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(fail)?;
+                done += Many::ROWS;
+            }
+        }
+        if done < rows {
+            let rest: Vec<Column<'_>> = columns.iter().map(|column| column.from(done)).collect();
+            self.execute(statement, args![tenant], Some(&rest)).await?;
+        }
+        Ok(())
     }
 
     /// Runs a statement that gives rows.

@@ -55,7 +55,11 @@ pub(crate) static INSERT_RUN: Statement = Statement::rows(
 );
 pub(crate) static BY_ID: Statement = Statement::same(
     "reading a decision",
-    concat!("select ", decision_columns!(), " from decision d where d.tenant_id = $1 and d.decision_id = $2"),
+    concat!(
+        "select ",
+        decision_columns!(),
+        " from decision d where d.tenant_id = $1 and d.decision_id = $2"
+    ),
 );
 pub(crate) static LATEST: Statement = Statement::rows(
     "reading the latest decisions",
@@ -120,7 +124,10 @@ impl Store {
                 Some((seq, run, action))
             })
             .flat_map(|(action_seq, run, action)| {
-                action.outbox.iter().map(move |row| outbox::Enqueued { action_seq, run, row })
+                action
+                    .outbox
+                    .iter()
+                    .map(move |row| outbox::Enqueued { action_seq, run, row })
             })
             .collect();
         report.effects_new = outbox::enqueue(&mut tx, self.tenant, &effects).await?;
@@ -152,7 +159,13 @@ impl Store {
     ) -> Result<HashSet<String>> {
         let each = || batch.iter().map(|commit| &commit.decision);
         let hashes: Vec<[String; 3]> = each()
-            .map(|d| [d.content.to_string(), d.inputs_hash.to_string(), d.output_hash.to_string()])
+            .map(|d| {
+                [
+                    d.content.to_string(),
+                    d.inputs_hash.to_string(),
+                    d.output_hash.to_string(),
+                ]
+            })
             .collect();
         let rows = [
             Column::text(each().map(|d| d.account.as_str())),
@@ -171,7 +184,8 @@ impl Store {
             Column::text(each().map(|d| d.account.as_str())),
             Column::text(each().map(|d| d.id.as_str())),
         ];
-        tx.execute(&INSERT_RUN, args![self.tenant.0, run.as_str()], Some(&rows)).await?;
+        tx.execute(&INSERT_RUN, args![self.tenant.0, run.as_str()], Some(&rows))
+            .await?;
         stored.iter().map(|row| row.text(0)).collect()
     }
 

@@ -19,7 +19,12 @@ pub(crate) const SYNCHRONOUS_NORMAL: &str = "pragma synchronous = normal";
 pub(crate) fn rows_sqlite(first: usize, columns: &[Col]) -> String {
     let mut out = String::from("(select key as at");
     for (i, column) in columns.iter().enumerate() {
-        out.push_str(&format!(", value ->> {i} as {}", column.name()));
+        // Without the cast the planner takes no index of a column that is compared with it.
+        let kind = match column {
+            Col::Text(_) => "text",
+            Col::Int(_) => "integer",
+        };
+        out.push_str(&format!(", cast(value ->> {i} as {kind}) as {}", column.name()));
     }
     out.push_str(&format!(" from json_each(${first})) as e"));
     out
@@ -47,7 +52,10 @@ pub(crate) fn rows_postgres(first: usize, columns: &[Col]) -> String {
 /// What an error of the driver asks of the caller.
 pub(crate) fn classify(dialect: Dialect, place: &str, doing: &'static str, source: sqlx::Error) -> StoreError {
     let place = place.to_owned();
-    if matches!(source, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed) {
+    if matches!(
+        source,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed
+    ) {
         return StoreError::Unreachable { place, source };
     }
     if matches!(source, sqlx::Error::PoolTimedOut) {
@@ -56,7 +64,9 @@ pub(crate) fn classify(dialect: Dialect, place: &str, doing: &'static str, sourc
             Dialect::Postgres => StoreError::Unreachable { place, source },
         };
     }
-    let code = source.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+    let code = source
+        .as_database_error()
+        .and_then(|error| error.code().map(|code| code.into_owned()));
     let Some(code) = code else {
         return StoreError::Other { doing, source };
     };

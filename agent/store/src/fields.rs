@@ -20,7 +20,10 @@ impl<'a> Fields<'a> {
 
     /// The next `bytes` bytes.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<&'a str> {
-        let (taken, rest) = self.rest.split_at_checked(bytes).ok_or_else(|| corrupt(self.what, self.rest))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(bytes)
+            .ok_or_else(|| corrupt(self.what, self.rest))?;
         self.rest = rest;
         Ok(taken)
     }

@@ -86,7 +86,8 @@ impl Store {
     pub async fn write_check(&self) -> Result<()> {
         self.check_version().await?;
         let mut tx = self.db.write(Durability::Full).await?;
-        tx.execute(&content::PUT_CONTENT, args![self.tenant.0, "write check", ""], None).await?;
+        tx.execute(&content::PUT_CONTENT, args![self.tenant.0, "write check", ""], None)
+            .await?;
         // Not committed.
         drop(tx);
         Ok(())
@@ -99,6 +100,7 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
     [
         crate::migrate::ALL,
         crate::signals::ALL,
+        crate::slim::ALL,
         crate::snapshots::ALL,
         content::ALL,
         crate::decisions::ALL,

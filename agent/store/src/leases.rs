@@ -170,8 +170,7 @@ pub(crate) static SETTLED: Statement = Statement::same(
          where o.tenant_id = $1 and o.action_id = a.action_id and o.state = 'failed')
      from action a where a.tenant_id = $1 and a.state = 'permitted' and not exists (
          select 1 from outbox o where o.tenant_id = $1 and o.action_id = a.action_id
-             and o.state in ('waiting', 'leased', 'unknown'))
-     order by a.action_id",
+             and o.state in ('waiting', 'leased', 'unknown'))",
 );
 pub(crate) static LEASED_BY: Statement = Statement::same(
     "reading the leases of a worker",
@@ -282,14 +281,7 @@ impl Store {
         Ok(claims.into_iter().map(|claim| claim.lease).collect())
     }
 
-    async fn take(
-        &self,
-        tx: &mut Tx<'_>,
-        worker: &str,
-        claims: &[Claim],
-        now: Timestamp,
-        until: i64,
-    ) -> Result<()> {
+    async fn take(&self, tx: &mut Tx<'_>, worker: &str, claims: &[Claim], now: Timestamp, until: i64) -> Result<()> {
         if claims.is_empty() {
             return Ok(());
         }
@@ -300,11 +292,21 @@ impl Store {
             ]
         };
         let [account, effect] = key();
-        let rows = [account, effect, Column::int(claims.iter().map(|claim| i64::from(claim.unsure)))];
-        tx.execute(&TAKE, args![self.tenant.0, until, worker], Some(&rows)).await?;
+        let rows = [
+            account,
+            effect,
+            Column::int(claims.iter().map(|claim| i64::from(claim.unsure))),
+        ];
+        tx.execute(&TAKE, args![self.tenant.0, until, worker], Some(&rows))
+            .await?;
         let [account, effect] = key();
-        let rows = [account, effect, Column::int(claims.iter().map(|claim| claim.lease.fence))];
-        tx.execute(&BEGIN_ATTEMPTS, args![self.tenant.0, worker, now.us()], Some(&rows)).await?;
+        let rows = [
+            account,
+            effect,
+            Column::int(claims.iter().map(|claim| claim.lease.fence)),
+        ];
+        tx.execute(&BEGIN_ATTEMPTS, args![self.tenant.0, worker, now.us()], Some(&rows))
+            .await?;
         Ok(())
     }
 
@@ -321,7 +323,12 @@ impl Store {
         let mut tx = self.db.write(Durability::Full).await?;
         // INVARIANT (order of locks): the head first, then lanes.
         let head = ledger::lock_head(&mut tx, self.tenant).await?;
-        lock_lanes(&mut tx, self.tenant.0, outcomes.iter().map(|outcome| outcome.account.as_str())).await?;
+        lock_lanes(
+            &mut tx,
+            self.tenant.0,
+            outcomes.iter().map(|outcome| outcome.account.as_str()),
+        )
+        .await?;
         let rows = [
             Column::text(outcomes.iter().map(|outcome| outcome.account.as_str())),
             Column::text(outcomes.iter().map(|outcome| outcome.effect.as_str())),
@@ -409,7 +416,9 @@ impl Store {
         let mut failed: BTreeMap<(&str, &str), i64> = BTreeMap::new();
         for (outcome, action, step) in settled {
             if matches!(outcome.result, EffectResult::Failed { .. }) {
-                let first = failed.entry((outcome.account.as_str(), action.as_str())).or_insert(*step);
+                let first = failed
+                    .entry((outcome.account.as_str(), action.as_str()))
+                    .or_insert(*step);
                 *first = (*first).min(*step);
             }
         }
@@ -431,7 +440,9 @@ impl Store {
     /// What reading brings.
     pub async fn settled_actions(&self) -> Result<Vec<SettledAction>> {
         let rows = self.db.fetch(&SETTLED, args![self.tenant.0], None).await?;
-        rows.iter().map(settled_action).collect()
+        let mut actions: Vec<SettledAction> = rows.iter().map(settled_action).collect::<Result<_>>()?;
+        actions.sort();
+        Ok(actions)
     }
 
     /// Gives back all leases of a worker that sends nothing any more: only what was surely not sent may be left. An
@@ -450,14 +461,21 @@ impl Store {
             .iter()
             .map(|row| Ok((row.text(0)?, row.text(1)?)))
             .collect::<Result<Vec<_>>>()?;
-        lock_lanes(&mut tx, self.tenant.0, leased.iter().map(|(account, _)| account.as_str())).await?;
+        lock_lanes(
+            &mut tx,
+            self.tenant.0,
+            leased.iter().map(|(account, _)| account.as_str()),
+        )
+        .await?;
         let rows = || {
             [
                 Column::text(leased.iter().map(|(account, _)| account.as_str())),
                 Column::text(leased.iter().map(|(_, effect)| effect.as_str())),
             ]
         };
-        let released = tx.execute(&RELEASE, args![self.tenant.0, worker], Some(&rows())).await?;
+        let released = tx
+            .execute(&RELEASE, args![self.tenant.0, worker], Some(&rows()))
+            .await?;
         tx.execute(&FREE_LANES, args![self.tenant.0], Some(&rows())).await?;
         tx.commit().await?;
         Ok(released)
@@ -484,7 +502,11 @@ fn claim(row: &Row, now: i64, until: i64) -> Result<(Lane, Option<Claim>)> {
         return Ok((idle(None), None));
     };
     let leased = row.text(3)? == EffectState::Leased.as_str();
-    let ready = if leased { row.opt_int(5)?.unwrap_or(now) } else { row.int(4)? };
+    let ready = if leased {
+        row.opt_int(5)?.unwrap_or(now)
+    } else {
+        row.int(4)?
+    };
     if ready > now {
         return Ok((idle(Some(ready)), None));
     }
@@ -499,7 +521,11 @@ fn claim(row: &Row, now: i64, until: i64) -> Result<(Lane, Option<Claim>)> {
         all: all.map_or(Ok(Vec::new()), |text| json("effects", &text))?,
         attempts: row.int(7)? + 1,
         fence: row.int(8)? + 1,
-        state: if unsure { EffectState::Unknown } else { EffectState::Waiting },
+        state: if unsure {
+            EffectState::Unknown
+        } else {
+            EffectState::Waiting
+        },
     };
     let lane = Lane {
         held: effect_id.clone(),

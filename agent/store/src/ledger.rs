@@ -57,15 +57,7 @@ pub(crate) static PAGE: Statement = Statement::same(
 );
 
 #[cfg(test)]
-pub(crate) static ALL: &[&Statement] = &[
-    &MAKE_HEAD,
-    &LOCK_HEAD,
-    &MOVE_HEAD,
-    &MOVE_ACTIONS,
-    &APPEND,
-    &HEAD,
-    &PAGE,
-];
+pub(crate) static ALL: &[&Statement] = &[&MAKE_HEAD, &LOCK_HEAD, &MOVE_HEAD, &MOVE_ACTIONS, &APPEND, &HEAD, &PAGE];
 
 /// Hash of an entry: over previous hash, place, time in microseconds, kind, account (empty for none), reference and
 /// body, each with its length before it. Does not read `entry.hash`.
@@ -148,7 +140,8 @@ pub(crate) async fn append(
         Column::text(hashes[1..].iter().map(String::as_str)),
     ];
     tx.execute(&APPEND, args![tenant.0], Some(&rows)).await?;
-    tx.execute(&MOVE_HEAD, args![tenant.0, seq, previous.to_string().as_str()], None).await?;
+    tx.execute(&MOVE_HEAD, args![tenant.0, seq, previous.to_string().as_str()], None)
+        .await?;
     Ok(())
 }
 
@@ -175,7 +168,10 @@ impl Store {
     /// # Errors
     /// What reading brings.
     pub async fn ledger_page(&self, after_seq: i64, rows: u32) -> Result<Vec<LedgerEntry>> {
-        let rows = self.db.fetch(&PAGE, args![self.tenant.0, after_seq, limit(rows)], None).await?;
+        let rows = self
+            .db
+            .fetch(&PAGE, args![self.tenant.0, after_seq, limit(rows)], None)
+            .await?;
         rows.iter()
             .map(|row| {
                 let account = row.text(0)?;

@@ -27,7 +27,7 @@ macro_rules! migration {
 }
 
 /// All migrations. Only ever appended to: a migration never edits an older one.
-pub(crate) const MIGRATIONS: &[Migration] = &[migration!("0001_first")];
+pub(crate) const MIGRATIONS: &[Migration] = &[migration!("0001_first"), migration!("0002_planner")];
 
 /// Version of the schema this program works with.
 #[allow(clippy::cast_possible_wrap)]
@@ -87,7 +87,8 @@ impl Store {
             let text = next.texts[tx.dialect() as usize];
             tx.script("migrating", text).await?;
             let hash = Hash::of(text.as_bytes()).to_string();
-            tx.execute(&RECORD, args![found + 1, next.name, hash.as_str()], None).await?;
+            tx.execute(&RECORD, args![found + 1, next.name, hash.as_str()], None)
+                .await?;
             tx.commit().await?;
             tracing::info!(migration = next.name, "schema migrated");
             applied.push(next.name.to_owned());

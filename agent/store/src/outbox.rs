@@ -115,7 +115,11 @@ impl Store {
     /// What reading brings.
     pub async fn effect_counts(&self, run: Option<&RunId>) -> Result<EffectCounts> {
         let rows = match run {
-            Some(run) => self.db.fetch(&COUNTS_OF_RUN, args![self.tenant.0, run.as_str()], None).await?,
+            Some(run) => {
+                self.db
+                    .fetch(&COUNTS_OF_RUN, args![self.tenant.0, run.as_str()], None)
+                    .await?
+            }
             None => self.db.fetch(&COUNTS, args![self.tenant.0], None).await?,
         };
         let mut counts = EffectCounts::default();
@@ -136,7 +140,10 @@ impl Store {
     /// # Errors
     /// What reading brings.
     pub async fn effects_of(&self, action: &ActionId) -> Result<Vec<EffectRow>> {
-        let rows = self.db.fetch(&OF_ACTION, args![self.tenant.0, action.as_str()], None).await?;
+        let rows = self
+            .db
+            .fetch(&OF_ACTION, args![self.tenant.0, action.as_str()], None)
+            .await?;
         rows.iter()
             .map(|row| {
                 let effect: perennial_core::action::Effect = json("effect", &row.text(0)?)?;

@@ -11,7 +11,7 @@ use perennial_core::signal::SignalKey;
 
 use crate::Store;
 use crate::convert::{corrupt, unsigned};
-use crate::db::{Col, Column, Durability, Statement, Tx, args};
+use crate::db::{Col, Column, Durability, Many, Statement, Tx, args};
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::rows::{Belongs, Kept, LinkReport, NewSignal, Stored};
@@ -53,6 +53,12 @@ pub(crate) static INSERT: Statement = Statement::rows(
          e.body_hash, e.via, e.body from {rows}",
     2,
     SIGNAL,
+);
+pub(crate) static INSERT_MANY: Many = Many::new(
+    "storing signals",
+    "insert into signal (tenant_id, account_id, signal_key, revision_us, kind, source, external_id, event_us, observed_us,
+         body_hash, via, body) values",
+    12,
 );
 pub(crate) static REPLACE: Statement = Statement::rows(
     "replacing signals",
@@ -192,10 +198,12 @@ impl Store {
         let insert: Vec<&Prepared<'_>> = plan.insert.iter().map(|i| &prepared[*i]).collect();
         let replace: Vec<&Prepared<'_>> = plan.replace.iter().map(|i| &prepared[*i]).collect();
         if !insert.is_empty() {
-            tx.execute(&INSERT, args![self.tenant.0], Some(&columns(&insert))).await?;
+            tx.insert(&INSERT_MANY, &INSERT, self.tenant.0, &columns(&insert))
+                .await?;
         }
         if !replace.is_empty() {
-            tx.execute(&REPLACE, args![self.tenant.0], Some(&columns(&replace))).await?;
+            tx.execute(&REPLACE, args![self.tenant.0], Some(&columns(&replace)))
+                .await?;
         }
         let moved = moved(&prepared, &plan, &known);
         if !moved.is_empty() {
@@ -228,7 +236,9 @@ impl Store {
             linked += i64::try_from(round).unwrap_or(0);
         }
         let unlinked = count(&tx.fetch(&COUNT_UNLINKED, args![self.tenant.0], None).await?)?;
-        let examples = tx.fetch(&UNLINKED_EXAMPLES, args![self.tenant.0, EXAMPLES], None).await?;
+        let examples = tx
+            .fetch(&UNLINKED_EXAMPLES, args![self.tenant.0, EXAMPLES], None)
+            .await?;
         let examples = examples.iter().map(|row| row.text(0)).collect::<Result<_>>()?;
         tx.commit().await?;
         Ok(LinkReport {
@@ -284,10 +294,13 @@ fn plan(prepared: &[Prepared<'_>], known: &Revisions) -> Plan {
     let mut stored = Vec::with_capacity(prepared.len());
     for (i, signal) in prepared.iter().enumerate() {
         let key = (signal.key.as_str(), signal.revision());
-        let there = winners.get(&key).map(|winner| prepared[*winner].body_hash.as_str()).or_else(|| {
-            let known = known.get(key.0)?.get(&key.1)?;
-            Some(known.body_hash.as_str())
-        });
+        let there = winners
+            .get(&key)
+            .map(|winner| prepared[*winner].body_hash.as_str())
+            .or_else(|| {
+                let known = known.get(key.0)?.get(&key.1)?;
+                Some(known.body_hash.as_str())
+            });
         let outcome = match there.map(|there| signal.body_hash.as_str().cmp(there)) {
             None => Stored::New,
             Some(std::cmp::Ordering::Equal) => Stored::Duplicate,
@@ -339,7 +352,11 @@ fn resolve(prepared: &mut [Prepared<'_>], plan: &Plan, known: &Revisions) {
         let stored = known.get(via).and_then(|revisions| revisions.last_key_value());
         let account = match (stored, latest.get(via)) {
             (Some((revision, row)), Some((newer, account))) => {
-                if newer >= revision { account } else { &row.account }
+                if newer >= revision {
+                    account
+                } else {
+                    &row.account
+                }
             }
             (Some((_, row)), None) => &row.account,
             (None, Some((_, account))) => account,
@@ -356,11 +373,18 @@ fn moved<'a>(prepared: &'a [Prepared<'_>], plan: &Plan, known: &Revisions) -> BT
     let mut first: HashMap<&str, (&str, &str)> = HashMap::new();
     let mut moved = BTreeSet::new();
     let same = |a: (&str, &str), b: (&str, &str)| {
-        if a.1.is_empty() && b.1.is_empty() { a.0 == b.0 } else { a.1 == b.1 }
+        if a.1.is_empty() && b.1.is_empty() {
+            a.0 == b.0
+        } else {
+            a.1 == b.1
+        }
     };
     for i in plan.insert.iter().chain(&plan.replace) {
         let signal = &prepared[*i];
-        let (key, this) = (signal.key.as_str(), (signal.account.as_str(), signal.via().unwrap_or("")));
+        let (key, this) = (
+            signal.key.as_str(),
+            (signal.account.as_str(), signal.via().unwrap_or("")),
+        );
         let differs = !same(*first.entry(key).or_insert(this), this);
         let stored = known.get(key).into_iter().flat_map(BTreeMap::values);
         if differs || stored.into_iter().any(|row| !same((&row.account, &row.via), this)) {

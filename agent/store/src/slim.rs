@@ -59,7 +59,9 @@ impl WaitingItem {
         DayItem {
             action: self.action.clone(),
             account: self.account.clone(),
-            gain_minor: self.rank_micro.map(|rank| i64::try_from(gain(rank)).unwrap_or(i64::MAX)),
+            gain_minor: self
+                .rank_micro
+                .map(|rank| i64::try_from(gain(rank)).unwrap_or(i64::MAX)),
             per_minute_micro: self.rank_micro.map(Micro),
             minutes: self.minutes,
         }
@@ -96,15 +98,18 @@ impl Store {
         let rows = self.db.fetch(&PRIOR, args![self.tenant.0], Some(&rows)).await?;
         let mut found: BTreeMap<AccountId, Vec<PriorAction>> = BTreeMap::new();
         for row in &rows {
-            found.entry(AccountId::new(row.text(0)?)).or_default().push(PriorAction {
-                action: ActionId::new(row.text(1)?),
-                playbook: PlaybookId::new(row.text(2)?),
-                subject: row.text(3)?,
-                kind: word("kind of action", &row.text(4)?, ActionKind::from_word)?,
-                state: word("state of an action", &row.text(5)?, ActionState::from_word)?,
-                day: time(row.int(6)?).day(),
-                snoozed_until: row.opt_int(7)?.map(time),
-            });
+            found
+                .entry(AccountId::new(row.text(0)?))
+                .or_default()
+                .push(PriorAction {
+                    action: ActionId::new(row.text(1)?),
+                    playbook: PlaybookId::new(row.text(2)?),
+                    subject: row.text(3)?,
+                    kind: word("kind of action", &row.text(4)?, ActionKind::from_word)?,
+                    state: word("state of an action", &row.text(5)?, ActionState::from_word)?,
+                    day: time(row.int(6)?).day(),
+                    snoozed_until: row.opt_int(7)?.map(time),
+                });
         }
         Ok(found)
     }
@@ -115,7 +120,10 @@ impl Store {
     /// What reading brings.
     pub async fn has_due_before(&self, tools: &[Crm], before_us: i64) -> Result<bool> {
         for tool in tools {
-            let rows = self.db.fetch(&NEXT_DUE, args![self.tenant.0, tool.as_str()], None).await?;
+            let rows = self
+                .db
+                .fetch(&NEXT_DUE, args![self.tenant.0, tool.as_str()], None)
+                .await?;
             let next = rows.first().map(|row| row.opt_int(0)).transpose()?.flatten();
             if next.is_some_and(|due| due < before_us) {
                 return Ok(true);

@@ -96,7 +96,10 @@ impl Store {
     /// What reading brings.
     pub async fn account_ids(&self, after: Option<&AccountId>, rows: u32) -> Result<Vec<AccountId>> {
         let after = after.map_or("", AccountId::as_str);
-        let rows = self.db.fetch(&ACCOUNT_IDS, args![self.tenant.0, after, limit(rows)], None).await?;
+        let rows = self
+            .db
+            .fetch(&ACCOUNT_IDS, args![self.tenant.0, after, limit(rows)], None)
+            .await?;
         rows.iter().map(|row| Ok(AccountId::new(row.text(0)?))).collect()
     }
 
@@ -105,7 +108,10 @@ impl Store {
     /// # Errors
     /// What reading brings.
     pub async fn orphans(&self, rows: u32) -> Result<(u64, Vec<AccountId>)> {
-        let found = self.db.fetch(&ORPHANS, args![self.tenant.0, limit(rows.max(1))], None).await?;
+        let found = self
+            .db
+            .fetch(&ORPHANS, args![self.tenant.0, limit(rows.max(1))], None)
+            .await?;
         let total = found.first().map_or(Ok(0), |row| row.int(0))?;
         let mut accounts = found
             .iter()

@@ -153,7 +153,10 @@ impl Store {
     /// # Errors
     /// What reading brings.
     pub async fn approvals_of(&self, action: &ActionId) -> Result<Vec<ApprovalRow>> {
-        let rows = self.db.fetch(&APPROVALS, args![self.tenant.0, action.as_str()], None).await?;
+        let rows = self
+            .db
+            .fetch(&APPROVALS, args![self.tenant.0, action.as_str()], None)
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(ApprovalRow {
@@ -177,7 +180,17 @@ impl Store {
         // The last one of several with the same key.
         let drafts: BTreeMap<_, &DraftRow> = drafts
             .iter()
-            .map(|d| ((d.account.as_str(), d.action.as_str(), d.kind.as_str(), d.format.as_str()), d))
+            .map(|d| {
+                (
+                    (
+                        d.account.as_str(),
+                        d.action.as_str(),
+                        d.kind.as_str(),
+                        d.format.as_str(),
+                    ),
+                    d,
+                )
+            })
             .collect();
         if drafts.is_empty() {
             return Ok(());
@@ -201,7 +214,10 @@ impl Store {
     /// # Errors
     /// What reading brings.
     pub async fn drafts_of(&self, action: &ActionId) -> Result<Vec<DraftRow>> {
-        let rows = self.db.fetch(&DRAFTS, args![self.tenant.0, action.as_str()], None).await?;
+        let rows = self
+            .db
+            .fetch(&DRAFTS, args![self.tenant.0, action.as_str()], None)
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(DraftRow {
@@ -221,12 +237,7 @@ impl Store {
     ///
     /// # Errors
     /// What writing brings.
-    pub async fn set_day_plan(
-        &self,
-        run: &RunId,
-        as_of: Timestamp,
-        plan: &[(String, ActionId, u32)],
-    ) -> Result<()> {
+    pub async fn set_day_plan(&self, run: &RunId, as_of: Timestamp, plan: &[(String, ActionId, u32)]) -> Result<()> {
         let mut tx = self.db.write(Durability::Full).await?;
         // Two plans at once would each clear the one before and then both stand.
         ledger::lock_head(&mut tx, self.tenant).await?;
@@ -237,7 +248,8 @@ impl Store {
                 Column::text(plan.iter().map(|(_, action, _)| action.as_str())),
                 Column::int(plan.iter().map(|(.., position)| i64::from(*position))),
             ];
-            tx.execute(&SET_PLAN, args![self.tenant.0, run.as_str(), as_of.us()], Some(&rows)).await?;
+            tx.execute(&SET_PLAN, args![self.tenant.0, run.as_str(), as_of.us()], Some(&rows))
+                .await?;
         }
         tx.commit().await
     }

@@ -61,68 +61,231 @@ pub struct Definition {
 }
 
 const fn number(name: &'static str, unit: Unit, trigger_scale: i64, meaning: &'static str) -> Definition {
-    Definition { name, unit, meaning, trigger_scale }
+    Definition {
+        name,
+        unit,
+        meaning,
+        trigger_scale,
+    }
 }
 
 const fn other(name: &'static str, unit: Unit, meaning: &'static str) -> Definition {
-    Definition { name, unit, meaning, trigger_scale: 1 }
+    Definition {
+        name,
+        unit,
+        meaning,
+        trigger_scale: 1,
+    }
 }
 
 /// Every feature.
 pub const CATALOGUE: &[Definition] = &[
     // Money and terms.
-    other("arr", Unit::Money, "yearly recurring revenue in the currency of the policy: live subscriptions, else movements, else live contracts"),
-    number("arr_major", Unit::Count, 1, "the same in whole units of the policy's currency, for conditions"),
-    other("tier", Unit::Text, "low_touch, mid_touch or strategic: from the account, else from the recurring revenue by the policy's limits"),
-    other("churned", Unit::Flag, "has no live agreement any more although it once had one, or its record says so"),
+    other(
+        "arr",
+        Unit::Money,
+        "yearly recurring revenue in the currency of the policy: live subscriptions, else movements, else live contracts",
+    ),
+    number(
+        "arr_major",
+        Unit::Count,
+        1,
+        "the same in whole units of the policy's currency, for conditions",
+    ),
+    other(
+        "tier",
+        Unit::Text,
+        "low_touch, mid_touch or strategic: from the account, else from the recurring revenue by the policy's limits",
+    ),
+    other(
+        "churned",
+        Unit::Flag,
+        "has no live agreement any more although it once had one, or its record says so",
+    ),
     other("trial", Unit::Flag, "uses the product on trial and pays nothing"),
     number("tenure_days", Unit::Days, 1, "days since the first day as a customer"),
-    number("days_to_renewal", Unit::Days, 1, "days to the next end of a term longer than one month"),
+    number(
+        "days_to_renewal",
+        Unit::Days,
+        1,
+        "days to the next end of a term longer than one month",
+    ),
     other("renewal_date", Unit::Date, "that end"),
-    number("days_to_notice", Unit::Days, 1, "days to the last day on which notice can be given; negative when it has passed"),
+    number(
+        "days_to_notice",
+        Unit::Days,
+        1,
+        "days to the last day on which notice can be given; negative when it has passed",
+    ),
     other("notice_date", Unit::Date, "that day"),
-    other("auto_renew", Unit::Flag, "the agreement with the next end renews by itself"),
-    number("days_late", Unit::Days, 1, "most days by which a bill of the last 13 weeks was or is late"),
+    other(
+        "auto_renew",
+        Unit::Flag,
+        "the agreement with the next end renews by itself",
+    ),
+    number(
+        "days_late",
+        Unit::Days,
+        1,
+        "most days by which a bill of the last 13 weeks was or is late",
+    ),
     // Use.
-    number("seats", Unit::Count, 1, "seats bought: newest measurement, else live subscriptions, else the account"),
-    number("active_users", Unit::Count, 1, "mean weekly active users of the last 4 weeks; at least 3 must be known"),
-    number("active_users_before", Unit::Count, 1, "mean weekly active users of the 12 weeks before; at least 8 must be known"),
+    number(
+        "seats",
+        Unit::Count,
+        1,
+        "seats bought: newest measurement, else live subscriptions, else the account",
+    ),
+    number(
+        "active_users",
+        Unit::Count,
+        1,
+        "mean weekly active users of the last 4 weeks; at least 3 must be known",
+    ),
+    number(
+        "active_users_before",
+        Unit::Count,
+        1,
+        "mean weekly active users of the 12 weeks before; at least 8 must be known",
+    ),
     number("active_users_change", Unit::Percent, 1, "change between the two"),
-    number("usage_shift", Unit::Logit, 1000, "mean log odds of a seat being active, last 4 weeks against the 12 before; in triggers in thousandths"),
-    number("seat_utilisation", Unit::Percent, 1, "mean active users of the last 4 weeks by seats"),
-    number("seat_share", Unit::Ratio, 1000, "the same as a ratio; in triggers in thousandths"),
-    number("events_change", Unit::Percent, 1, "product events of the last 4 weeks by those of a mean 4 weeks in the 12 before"),
-    number("activity_log_ratio", Unit::Ratio, 1000, "natural logarithm of (mean use of the last 4 weeks + 1) / (mean use of the 12 before + 1); active users, else events"),
-    number("features_used", Unit::Count, 1, "mean number of features in use, last 4 weeks"),
-    number("features_used_before", Unit::Count, 1, "the same for the 12 weeks before"),
+    number(
+        "usage_shift",
+        Unit::Logit,
+        1000,
+        "mean log odds of a seat being active, last 4 weeks against the 12 before; in triggers in thousandths",
+    ),
+    number(
+        "seat_utilisation",
+        Unit::Percent,
+        1,
+        "mean active users of the last 4 weeks by seats",
+    ),
+    number(
+        "seat_share",
+        Unit::Ratio,
+        1000,
+        "the same as a ratio; in triggers in thousandths",
+    ),
+    number(
+        "events_change",
+        Unit::Percent,
+        1,
+        "product events of the last 4 weeks by those of a mean 4 weeks in the 12 before",
+    ),
+    number(
+        "activity_log_ratio",
+        Unit::Ratio,
+        1000,
+        "natural logarithm of (mean use of the last 4 weeks + 1) / (mean use of the 12 before + 1); active users, else events",
+    ),
+    number(
+        "features_used",
+        Unit::Count,
+        1,
+        "mean number of features in use, last 4 weeks",
+    ),
+    number(
+        "features_used_before",
+        Unit::Count,
+        1,
+        "the same for the 12 weeks before",
+    ),
     number("features_lost", Unit::Count, 1, "features in use before and not now"),
     number("feature_breadth", Unit::Ratio, 1000, "features in use by 20"),
-    number("days_since_use", Unit::Days, 1, "days since the last measured use above zero"),
-    number("usage_age_days", Unit::Days, 1, "days since the end of the newest period measured: how stale the feed is"),
+    number(
+        "days_since_use",
+        Unit::Days,
+        1,
+        "days since the last measured use above zero",
+    ),
+    number(
+        "usage_age_days",
+        Unit::Days,
+        1,
+        "days since the end of the newest period measured: how stale the feed is",
+    ),
     // People.
-    number("contacts_live", Unit::Count, 1, "people at the customer who have not left and whose mail does not bounce"),
-    other("sponsor_gap", Unit::Flag, "a champion or sponsor left or bounces in the last 90 days and no other is known"),
+    number(
+        "contacts_live",
+        Unit::Count,
+        1,
+        "people at the customer who have not left and whose mail does not bounce",
+    ),
+    other(
+        "sponsor_gap",
+        Unit::Flag,
+        "a champion or sponsor left or bounces in the last 90 days and no other is known",
+    ),
     number("sponsor_left_days", Unit::Days, 1, "days since that happened"),
-    number("champion_absent", Unit::Ratio, 1000, "share of the last 4 weeks without a log-in of the champion"),
+    number(
+        "champion_absent",
+        Unit::Ratio,
+        1000,
+        "share of the last 4 weeks without a log-in of the champion",
+    ),
     other("single_threaded", Unit::Flag, "exactly one live contact is known"),
-    number("days_since_touch", Unit::Days, 1, "days since the last touch between us and the customer"),
-    number("days_since_qbr", Unit::Days, 1, "days since the last business review; where there was none, since the first day as a customer"),
+    number(
+        "days_since_touch",
+        Unit::Days,
+        1,
+        "days since the last touch between us and the customer",
+    ),
+    number(
+        "days_since_qbr",
+        Unit::Days,
+        1,
+        "days since the last business review; where there was none, since the first day as a customer",
+    ),
     other("do_not_contact", Unit::Flag, "asked not to be contacted"),
     other("legal_hold", Unit::Flag, "under a legal hold"),
     other("holdout", Unit::Flag, "in the untreated arm of an experiment"),
     // Support and voice.
     number("tickets_open", Unit::Count, 1, "open support cases"),
     number("tickets_13w", Unit::Count, 1, "cases opened in the last 13 weeks"),
-    number("ticket_pressure", Unit::Ratio, 1000, "cases of 13 weeks by the square root of seats"),
+    number(
+        "ticket_pressure",
+        Unit::Ratio,
+        1000,
+        "cases of 13 weeks by the square root of seats",
+    ),
     number("sev1_open", Unit::Count, 1, "open cases of severity 1"),
-    number("escalations_open", Unit::Count, 1, "open cases that are of severity 1 or escalated"),
+    number(
+        "escalations_open",
+        Unit::Count,
+        1,
+        "open cases that are of severity 1 or escalated",
+    ),
     number("escalation_days", Unit::Days, 1, "age of the oldest of these"),
-    number("csat", Unit::Points, 10, "mean satisfaction with cases and surveys of the last 26 weeks, 1 to 5; in triggers in tenths"),
-    number("nps", Unit::Points, 1, "newest promoter score of the last year, 0 to 10"),
+    number(
+        "csat",
+        Unit::Points,
+        10,
+        "mean satisfaction with cases and surveys of the last 26 weeks, 1 to 5; in triggers in tenths",
+    ),
+    number(
+        "nps",
+        Unit::Points,
+        1,
+        "newest promoter score of the last year, 0 to 10",
+    ),
     number("nps_age_days", Unit::Days, 1, "its age"),
-    number("churn_notice_days", Unit::Days, 1, "days since the newest notice of leaving in the last 180 days; unknown when there is none"),
-    other("churn_notice", Unit::Flag, "gave notice of leaving in the last 180 days and has not come back"),
-    other("advocated", Unit::Flag, "gave a reference, case study or review in the last year"),
+    number(
+        "churn_notice_days",
+        Unit::Days,
+        1,
+        "days since the newest notice of leaving in the last 180 days; unknown when there is none",
+    ),
+    other(
+        "churn_notice",
+        Unit::Flag,
+        "gave notice of leaving in the last 180 days and has not come back",
+    ),
+    other(
+        "advocated",
+        Unit::Flag,
+        "gave a reference, case study or review in the last year",
+    ),
     // Deals.
     number("opportunities_open", Unit::Count, 1, "open deals"),
     number("opportunity_age_days", Unit::Days, 1, "age of the oldest open deal"),
@@ -130,9 +293,19 @@ pub const CATALOGUE: &[Definition] = &[
     other("expansion_opportunity", Unit::Flag, "an expansion deal is open"),
     // Scores, added once they are computed.
     number("health", Unit::Score, 1, "health score, 0 to 100, higher is healthier"),
-    number("health_confidence", Unit::Percent, 1, "share of the health score's weight that is known"),
+    number(
+        "health_confidence",
+        Unit::Percent,
+        1,
+        "share of the health score's weight that is known",
+    ),
     number("risk", Unit::Percent, 1, "probability of not renewing, policy estimate"),
-    number("expansion", Unit::Score, 1, "expansion score, 0 to 100, higher is readier"),
+    number(
+        "expansion",
+        Unit::Score,
+        1,
+        "expansion score, 0 to 100, higher is readier",
+    ),
 ];
 
 /// The entry of a feature.

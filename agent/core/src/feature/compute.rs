@@ -38,8 +38,14 @@ fn account(snapshot: &Snapshot, put: &mut Put<'_>) {
         None => Found::unknown(name),
     };
     // A source that has no such column cannot say that somebody opted out, so absence reads as "not asked".
-    put("do_not_contact", flag(fact.map(|f| f.do_not_contact.unwrap_or(false)), "account.name"));
-    put("legal_hold", flag(fact.map(|f| f.legal_hold.unwrap_or(false)), "account.name"));
+    put(
+        "do_not_contact",
+        flag(fact.map(|f| f.do_not_contact.unwrap_or(false)), "account.name"),
+    );
+    put(
+        "legal_hold",
+        flag(fact.map(|f| f.legal_hold.unwrap_or(false)), "account.name"),
+    );
     put("trial", flag(fact.map(|f| f.trial.unwrap_or(false)), "account.name"));
     let today = snapshot.as_of.day();
     let since = fact.and_then(|f| f.since).map(|day| (day, true));
@@ -55,11 +61,18 @@ fn account(snapshot: &Snapshot, put: &mut Put<'_>) {
         match since.or(first_start) {
             Some((day, from_account)) => {
                 let found = Found::number(day.days_until(today) as f64);
-                if from_account { found.from(held) } else { found.from(&snapshot.contracts).from(&snapshot.subscriptions) }
+                if from_account {
+                    found.from(held)
+                } else {
+                    found.from(&snapshot.contracts).from(&snapshot.subscriptions)
+                }
             }
             None => Found::unknown("account.since"),
         },
     );
     let holdout = snapshot.assignments.iter().any(|a| a.fact.arm == Some(Arm::Holdout));
-    put("holdout", Found::known(Value::Flag(holdout)).from(&snapshot.assignments));
+    put(
+        "holdout",
+        Found::known(Value::Flag(holdout)).from(&snapshot.assignments),
+    );
 }

@@ -68,7 +68,10 @@ impl Verdict {
         if self.level != Level::Auto {
             return None;
         }
-        let rule = self.rules.first().map_or_else(String::new, |r| format!("{}:{}", r.file, r.line));
+        let rule = self
+            .rules
+            .first()
+            .map_or_else(String::new, |r| format!("{}:{}", r.file, r.line));
         Some(Permit::new(action.clone(), effects, Ground::Verdict { content, rule }))
     }
 }
@@ -194,7 +197,11 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             let Some(tier) = Tier::from_word(tier_name.get_ref()) else {
                 let help = did_you_mean(tier_name.get_ref(), Tier::ALL.iter().map(|t| t.as_str()))
                     .unwrap_or_else(|| format!("tiers are {}", words(Tier::ALL.iter().map(|t| t.as_str()))));
-                wrong(tier_name.span().start, format!("unknown tier `{}`", tier_name.get_ref()), help);
+                wrong(
+                    tier_name.span().start,
+                    format!("unknown tier `{}`", tier_name.get_ref()),
+                    help,
+                );
                 continue;
             };
             match cell(value.get_ref()) {
@@ -207,7 +214,11 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
         for tier in Tier::ALL {
             if !row.get_ref().keys().any(|k| k.get_ref() == tier.as_str()) {
                 let message = format!("`{kind}` says nothing about the tier `{tier}`");
-                wrong(row.span().start, message, format!("add {tier} = \"never\" if it must not happen there"));
+                wrong(
+                    row.span().start,
+                    message,
+                    format!("add {tier} = \"never\" if it must not happen there"),
+                );
             }
         }
     }
@@ -221,15 +232,30 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
     let max_arr = amount_with_currency(auto.max_arr.get_ref());
     if max_arr.is_none() {
         let message = format!("`{}` is no amount with a currency", auto.max_arr.get_ref());
-        wrong(auto.max_arr.span().start, message, "write it like \"25000 EUR\" or \"25k EUR\"".to_owned());
+        wrong(
+            auto.max_arr.span().start,
+            message,
+            "write it like \"25000 EUR\" or \"25k EUR\"".to_owned(),
+        );
     }
     if !(0.0..=100.0).contains(auto.min_confidence.get_ref()) {
-        let message = format!("`min_confidence` is {}, which is no percentage", auto.min_confidence.get_ref());
-        wrong(auto.min_confidence.span().start, message, "give a number from 0 to 100".to_owned());
+        let message = format!(
+            "`min_confidence` is {}, which is no percentage",
+            auto.min_confidence.get_ref()
+        );
+        wrong(
+            auto.min_confidence.span().start,
+            message,
+            "give a number from 0 to 100".to_owned(),
+        );
     }
     if *auto.max_usage_age_days.get_ref() < 0 {
         let at = auto.max_usage_age_days.span().start;
-        wrong(at, "`max_usage_age_days` is negative".to_owned(), "give a number of days".to_owned());
+        wrong(
+            at,
+            "`max_usage_age_days` is negative".to_owned(),
+            "give a number of days".to_owned(),
+        );
     }
     let mut fields = BTreeSet::new();
     for field in raw.limits.fields_agent_may_write.get_ref() {
@@ -255,7 +281,11 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
                 None => {
                     let help = did_you_mean(action.get_ref(), ActionKind::ALL.iter().map(|k| k.as_str()))
                         .unwrap_or_else(|| "see the rows of [matrix]".to_owned());
-                    wrong(action.span().start, format!("unknown action `{}`", action.get_ref()), help);
+                    wrong(
+                        action.span().start,
+                        format!("unknown action `{}`", action.get_ref()),
+                        help,
+                    );
                 }
             }
         }
@@ -263,7 +293,11 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             let flags = CATALOGUE.iter().filter(|d| d.unit == Unit::Flag).map(|d| d.name);
             let help = did_you_mean(guard.when.get_ref(), flags)
                 .unwrap_or_else(|| "docs/reference/facts lists the yes/no facts".to_owned());
-            wrong(guard.when.span().start, format!("`{}` is no yes/no fact", guard.when.get_ref()), help);
+            wrong(
+                guard.when.span().start,
+                format!("`{}` is no yes/no fact", guard.when.get_ref()),
+                help,
+            );
         }
         never.push(Guard {
             rule: RuleRef {
@@ -316,9 +350,9 @@ fn cell(text: &str) -> Result<Cell, String> {
         _ => match (text.strip_prefix("approve:"), text.strip_prefix("auto, else approve:")) {
             (Some(name), _) => role(name).map(Cell::Approve),
             (None, Some(name)) => role(name).map(Cell::AutoElse),
-            (None, None) => {
-                Err("levels are \"never\", \"advise\", \"approve:ROLE\", \"auto\", \"auto, else approve:ROLE\"".to_owned())
-            }
+            (None, None) => Err(
+                "levels are \"never\", \"advise\", \"approve:ROLE\", \"auto\", \"auto, else approve:ROLE\"".to_owned(),
+            ),
         },
     }
 }
@@ -344,7 +378,11 @@ impl Autonomy {
     pub fn verdict(&self, request: &Request<'_>, settings: &super::Settings) -> Verdict {
         let tier = request.features.text("tier").and_then(Tier::from_word);
         let Some(tier) = tier else {
-            return self.deny("tier-known", 1, "the tier of the account is not known, so no rule can be chosen");
+            return self.deny(
+                "tier-known",
+                1,
+                "the tier of the account is not known, so no rule can be chosen",
+            );
         };
         let mut kinds: Vec<ActionKind> = vec![request.kind];
         kinds.extend(request.writes.iter().map(|w| w.kind()));
@@ -352,7 +390,11 @@ impl Autonomy {
             let holds = request.features.flag(&guard.fact);
             // A fact that is not known fails closed.
             if kinds.iter().any(|k| guard.actions.contains(k)) && holds != Some(false) {
-                return Verdict { level: Level::Never, role: None, rules: vec![guard.rule.clone()] };
+                return Verdict {
+                    level: Level::Never,
+                    role: None,
+                    rules: vec![guard.rule.clone()],
+                };
             }
         }
         let customer_sees = kinds.iter().any(|k| k.is_customer_facing());
@@ -371,7 +413,10 @@ impl Autonomy {
                 }
             }
         }
-        let mut verdicts: Vec<Verdict> = kinds.iter().map(|kind| self.cell_verdict(*kind, tier, request, settings)).collect();
+        let mut verdicts: Vec<Verdict> = kinds
+            .iter()
+            .map(|kind| self.cell_verdict(*kind, tier, request, settings))
+            .collect();
         verdicts.sort_by_key(|v| std::cmp::Reverse((v.level, v.role.map(seniority))));
         let mut strictest = verdicts.swap_remove(0);
         if let (Level::Approve, Some(role)) = (strictest.level, strictest.role) {
@@ -388,22 +433,45 @@ impl Autonomy {
         let Some((cell, line)) = self.cells.get(&(kind, tier)) else {
             return self.deny("unlisted", 1, "what is not listed is denied");
         };
-        let rule = |why: String| RuleRef { id: format!("{kind}:{tier}"), file: self.file.clone(), line: *line, why };
+        let rule = |why: String| RuleRef {
+            id: format!("{kind}:{tier}"),
+            file: self.file.clone(),
+            line: *line,
+            why,
+        };
         let of = |level, role, rules| Verdict { level, role, rules };
         match cell {
-            Cell::Never => of(Level::Never, None, vec![rule(format!("{kind} never happens for {tier} accounts"))]),
-            Cell::Advise => of(Level::Advise, None, vec![rule(format!("{kind} is only advised for {tier} accounts"))]),
-            Cell::Approve(role) => {
-                of(Level::Approve, Some(*role), vec![rule(format!("{kind} for {tier} accounts needs a {role}"))])
-            }
+            Cell::Never => of(
+                Level::Never,
+                None,
+                vec![rule(format!("{kind} never happens for {tier} accounts"))],
+            ),
+            Cell::Advise => of(
+                Level::Advise,
+                None,
+                vec![rule(format!("{kind} is only advised for {tier} accounts"))],
+            ),
+            Cell::Approve(role) => of(
+                Level::Approve,
+                Some(*role),
+                vec![rule(format!("{kind} for {tier} accounts needs a {role}"))],
+            ),
             Cell::Auto | Cell::AutoElse(_) => match (self.auto_unmet(kind, request, settings), cell) {
-                (None, _) => of(Level::Auto, None, vec![rule(format!("{kind} runs by itself for {tier} accounts"))]),
-                (Some(unmet), Cell::AutoElse(role)) => {
-                    of(Level::Approve, Some(*role), vec![unmet, rule(format!("otherwise a {role} approves"))])
-                }
-                (Some(unmet), Cell::Auto | Cell::Never | Cell::Advise | Cell::Approve(_)) => {
-                    of(Level::Never, None, vec![unmet, rule("and there is no one to ask".to_owned())])
-                }
+                (None, _) => of(
+                    Level::Auto,
+                    None,
+                    vec![rule(format!("{kind} runs by itself for {tier} accounts"))],
+                ),
+                (Some(unmet), Cell::AutoElse(role)) => of(
+                    Level::Approve,
+                    Some(*role),
+                    vec![unmet, rule(format!("otherwise a {role} approves"))],
+                ),
+                (Some(unmet), Cell::Auto | Cell::Never | Cell::Advise | Cell::Approve(_)) => of(
+                    Level::Never,
+                    None,
+                    vec![unmet, rule("and there is no one to ask".to_owned())],
+                ),
             },
         }
     }
@@ -414,13 +482,21 @@ impl Autonomy {
             return None;
         }
         let unmet = |why: String| {
-            Some(RuleRef { id: "auto".to_owned(), file: self.file.clone(), line: self.auto.line, why })
+            Some(RuleRef {
+                id: "auto".to_owned(),
+                file: self.file.clone(),
+                line: self.auto.line,
+                why,
+            })
         };
         let f = request.features;
         match f.number("health_confidence") {
             Some(confidence) if confidence >= self.auto.min_confidence => {}
             Some(confidence) => {
-                return unmet(format!("confidence is {confidence:.0} %, below {:.0} %", self.auto.min_confidence));
+                return unmet(format!(
+                    "confidence is {confidence:.0} %, below {:.0} %",
+                    self.auto.min_confidence
+                ));
             }
             None => return unmet("confidence is not known".to_owned()),
         }
@@ -432,14 +508,26 @@ impl Autonomy {
         }
         match f.number("usage_age_days") {
             Some(age) if age <= self.auto.max_usage_age_days => None,
-            Some(age) => unmet(format!("the newest use is {age:.0} days old, above {:.0}", self.auto.max_usage_age_days)),
+            Some(age) => unmet(format!(
+                "the newest use is {age:.0} days old, above {:.0}",
+                self.auto.max_usage_age_days
+            )),
             None => unmet("no use was ever measured".to_owned()),
         }
     }
 
     fn deny(&self, id: &str, line: usize, why: &str) -> Verdict {
-        let rule = RuleRef { id: id.to_owned(), file: self.file.clone(), line, why: why.to_owned() };
-        Verdict { level: Level::Never, role: None, rules: vec![rule] }
+        let rule = RuleRef {
+            id: id.to_owned(),
+            file: self.file.clone(),
+            line,
+            why: why.to_owned(),
+        };
+        Verdict {
+            level: Level::Never,
+            role: None,
+            rules: vec![rule],
+        }
     }
 }
 

@@ -21,13 +21,25 @@ pub struct Problem {
 impl Problem {
     /// About a whole file.
     pub(crate) fn whole(file: &str, message: String, help: &str) -> Problem {
-        Problem { file: file.to_owned(), line: 0, column: 0, message, help: help.to_owned() }
+        Problem {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            message,
+            help: help.to_owned(),
+        }
     }
 
     /// At a byte of a file's text.
     pub(crate) fn at(file: &str, text: &str, offset: usize, message: String, help: String) -> Problem {
         let (line, column) = place(text, offset);
-        Problem { file: file.to_owned(), line, column, message, help }
+        Problem {
+            file: file.to_owned(),
+            line,
+            column,
+            message,
+            help,
+        }
     }
 }
 
@@ -36,7 +48,11 @@ impl std::fmt::Display for Problem {
         if self.line == 0 {
             write!(f, "{}: {}; {}", self.file, self.message, self.help)
         } else {
-            write!(f, "{}:{}:{}: {}; {}", self.file, self.line, self.column, self.message, self.help)
+            write!(
+                f,
+                "{}:{}:{}: {}; {}",
+                self.file, self.line, self.column, self.message, self.help
+            )
         }
     }
 }
@@ -83,7 +99,12 @@ fn suggest_from_message(message: &str) -> String {
 /// The nearest known word, when one is near.
 pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     known
-        .map(|word| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &word.to_lowercase()), word))
+        .map(|word| {
+            (
+                strsim::damerau_levenshtein(&wrong.to_lowercase(), &word.to_lowercase()),
+                word,
+            )
+        })
         .filter(|(distance, word)| *distance <= 2.max(word.len() / 3))
         .min()
         .map(|(_, word)| format!("did you mean `{word}`?"))

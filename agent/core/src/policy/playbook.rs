@@ -166,7 +166,8 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn wrong(&mut self, offset: usize, message: String, help: impl Into<String>) {
-        self.problems.push(Problem::at(self.file, self.text, offset, message, help.into()));
+        self.problems
+            .push(Problem::at(self.file, self.text, offset, message, help.into()));
     }
 
     fn pattern(&mut self, text: &Spanned<String>) -> Option<Pattern> {
@@ -175,14 +176,24 @@ impl Check<'_> {
             Err((inside, message, help)) => {
                 // A text begins after its quotes; for one on a single line the column is exact.
                 let raw = &self.text[text.span()];
-                let quotes = if raw.starts_with("\"\"\"") || raw.starts_with("'''") { 3 } else { 1 };
+                let quotes = if raw.starts_with("\"\"\"") || raw.starts_with("'''") {
+                    3
+                } else {
+                    1
+                };
                 self.wrong(text.span().start + quotes + inside, message, help);
                 None
             }
         }
     }
 
-    fn word<T: Copy>(&mut self, what: &str, text: &Spanned<String>, all: &[T], word: fn(T) -> &'static str) -> Option<T> {
+    fn word<T: Copy>(
+        &mut self,
+        what: &str,
+        text: &Spanned<String>,
+        all: &[T],
+        word: fn(T) -> &'static str,
+    ) -> Option<T> {
         let found = all.iter().copied().find(|v| word(*v) == text.get_ref());
         if found.is_none() {
             let known = || all.iter().map(|v| word(*v));
@@ -193,11 +204,21 @@ impl Check<'_> {
         found
     }
 
-    fn range<T: PartialOrd + Copy + std::fmt::Display>(&mut self, name: &str, value: &Spanned<T>, low: T, high: T) -> T {
+    fn range<T: PartialOrd + Copy + std::fmt::Display>(
+        &mut self,
+        name: &str,
+        value: &Spanned<T>,
+        low: T,
+        high: T,
+    ) -> T {
         let given = *value.get_ref();
         if !(given >= low && given <= high) {
             let message = format!("`{name}` is {given}, which is out of range");
-            self.wrong(value.span().start, message, format!("give a number from {low} to {high}"));
+            self.wrong(
+                value.span().start,
+                message,
+                format!("give a number from {low} to {high}"),
+            );
         }
         given
     }
@@ -215,8 +236,10 @@ pub(super) fn compile(
     let mut check = Check { file, text, problems };
     let kind = check.word("action", &raw.action, ActionKind::ALL, ActionKind::as_str);
     let subject = check.word("subject", &raw.subject, Subject::ALL, Subject::as_str);
-    let document =
-        raw.document.as_ref().and_then(|d| check.word("document", d, DocumentKind::ALL, DocumentKind::as_str));
+    let document = raw
+        .document
+        .as_ref()
+        .and_then(|d| check.word("document", d, DocumentKind::ALL, DocumentKind::as_str));
     let title = check.pattern(&raw.title);
     let because = check.pattern(&raw.because);
     for fact in &raw.evidence {
@@ -236,7 +259,8 @@ pub(super) fn compile(
     let sure = chance_of_good(&economics);
     if sure < act_from {
         let message = format!("the prior says the effect is good with a chance of {sure:.2}, below {act_from:.2}");
-        let help = "lower `shift_sd`, raise `shift`, or lower `act_from` in scoring.toml: as it is, this playbook never acts";
+        let help =
+            "lower `shift_sd`, raise `shift`, or lower `act_from` in scoring.toml: as it is, this playbook never acts";
         check.wrong(raw.effect.shift.span().start, message, help);
     }
     if raw.step.is_empty() {
@@ -295,7 +319,8 @@ fn step(check: &mut Check<'_>, raw: &StepTable, has_document: bool) -> Option<St
         "updateOpportunity" => &["which", "next_step", "stage"],
         other => {
             let known = ["updateField", "createTask", "createNote", "updateOpportunity"];
-            let help = did_you_mean(other, known.into_iter()).unwrap_or_else(|| format!("use one of {}", known.join(", ")));
+            let help =
+                did_you_mean(other, known.into_iter()).unwrap_or_else(|| format!("use one of {}", known.join(", ")));
             check.wrong(at, format!("unknown write `{other}`"), help);
             return None;
         }
@@ -311,12 +336,20 @@ fn step(check: &mut Check<'_>, raw: &StepTable, has_document: bool) -> Option<St
         ("stage", raw.stage.is_some()),
     ];
     for (key, _) in present.iter().filter(|(key, there)| *there && !allowed.contains(key)) {
-        check.wrong(at, format!("`{}` has no `{key}`", raw.write.get_ref()), format!("it takes {}", allowed.join(", ")));
+        check.wrong(
+            at,
+            format!("`{}` has no `{key}`", raw.write.get_ref()),
+            format!("it takes {}", allowed.join(", ")),
+        );
     }
     let need = |check: &mut Check<'_>, key: &str, value: &Option<Spanned<String>>| match value {
         Some(text) => check.pattern(text),
         None => {
-            check.wrong(at, format!("`{}` needs `{key}`", raw.write.get_ref()), format!("add {key} = \"…\""));
+            check.wrong(
+                at,
+                format!("`{}` needs `{key}`", raw.write.get_ref()),
+                format!("add {key} = \"…\""),
+            );
             None
         }
     };
@@ -330,7 +363,11 @@ fn step(check: &mut Check<'_>, raw: &StepTable, has_document: bool) -> Option<St
                 }
             }
             if raw.fields.as_ref().is_none_or(BTreeMap::is_empty) {
-                check.wrong(at, "`updateField` needs `fields`".to_owned(), "add fields = { next_step = \"…\" }");
+                check.wrong(
+                    at,
+                    "`updateField` needs `fields`".to_owned(),
+                    "add fields = { next_step = \"…\" }",
+                );
             }
             Some(Step::UpdateField(fields))
         }
@@ -341,7 +378,11 @@ fn step(check: &mut Check<'_>, raw: &StepTable, has_document: bool) -> Option<St
                 Some(word) => check.word("priority", word, Priority::ALL, Priority::as_str),
                 None => Some(Priority::Normal),
             };
-            Some(Step::CreateTask { subject: subject?, body: body?, priority: priority? })
+            Some(Step::CreateTask {
+                subject: subject?,
+                body: body?,
+                priority: priority?,
+            })
         }
         "createNote" => {
             let title = need(check, "title", &raw.title);
@@ -360,7 +401,11 @@ fn step(check: &mut Check<'_>, raw: &StepTable, has_document: bool) -> Option<St
             let which = match &raw.which {
                 Some(word) => check.word("kind of deal", word, OpportunityKind::ALL, OpportunityKind::as_str),
                 None => {
-                    check.wrong(at, "`updateOpportunity` needs `which`".to_owned(), "add which = \"renewal\" or \"expansion\"");
+                    check.wrong(
+                        at,
+                        "`updateOpportunity` needs `which`".to_owned(),
+                        "add which = \"renewal\" or \"expansion\"",
+                    );
                     None
                 }
             };
@@ -369,9 +414,17 @@ fn step(check: &mut Check<'_>, raw: &StepTable, has_document: bool) -> Option<St
                 None => None,
             };
             if next_step.is_none() && raw.stage.is_none() {
-                check.wrong(at, "`updateOpportunity` changes nothing".to_owned(), "add next_step or stage");
+                check.wrong(
+                    at,
+                    "`updateOpportunity` changes nothing".to_owned(),
+                    "add next_step or stage",
+                );
             }
-            Some(Step::UpdateOpportunity { which: which?, next_step, stage: raw.stage.clone() })
+            Some(Step::UpdateOpportunity {
+                which: which?,
+                next_step,
+                stage: raw.stage.clone(),
+            })
         }
     }
 }

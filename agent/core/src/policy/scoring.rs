@@ -232,14 +232,25 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn wrong(&mut self, offset: usize, message: String, help: impl Into<String>) {
-        self.problems.push(Problem::at(self.file, self.text, offset, message, help.into()));
+        self.problems
+            .push(Problem::at(self.file, self.text, offset, message, help.into()));
     }
 
-    fn range<T: PartialOrd + Copy + std::fmt::Display>(&mut self, name: &str, value: &Spanned<T>, low: T, high: T) -> T {
+    fn range<T: PartialOrd + Copy + std::fmt::Display>(
+        &mut self,
+        name: &str,
+        value: &Spanned<T>,
+        low: T,
+        high: T,
+    ) -> T {
         let given = *value.get_ref();
         if !(given >= low && given <= high) {
             let message = format!("`{name}` is {given}, which is out of range");
-            self.wrong(value.span().start, message, format!("give a number from {low} to {high}"));
+            self.wrong(
+                value.span().start,
+                message,
+                format!("give a number from {low} to {high}"),
+            );
         }
         given
     }
@@ -249,7 +260,11 @@ impl Check<'_> {
             Ok(money) if money.minor >= 0 => money.minor,
             Ok(_) | Err(_) => {
                 let message = format!("`{name}` is `{}`, which is no amount of {base}", value.get_ref());
-                self.wrong(value.span().start, message, "write a plain amount such as \"1.50\" or \"120000\"");
+                self.wrong(
+                    value.span().start,
+                    message,
+                    "write a plain amount such as \"1.50\" or \"120000\"",
+                );
                 0
             }
         }
@@ -281,7 +296,11 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             (None, _) => {}
             (Some(code), None) => {
                 let message = format!("`{}` is no exchange rate", rate.get_ref());
-                check.wrong(rate.span().start, message, format!("write how many {base} one {code} is, such as \"1.08\""));
+                check.wrong(
+                    rate.span().start,
+                    message,
+                    format!("write how many {base} one {code} is, such as \"1.08\""),
+                );
             }
         }
     }
@@ -294,7 +313,11 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
     };
     if settings.mid_touch_from_minor > settings.strategic_from_minor {
         let at = raw.tiers.mid_touch_from.span().start;
-        check.wrong(at, "`mid_touch_from` is above `strategic_from`".to_owned(), "exchange the two");
+        check.wrong(
+            at,
+            "`mid_touch_from` is above `strategic_from`".to_owned(),
+            "exchange the two",
+        );
     }
     let scoring = Scoring {
         health: index(&mut check, &raw.health),
@@ -335,7 +358,11 @@ fn index(check: &mut Check<'_>, raw: &IndexTable) -> Index {
             let scored = ["health", "health_confidence", "risk", "expansion"].contains(&found.name);
             if matches!(found.unit, Unit::Text | Unit::Date | Unit::Money) || scored {
                 let message = format!("`{}` ({}) cannot be a measure", found.name, found.unit.as_str());
-                check.wrong(m.fact.span().start, message, "use a number or a yes/no fact that is not itself a score");
+                check.wrong(
+                    m.fact.span().start,
+                    message,
+                    "use a number or a yes/no fact that is not itself a score",
+                );
             }
         }
         sum += check.range("weight", &m.weight, 0.0, 100.0);
@@ -347,7 +374,10 @@ fn index(check: &mut Check<'_>, raw: &IndexTable) -> Index {
             let help = "give at least two pairs [value, points] with rising values and points from 0 to 100";
             check.wrong(m.points.span().start, message, help);
         }
-        let max_age_days = m.max_age_days.as_ref().map(|age| check.range("max_age_days", age, 1, 3650));
+        let max_age_days = m
+            .max_age_days
+            .as_ref()
+            .map(|age| check.range("max_age_days", age, 1, 3650));
         measures.push(Measure {
             fact: m.fact.get_ref().clone(),
             group: m.group.clone(),
@@ -358,16 +388,28 @@ fn index(check: &mut Check<'_>, raw: &IndexTable) -> Index {
     }
     if (sum - 100.0).abs() > 1e-9 {
         let at = raw.unknown_below.span().start;
-        check.wrong(at, format!("the weights of this index add up to {sum}, not to 100"), "change the weights below");
+        check.wrong(
+            at,
+            format!("the weights of this index add up to {sum}, not to 100"),
+            "change the weights below",
+        );
     }
     let bands = Bands {
         red_below: check.range("red_below", &raw.red_below, 0.0, 100.0),
         green_from: check.range("green_from", &raw.green_from, 0.0, 100.0),
     };
     if bands.red_below > bands.green_from {
-        check.wrong(raw.red_below.span().start, "`red_below` is above `green_from`".to_owned(), "exchange the two");
+        check.wrong(
+            raw.red_below.span().start,
+            "`red_below` is above `green_from`".to_owned(),
+            "exchange the two",
+        );
     }
-    Index { unknown_below: check.range("unknown_below", &raw.unknown_below, 0.0, 100.0), measures, bands }
+    Index {
+        unknown_below: check.range("unknown_below", &raw.unknown_below, 0.0, 100.0),
+        measures,
+        bands,
+    }
 }
 
 fn risk(check: &mut Check<'_>, raw: &RiskTable) -> Risk {
@@ -377,11 +419,19 @@ fn risk(check: &mut Check<'_>, raw: &RiskTable) -> Risk {
             let word = matches!(found.unit, Unit::Text);
             if word != i.equals.is_some() || matches!(found.unit, Unit::Date | Unit::Money) || found.name == "risk" {
                 let message = format!("`{}` ({}) cannot be used like this", found.name, found.unit.as_str());
-                check.wrong(i.fact.span().start, message, "a word needs `equals`, numbers and yes/no facts must not have it");
+                check.wrong(
+                    i.fact.span().start,
+                    message,
+                    "a word needs `equals`, numbers and yes/no facts must not have it",
+                );
             }
         }
         if i.sd.get_ref() <= &0.0 {
-            check.wrong(i.sd.span().start, "`sd` must be above 0".to_owned(), "give the spread of the value");
+            check.wrong(
+                i.sd.span().start,
+                "`sd` must be above 0".to_owned(),
+                "give the spread of the value",
+            );
         }
         if let Some(scale) = &i.log_scale {
             check.range("log_scale", scale, 1e-6, 1e9);
@@ -396,14 +446,21 @@ fn risk(check: &mut Check<'_>, raw: &RiskTable) -> Risk {
             weight: i.weight,
         });
     }
-    Risk { intercept: raw.intercept, inputs }
+    Risk {
+        intercept: raw.intercept,
+        inputs,
+    }
 }
 
 fn posture(check: &mut Check<'_>, raw: &PostureTable) -> PostureLimits {
     let windows = raw.windows.get_ref().clone();
     if windows.is_empty() || !windows.windows(2).all(|w| w[0] > w[1]) || windows.last().is_some_and(|w| *w <= 0) {
         let help = "write them like [180, 120, 90, 60, 30]";
-        check.wrong(raw.windows.span().start, "`windows` must be falling numbers of days".to_owned(), help);
+        check.wrong(
+            raw.windows.span().start,
+            "`windows` must be falling numbers of days".to_owned(),
+            help,
+        );
     }
     let limits = PostureLimits {
         windows,
@@ -411,7 +468,11 @@ fn posture(check: &mut Check<'_>, raw: &PostureTable) -> PostureLimits {
         at_risk_from: check.range("at_risk_from", &raw.at_risk_from, 0.0, 100.0),
     };
     if limits.watch_from > limits.at_risk_from {
-        check.wrong(raw.watch_from.span().start, "`watch_from` is above `at_risk_from`".to_owned(), "exchange the two");
+        check.wrong(
+            raw.watch_from.span().start,
+            "`watch_from` is above `at_risk_from`".to_owned(),
+            "exchange the two",
+        );
     }
     limits
 }

@@ -20,7 +20,10 @@ fn folder(path: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
                 folder(&entry, &format!("{prefix}{name}/"), files);
             }
         } else {
-            files.insert(format!("{prefix}{name}"), std::fs::read_to_string(&entry).expect("text"));
+            files.insert(
+                format!("{prefix}{name}"),
+                std::fs::read_to_string(&entry).expect("text"),
+            );
         }
     }
 }
@@ -28,7 +31,10 @@ fn folder(path: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
 /// The shipped policies and prompts.
 pub(crate) fn shipped() -> Content {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut content = Content { policies: BTreeMap::new(), prompts: BTreeMap::new() };
+    let mut content = Content {
+        policies: BTreeMap::new(),
+        prompts: BTreeMap::new(),
+    };
     folder(&root.join("policies"), "", &mut content.policies);
     folder(&root.join("prompts"), "", &mut content.prompts);
     content
@@ -72,54 +78,208 @@ fn the_shipped_policies_compile_and_have_the_ten_playbooks() {
 fn an_edit_changes_the_name_of_the_content() {
     let (one, mut two) = (shipped(), shipped());
     assert_eq!(one.hash(), two.hash());
-    two.policies.get_mut("scoring.toml").expect("shipped").push_str("# a comment\n");
+    two.policies
+        .get_mut("scoring.toml")
+        .expect("shipped")
+        .push_str("# a comment\n");
     assert_ne!(one.hash(), two.hash());
 }
 
 #[test]
 fn each_mistake_is_named_with_file_line_column_and_remedy() {
     let cases = [
-        ("scoring.toml", "unknown_below = 45", "unknwn_below = 45", "scoring.toml:24:1: unknown field `unknwn_below`", "did you mean `unknown_below`?"),
-        ("scoring.toml", "weight = 20", "weight = 25", "scoring.toml:24:17: the weights of this index add up to 105, not to 100", "change the weights"),
-        ("scoring.toml", "fact = \"seat_utilisation\"", "fact = \"seat_utilization\"", "scoring.toml:30:8: unknown fact `seat_utilization`", "did you mean `seat_utilisation`?"),
-        ("scoring.toml", "base = \"USD\"", "base = \"USDOLLAR\"", "scoring.toml:5:8: `USDOLLAR` is no ISO 4217 currency code", "write a code such as USD"),
-        ("scoring.toml", "EUR = \"1.08\"", "EUR = \"about one\"", "scoring.toml:8:7: `about one` is no exchange rate", "how many USD one EUR is"),
-        ("scoring.toml", "windows = [180, 120", "windows = [120, 180", "`windows` must be falling numbers of days", "[180, 120, 90, 60, 30]"),
-        ("scoring.toml", "points = [[10, 0], [50, 50]", "points = [[50, 0], [10, 50]", "`points` of `seat_utilisation` do not make a curve", "rising values"),
-        ("autonomy.toml", "low_touch = \"auto\", mid_touch = \"auto\", strategic = \"auto\" }", "low_touch = \"auto\", mid_touch = \"auto\" }", "`createTask` says nothing about the tier `strategic`", "strategic = \"never\""),
-        ("autonomy.toml", "createTask ", "creatTask ", "unknown action `creatTask`", "did you mean `createTask`?"),
-        ("autonomy.toml", "approve:csm_manager\"", "approve:csm_manger\"", "is no level", "did you mean `csm_manager`?"),
-        ("autonomy.toml", "\"posture\", ", "\"postur\", ", "unknown field `postur`", "did you mean `posture`?"),
-        ("autonomy.toml", "25k EUR", "25k", "`25k` is no amount with a currency", "25000 EUR"),
-        ("autonomy.toml", "when    = \"legal_hold\"", "when    = \"health\"", "`health` is no yes/no fact", "docs/reference/facts"),
-        ("playbooks/usage-drop.toml", "resource.usage_shift", "resource.usage_shft", "playbooks/usage-drop.toml:3:", "did you mean"),
-        ("playbooks/usage-drop.toml", "resource.usage_shift <= -500", "resource.usage_shift <= \"much\"", "playbooks/usage-drop.toml:3:", "facts"),
-        ("playbooks/usage-drop.toml", "&& resource", "&& && resource", "`when` is not a condition", "write it like"),
-        ("playbooks/usage-drop.toml", "{active_users_before}", "{active_users_befor}", "unknown slot `active_users_befor`", "did you mean `active_users_before`?"),
-        ("playbooks/usage-drop.toml", "{active_users_before}", "{active_users_before", "a `{` without its `}`", "a slot is written {name}"),
-        ("playbooks/usage-drop.toml", "shift_sd  = 0.20", "shift_sd  = 0.90", "the prior says the effect is good with a chance of 0.59", "never acts"),
-        ("playbooks/usage-drop.toml", "write    = \"createTask\"", "write    = \"createTsk\"", "unknown write `createTsk`", "did you mean `createTask`?"),
-        ("playbooks/usage-drop.toml", "minutes   = 30", "minutes   = -30", "`minutes` is -30", "from 1 to 480"),
-        ("playbooks/usage-drop.toml", "priority = \"normal\"", "priority = \"urgent\"", "unknown priority `urgent`", "high, normal, low"),
-        ("playbooks/qbr-due.toml", "document = \"qbr\"", "document = \"qbrr\"", "unknown document `qbrr`", "did you mean `qbr`?"),
+        (
+            "scoring.toml",
+            "unknown_below = 45",
+            "unknwn_below = 45",
+            "scoring.toml:24:1: unknown field `unknwn_below`",
+            "did you mean `unknown_below`?",
+        ),
+        (
+            "scoring.toml",
+            "weight = 20",
+            "weight = 25",
+            "scoring.toml:24:17: the weights of this index add up to 105, not to 100",
+            "change the weights",
+        ),
+        (
+            "scoring.toml",
+            "fact = \"seat_utilisation\"",
+            "fact = \"seat_utilization\"",
+            "scoring.toml:30:8: unknown fact `seat_utilization`",
+            "did you mean `seat_utilisation`?",
+        ),
+        (
+            "scoring.toml",
+            "base = \"USD\"",
+            "base = \"USDOLLAR\"",
+            "scoring.toml:5:8: `USDOLLAR` is no ISO 4217 currency code",
+            "write a code such as USD",
+        ),
+        (
+            "scoring.toml",
+            "EUR = \"1.08\"",
+            "EUR = \"about one\"",
+            "scoring.toml:8:7: `about one` is no exchange rate",
+            "how many USD one EUR is",
+        ),
+        (
+            "scoring.toml",
+            "windows = [180, 120",
+            "windows = [120, 180",
+            "`windows` must be falling numbers of days",
+            "[180, 120, 90, 60, 30]",
+        ),
+        (
+            "scoring.toml",
+            "points = [[10, 0], [50, 50]",
+            "points = [[50, 0], [10, 50]",
+            "`points` of `seat_utilisation` do not make a curve",
+            "rising values",
+        ),
+        (
+            "autonomy.toml",
+            "low_touch = \"auto\", mid_touch = \"auto\", strategic = \"auto\" }",
+            "low_touch = \"auto\", mid_touch = \"auto\" }",
+            "`createTask` says nothing about the tier `strategic`",
+            "strategic = \"never\"",
+        ),
+        (
+            "autonomy.toml",
+            "createTask ",
+            "creatTask ",
+            "unknown action `creatTask`",
+            "did you mean `createTask`?",
+        ),
+        (
+            "autonomy.toml",
+            "approve:csm_manager\"",
+            "approve:csm_manger\"",
+            "is no level",
+            "did you mean `csm_manager`?",
+        ),
+        (
+            "autonomy.toml",
+            "\"posture\", ",
+            "\"postur\", ",
+            "unknown field `postur`",
+            "did you mean `posture`?",
+        ),
+        (
+            "autonomy.toml",
+            "25k EUR",
+            "25k",
+            "`25k` is no amount with a currency",
+            "25000 EUR",
+        ),
+        (
+            "autonomy.toml",
+            "when    = \"legal_hold\"",
+            "when    = \"health\"",
+            "`health` is no yes/no fact",
+            "docs/reference/facts",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "resource.usage_shift",
+            "resource.usage_shft",
+            "playbooks/usage-drop.toml:3:",
+            "did you mean",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "resource.usage_shift <= -500",
+            "resource.usage_shift <= \"much\"",
+            "playbooks/usage-drop.toml:3:",
+            "facts",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "&& resource",
+            "&& && resource",
+            "`when` is not a condition",
+            "write it like",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "{active_users_before}",
+            "{active_users_befor}",
+            "unknown slot `active_users_befor`",
+            "did you mean `active_users_before`?",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "{active_users_before}",
+            "{active_users_before",
+            "a `{` without its `}`",
+            "a slot is written {name}",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "shift_sd  = 0.20",
+            "shift_sd  = 0.90",
+            "the prior says the effect is good with a chance of 0.59",
+            "never acts",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "write    = \"createTask\"",
+            "write    = \"createTsk\"",
+            "unknown write `createTsk`",
+            "did you mean `createTask`?",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "minutes   = 30",
+            "minutes   = -30",
+            "`minutes` is -30",
+            "from 1 to 480",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "priority = \"normal\"",
+            "priority = \"urgent\"",
+            "unknown priority `urgent`",
+            "high, normal, low",
+        ),
+        (
+            "playbooks/qbr-due.toml",
+            "document = \"qbr\"",
+            "document = \"qbrr\"",
+            "unknown document `qbrr`",
+            "did you mean `qbr`?",
+        ),
     ];
     for (file, from, to, place, remedy) in cases {
         let problems = after(file, from, to).join("\n");
-        assert!(problems.contains(place), "{file}: {from} -> {to} should say `{place}`, says:\n{problems}");
-        assert!(problems.contains(remedy), "{file}: {from} -> {to} should advise `{remedy}`, says:\n{problems}");
+        assert!(
+            problems.contains(place),
+            "{file}: {from} -> {to} should say `{place}`, says:\n{problems}"
+        );
+        assert!(
+            problems.contains(remedy),
+            "{file}: {from} -> {to} should advise `{remedy}`, says:\n{problems}"
+        );
     }
 }
 
 #[test]
 fn all_problems_are_reported_at_once() {
     let mut content = shipped();
-    content.policies.insert("scoring.toml".to_owned(), "nonsense = 1\n".to_owned());
-    content.policies.insert("playbooks/extra.toml".to_owned(), "name = 'x'\n".to_owned());
+    content
+        .policies
+        .insert("scoring.toml".to_owned(), "nonsense = 1\n".to_owned());
+    content
+        .policies
+        .insert("playbooks/extra.toml".to_owned(), "name = 'x'\n".to_owned());
     content.policies.insert("notes.txt".to_owned(), String::new());
     content.policies.remove("autonomy.toml");
     let problems = Policies::compile(&content).err().expect("problems");
     let files: Vec<&str> = problems.iter().map(|p| p.file.as_str()).collect();
-    assert_eq!(files, ["autonomy.toml", "notes.txt", "playbooks/extra.toml", "scoring.toml"]);
+    assert_eq!(
+        files,
+        ["autonomy.toml", "notes.txt", "playbooks/extra.toml", "scoring.toml"]
+    );
 }
 
 fn facts(list: &[(&str, Value)]) -> Features {
@@ -146,12 +306,19 @@ fn account(tier: &str) -> Vec<(&'static str, Value)> {
 fn verdict(kind: ActionKind, writes: &[Write], facts_of: &[(&str, Value)]) -> Verdict {
     let policies = Policies::compile(&shipped()).unwrap_or_else(|p| panic!("{p:?}"));
     let features = facts(facts_of);
-    let request = Request { kind, writes: writes.iter().collect(), features: &features, contacts_7_days: 0 };
+    let request = Request {
+        kind,
+        writes: writes.iter().collect(),
+        features: &features,
+        contacts_7_days: 0,
+    };
     policies.autonomy.verdict(&request, &policies.settings)
 }
 
 fn field(field: AccountField) -> Write {
-    Write::UpdateAccount { fields: [(field, "1".to_owned())].into() }
+    Write::UpdateAccount {
+        fields: [(field, "1".to_owned())].into(),
+    }
 }
 
 fn task() -> Write {
@@ -166,17 +333,33 @@ fn task() -> Write {
 
 #[test]
 fn the_table_decides_by_action_and_tier() {
-    assert_eq!(verdict(ActionKind::CreateTask, &[task()], &account("low_touch")).word(), "auto");
-    assert_eq!(verdict(ActionKind::SendRenewal, &[task()], &account("strategic")).word(), "approve:vp_cs");
-    assert_eq!(verdict(ActionKind::SendQbr, &[task()], &account("low_touch")).word(), "advise");
+    assert_eq!(
+        verdict(ActionKind::CreateTask, &[task()], &account("low_touch")).word(),
+        "auto"
+    );
+    assert_eq!(
+        verdict(ActionKind::SendRenewal, &[task()], &account("strategic")).word(),
+        "approve:vp_cs"
+    );
+    assert_eq!(
+        verdict(ActionKind::SendQbr, &[task()], &account("low_touch")).word(),
+        "advise"
+    );
 }
 
 #[test]
 fn the_strictest_write_decides_for_the_action() {
-    let verdict = verdict(ActionKind::CreateTask, &[task(), field(AccountField::Health)], &account("strategic"));
+    let verdict = verdict(
+        ActionKind::CreateTask,
+        &[task(), field(AccountField::Health)],
+        &account("strategic"),
+    );
     assert_eq!(verdict.word(), "approve:csm");
     assert_eq!(verdict.rules[0].id, "updateField:strategic");
-    assert_eq!((verdict.rules[0].file.as_str(), verdict.rules[0].line), ("autonomy.toml", 9));
+    assert_eq!(
+        (verdict.rules[0].file.as_str(), verdict.rules[0].line),
+        ("autonomy.toml", 9)
+    );
 }
 
 #[test]
@@ -184,16 +367,28 @@ fn guard_rails_beat_the_table_and_an_unknown_fact_fails_closed() {
     let mut asked = account("low_touch");
     asked[1].1 = Value::Flag(true);
     let denied = verdict(ActionKind::SendEmail, &[], &asked);
-    assert_eq!((denied.level, denied.rules[0].id.as_str()), (Level::Never, "do-not-contact"));
-    let silent: Vec<_> = account("low_touch").into_iter().filter(|f| f.0 != "do_not_contact").collect();
+    assert_eq!(
+        (denied.level, denied.rules[0].id.as_str()),
+        (Level::Never, "do-not-contact")
+    );
+    let silent: Vec<_> = account("low_touch")
+        .into_iter()
+        .filter(|f| f.0 != "do_not_contact")
+        .collect();
     assert_eq!(verdict(ActionKind::SendEmail, &[], &silent).level, Level::Never);
     let nameless: Vec<_> = account("low_touch").into_iter().filter(|f| f.0 != "tier").collect();
-    assert_eq!(verdict(ActionKind::CreateTask, &[task()], &nameless).level, Level::Never);
+    assert_eq!(
+        verdict(ActionKind::CreateTask, &[task()], &nameless).level,
+        Level::Never
+    );
 }
 
 #[test]
 fn auto_towards_a_customer_needs_confidence_small_revenue_and_fresh_data() {
-    assert_eq!(verdict(ActionKind::SendEmail, &[], &account("low_touch")).word(), "auto");
+    assert_eq!(
+        verdict(ActionKind::SendEmail, &[], &account("low_touch")).word(),
+        "auto"
+    );
     for (i, worse) in [
         (3, Value::Number(Micro::whole(79))),
         (4, Value::Money(Money::new(2_700_001, Currency::USD))),
@@ -201,7 +396,12 @@ fn auto_towards_a_customer_needs_confidence_small_revenue_and_fresh_data() {
     ] {
         let mut facts = account("low_touch");
         facts[i].1 = worse;
-        assert_eq!(verdict(ActionKind::SendEmail, &[], &facts).word(), "approve:csm", "{}", facts[i].0);
+        assert_eq!(
+            verdict(ActionKind::SendEmail, &[], &facts).word(),
+            "approve:csm",
+            "{}",
+            facts[i].0
+        );
     }
 }
 
@@ -209,26 +409,50 @@ fn auto_towards_a_customer_needs_confidence_small_revenue_and_fresh_data() {
 fn contact_limit_and_field_list_hold() {
     let policies = Policies::compile(&shipped()).unwrap_or_else(|p| panic!("{p:?}"));
     let features = facts(&account("low_touch"));
-    let request = Request { kind: ActionKind::SendEmail, writes: vec![], features: &features, contacts_7_days: 3 };
-    assert_eq!(policies.autonomy.verdict(&request, &policies.settings).rules[0].id, "limit:contacts");
+    let request = Request {
+        kind: ActionKind::SendEmail,
+        writes: vec![],
+        features: &features,
+        contacts_7_days: 3,
+    };
+    assert_eq!(
+        policies.autonomy.verdict(&request, &policies.settings).rules[0].id,
+        "limit:contacts"
+    );
     let mut narrow = shipped();
     let text = narrow.policies.get_mut("autonomy.toml").expect("shipped");
     *text = text.replace("\"health\", ", "");
     let policies = Policies::compile(&narrow).unwrap_or_else(|p| panic!("{p:?}"));
     let write = field(AccountField::Health);
-    let request = Request { kind: ActionKind::UpdateField, writes: vec![&write], features: &features, contacts_7_days: 0 };
-    assert_eq!(policies.autonomy.verdict(&request, &policies.settings).rules[0].id, "limit:fields");
+    let request = Request {
+        kind: ActionKind::UpdateField,
+        writes: vec![&write],
+        features: &features,
+        contacts_7_days: 0,
+    };
+    assert_eq!(
+        policies.autonomy.verdict(&request, &policies.settings).rules[0].id,
+        "limit:fields"
+    );
 }
 
 #[test]
 fn deal_desk_and_manager_together_need_the_head() {
     let mut content = shipped();
     let text = content.policies.get_mut("autonomy.toml").expect("shipped");
-    *text = text.replace("updateField       = { low_touch = \"auto\"", "updateField       = { low_touch = \"approve:csm_manager\"");
+    *text = text.replace(
+        "updateField       = { low_touch = \"auto\"",
+        "updateField       = { low_touch = \"approve:csm_manager\"",
+    );
     let policies = Policies::compile(&content).unwrap_or_else(|p| panic!("{p:?}"));
     let features = facts(&account("low_touch"));
     let write = field(AccountField::Health);
-    let request = Request { kind: ActionKind::OfferDiscount, writes: vec![&write], features: &features, contacts_7_days: 0 };
+    let request = Request {
+        kind: ActionKind::OfferDiscount,
+        writes: vec![&write],
+        features: &features,
+        contacts_7_days: 0,
+    };
     let verdict = policies.autonomy.verdict(&request, &policies.settings);
     assert_eq!(verdict.role, Some(OwnerRole::VpCs));
 }
@@ -241,7 +465,10 @@ fn a_condition_on_an_unknown_fact_does_not_hold_and_names_the_gap() {
     features.insert(&AccountId::new("a"), "escalation_days", gap);
     let matched = policies.triggers.matches(&features);
     assert!(!matched.holds.contains("open-escalation"));
-    assert_eq!(matched.cannot_assess["open-escalation"], ["escalation_days (missing: ticket.opened)"]);
+    assert_eq!(
+        matched.cannot_assess["open-escalation"],
+        ["escalation_days (missing: ticket.opened)"]
+    );
     let mut features = facts(&[("escalations_open", Value::Number(Micro::whole(1)))]);
     features.insert(
         &AccountId::new("a"),

@@ -8,7 +8,9 @@ use super::file::did_you_mean;
 use crate::feature::CATALOGUE;
 
 /// Slots beside the features of the catalogue.
-pub(crate) const NAMES: &[&str] = &["account", "owner", "contact", "contract", "quarter", "today", "drivers", "tickets", "posture"];
+pub(crate) const NAMES: &[&str] = &[
+    "account", "owner", "contact", "contract", "quarter", "today", "drivers", "tickets", "posture",
+];
 
 /// A text with slots, ready to fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,20 +35,32 @@ impl Pattern {
         let mut at = 0;
         while let Some(open) = rest.find(['{', '}']) {
             if rest[open..].starts_with('}') {
-                return Err((at + open, "a `}` without its `{`".to_owned(), "a slot is written {name}".to_owned()));
+                return Err((
+                    at + open,
+                    "a `}` without its `{`".to_owned(),
+                    "a slot is written {name}".to_owned(),
+                ));
             }
             pieces.push(Piece::Text(rest[..open].to_owned()));
             let Some(length) = rest[open + 1..].find('}') else {
-                return Err((at + open, "a `{` without its `}`".to_owned(), "a slot is written {name}".to_owned()));
+                return Err((
+                    at + open,
+                    "a `{` without its `}`".to_owned(),
+                    "a slot is written {name}".to_owned(),
+                ));
             };
             let name = &rest[open + 1..open + 1 + length];
             if name.contains('{') {
-                return Err((at + open, "a `{` without its `}`".to_owned(), "a slot is written {name}".to_owned()));
+                return Err((
+                    at + open,
+                    "a `{` without its `}`".to_owned(),
+                    "a slot is written {name}".to_owned(),
+                ));
             }
             if !NAMES.contains(&name) && !CATALOGUE.iter().any(|d| d.name == name) {
                 let known = NAMES.iter().copied().chain(CATALOGUE.iter().map(|d| d.name));
-                let help = did_you_mean(name, known)
-                    .unwrap_or_else(|| "docs/reference/facts lists the names".to_owned());
+                let help =
+                    did_you_mean(name, known).unwrap_or_else(|| "docs/reference/facts lists the names".to_owned());
                 return Err((at + open + 1, format!("unknown slot `{name}`"), help));
             }
             pieces.push(Piece::Slot(name.to_owned()));

@@ -12,9 +12,9 @@ use cedar_policy::{
 
 use miette::Diagnostic;
 
+use super::Content;
 use super::file::Problem;
 use super::playbook::Playbook;
-use super::Content;
 use crate::feature::{CATALOGUE, Features, Unit, Value};
 
 /// Compiled conditions.
@@ -72,7 +72,8 @@ impl Triggers {
         problems: &mut Vec<Problem>,
     ) -> Option<Triggers> {
         let before = problems.len();
-        let internal = |what: String| Problem::whole("playbooks", what, "this is a fault of the program: please report it");
+        let internal =
+            |what: String| Problem::whole("playbooks", what, "this is a fault of the program: please report it");
         let schema = match Schema::from_cedarschema_str(&schema_text()) {
             Ok((schema, _)) => schema,
             Err(error) => {
@@ -92,7 +93,13 @@ impl Triggers {
                     let offset = first_offset(&error).unwrap_or(prefix).saturating_sub(prefix);
                     let message = format!("`when` is not a condition: {error}");
                     let help = "write it like 'resource.days_to_renewal <= 90 && resource.risk >= 30'";
-                    problems.push(Problem::at(&playbook.file, text, playbook.when_offset + offset, message, help.into()));
+                    problems.push(Problem::at(
+                        &playbook.file,
+                        text,
+                        playbook.when_offset + offset,
+                        message,
+                        help.into(),
+                    ));
                     continue;
                 }
             };
@@ -107,14 +114,23 @@ impl Triggers {
                 let message = said.split_once(": ").map_or(said.clone(), |(_, rest)| rest.to_owned());
                 let message = message.replace(&format!("for policy `{id}`, "), "");
                 let help = suggestion(error);
-                problems.push(Problem::at(&playbook.file, text, playbook.when_offset + offset, message, help));
+                problems.push(Problem::at(
+                    &playbook.file,
+                    text,
+                    playbook.when_offset + offset,
+                    message,
+                    help,
+                ));
             }
             if !checked || policies.add(policy).is_err() {
                 problems.push(internal(format!("two playbooks are named `{id}`")));
             }
         }
-        let (agent, action, account) =
-            (uid("Agent", "perennial"), uid("Action", "consider"), uid("Account", "account"));
+        let (agent, action, account) = (
+            uid("Agent", "perennial"),
+            uid("Action", "consider"),
+            uid("Account", "account"),
+        );
         let (Some(agent), Some(action), Some(account)) = (agent, action, account) else {
             problems.push(internal("built-in names do not parse".to_owned()));
             return None;
@@ -122,14 +138,22 @@ impl Triggers {
         let request = match Request::new(agent, action, account.clone(), Context::empty(), Some(&schema)) {
             Ok(request) => request,
             Err(error) => {
-                problems.push(internal(format!("the built-in request does not fit its schema: {error}")));
+                problems.push(internal(format!(
+                    "the built-in request does not fit its schema: {error}"
+                )));
                 return None;
             }
         };
         if problems.len() != before {
             return None;
         }
-        Some(Triggers { authorizer: Authorizer::new(), policies, reads, request, uid: account })
+        Some(Triggers {
+            authorizer: Authorizer::new(),
+            policies,
+            reads,
+            request,
+            uid: account,
+        })
     }
 
     /// Which playbooks hold for these facts.
@@ -141,9 +165,7 @@ impl Triggers {
             let expression = match value {
                 Value::Flag(flag) => RestrictedExpression::new_bool(*flag),
                 Value::Text(text) => RestrictedExpression::new_string(text.clone()),
-                Value::Number(number) => {
-                    RestrictedExpression::new_long(scaled(number.0, d.trigger_scale))
-                }
+                Value::Number(number) => RestrictedExpression::new_long(scaled(number.0, d.trigger_scale)),
                 Value::Day(_) | Value::Money(_) => continue,
             };
             attributes.insert(d.name.to_owned(), expression);
@@ -152,8 +174,15 @@ impl Triggers {
         let entities = entity.ok().and_then(|e| Entities::from_entities([e], None).ok());
         let Some(entities) = entities else {
             // A fact that cannot be handed over decides nothing: every playbook fails closed.
-            let all = self.reads.keys().map(|id| (id.clone(), vec!["facts that can be evaluated".to_owned()])).collect();
-            return Matched { holds: BTreeSet::new(), cannot_assess: all };
+            let all = self
+                .reads
+                .keys()
+                .map(|id| (id.clone(), vec!["facts that can be evaluated".to_owned()]))
+                .collect();
+            return Matched {
+                holds: BTreeSet::new(),
+                cannot_assess: all,
+            };
         };
         let answer = self.authorizer.is_authorized(&self.request, &self.policies, &entities);
         let mut matched = Matched::default();
@@ -170,7 +199,9 @@ impl Triggers {
             matched.cannot_assess.insert(id, missing);
         }
         if answer.decision() == cedar_policy::Decision::Allow {
-            matched.holds.extend(answer.diagnostics().reason().map(|id| id.to_string()));
+            matched
+                .holds
+                .extend(answer.diagnostics().reason().map(|id| id.to_string()));
         }
         matched
     }

@@ -149,7 +149,8 @@ fn salesforce(customer: &Customer, records: &mut Vec<SeedRecord>) {
             .field("StageName", deal.stage.word(Crm::Salesforce))
             .field("CloseDate", deal.close.to_string())
             .field("Amount", amount(customer, deal))
-            .field("Type", kind);
+            .field("Type", kind)
+            .field("Perennial_Opportunity_Id__c", deal.id(customer.number));
         if !deal.next_step.is_empty() {
             record = record.field("NextStep", deal.next_step);
         }
@@ -192,6 +193,7 @@ fn hubspot(customer: &Customer, records: &mut Vec<SeedRecord>) {
             .field("amount", amount(customer, deal).to_string())
             .field("closedate", format!("{}T00:00:00Z", deal.close))
             .field("dealtype", "existingbusiness")
+            .field("perennial_opportunity_id", deal.id(customer.number))
             .associated_with("companies", &company);
         if !deal.next_step.is_empty() {
             record = record.field("hs_next_step", deal.next_step);

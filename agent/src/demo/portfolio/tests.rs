@@ -4,6 +4,7 @@ use std::path::Path;
 use perennial_core::ids::{AccountId, TenantId};
 use perennial_core::signal::{Fact, Tier};
 use perennial_core::time::Day;
+use perennial_sandbox::{Sandbox, SeedRecord, System};
 use perennial_store::{DatabaseUrl, Options, Store};
 use serde_json::Value;
 
@@ -449,10 +450,40 @@ fn ten_thousand_accounts_have_all_their_rows() {
     assert!((1_050..=1_350).contains(&strategic));
 }
 
+#[tokio::test]
+async fn the_sandbox_takes_every_record_of_the_seed() {
+    let seed = crm_seed(&PortfolioOptions::default());
+    let count = |records: &[SeedRecord], object: &str| records.iter().filter(|record| record.object == object).count();
+    let expected = [
+        (System::Salesforce, "Account", count(&seed.salesforce, "Account")),
+        (System::Salesforce, "Contact", count(&seed.salesforce, "Contact")),
+        (
+            System::Salesforce,
+            "Opportunity",
+            count(&seed.salesforce, "Opportunity"),
+        ),
+        (System::Hubspot, "companies", count(&seed.hubspot, "companies")),
+        (System::Hubspot, "contacts", count(&seed.hubspot, "contacts")),
+        (System::Hubspot, "deals", count(&seed.hubspot, "deals")),
+    ];
+    let options = perennial_sandbox::Options {
+        seed,
+        ..perennial_sandbox::Options::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    for (system, object, records) in expected {
+        assert!(records > 0, "{object}");
+        assert_eq!(sandbox.records(system, object).len(), records, "{object}");
+    }
+    sandbox.shutdown().await;
+}
+
 async fn import_portfolio(accounts: u32) -> (Summary, ImportReport, Vec<BTreeMap<String, String>>, usize) {
     let (dir, summary) = portfolio(accounts);
     let work = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", work.path().join("demo.db").display()).parse::<DatabaseUrl>().unwrap();
+    let url = format!("sqlite:{}", work.path().join("demo.db").display())
+        .parse::<DatabaseUrl>()
+        .unwrap();
     let store = Store::open(&url, TenantId::DEFAULT, &Options::default()).await.unwrap();
     store.migrate().await.unwrap();
     let mapping = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/mappings/demo.toml");
@@ -461,7 +492,9 @@ async fn import_portfolio(accounts: u32) -> (Summary, ImportReport, Vec<BTreeMap
     let report = import(&store, dir.path(), &mapping, &options, |_| {}).await.unwrap();
     let mut refused = csv::Reader::from_path(report.rejects_file.as_ref().unwrap()).unwrap();
     let refused = refused.deserialize().collect::<Result<_, _>>().unwrap();
-    let ids: Vec<AccountId> = (1..=accounts).map(|number| AccountId::new(format!("ACC-{number:06}"))).collect();
+    let ids: Vec<AccountId> = (1..=accounts)
+        .map(|number| AccountId::new(format!("ACC-{number:06}")))
+        .collect();
     let known = store.account_signals(&ids).await.unwrap();
     let placed = known
         .values()
@@ -481,8 +514,9 @@ async fn the_mapping_imports_everything_but_the_planted_rows() {
     assert_eq!(report.read, summary.rows.values().sum::<u64>());
     assert_eq!(placed, 39, "one account does not say where it is in the CRM");
     for planted in &summary.rejects {
-        let found =
-            refused.iter().any(|row| row["file"] == planted.file && row["line"] == planted.line.to_string());
+        let found = refused
+            .iter()
+            .any(|row| row["file"] == planted.file && row["line"] == planted.line.to_string());
         assert!(found, "{planted:?} is not among {refused:?}");
     }
 }

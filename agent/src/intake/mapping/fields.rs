@@ -16,7 +16,13 @@ use super::{Column, From, Spec};
 const KEYS: &[&str] = &["column", "value", "values", "default", "times", "plus_days", "system"];
 
 /// Reads what fills the field `name` of this shape.
-pub(super) fn spec(reading: &mut Reading<'_>, node: &Node<'_>, name: &str, shape: Shape, style: &Style) -> Option<Spec> {
+pub(super) fn spec(
+    reading: &mut Reading<'_>,
+    node: &Node<'_>,
+    name: &str,
+    shape: Shape,
+    style: &Style,
+) -> Option<Spec> {
     if node.get_ref().is_str() {
         let column = column(reading, node, name)?;
         let converter = converter(reading, node.span(), name, shape, style)?;
@@ -161,7 +167,11 @@ fn options(reading: &mut Reading<'_>, section: &Section<'_>, name: &str, convert
         if let Some(text) = reading.scalar(node, "times") {
             match Decimal::from_str_exact(&text) {
                 Ok(number) if !number.is_zero() => converter.times = Some(number),
-                _ => reading.problem(node.span(), format!("`times` is not a number other than 0: `{text}`"), ""),
+                _ => reading.problem(
+                    node.span(),
+                    format!("`times` is not a number other than 0: `{text}`"),
+                    "",
+                ),
             }
         }
     }
@@ -173,7 +183,11 @@ fn options(reading: &mut Reading<'_>, section: &Section<'_>, name: &str, convert
         match system {
             None => {
                 let message = format!("field `{name}` does not say which CRM the id is from");
-                reading.problem(section.span.clone(), message, format!("add `system`: {}", quoted(&words)));
+                reading.problem(
+                    section.span.clone(),
+                    message,
+                    format!("add `system`: {}", quoted(&words)),
+                );
             }
             Some(node) => {
                 let word = reading.text(node, "system").unwrap_or_default();

@@ -120,7 +120,9 @@ fn currency(reading: &mut Reading<'_>, node: &Node<'_>) -> Option<CurrencyFrom> 
     match code.parse::<Currency>() {
         Ok(currency) => Some(CurrencyFrom::Fixed(currency)),
         Err(error) => {
-            let common = ["USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "INR", "CNY", "SEK", "BRL", "SGD"];
+            let common = [
+                "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "INR", "CNY", "SEK", "BRL", "SGD",
+            ];
             let help = match nearest(&code, common) {
                 Some(word) => format!("did you mean \"{word}\"?"),
                 None => "write the three capital letters, such as \"USD\"".to_owned(),
@@ -136,7 +138,11 @@ fn time_formats(reading: &mut Reading<'_>, node: &Node<'_>, key: &str, into: &mu
         return;
     };
     if texts.is_empty() {
-        reading.problem(node.span(), format!("`{key}` names no format"), "write one, such as \"%Y-%m-%d\"");
+        reading.problem(
+            node.span(),
+            format!("`{key}` names no format"),
+            "write one, such as \"%Y-%m-%d\"",
+        );
         return;
     }
     let mut formats = Vec::new();

@@ -18,6 +18,9 @@ use super::{Belonging, Entry, Mapping, Skip, Slot, Spec, UsageSpec};
 /// Most `[[file]]` entries of one mapping: each is one pass over a file.
 const MAX_ENTRIES: usize = 200;
 
+/// Most places shown of a text that is not TOML: a data file given by mistake is wrong on every line.
+const MAX_SYNTAX_PROBLEMS: usize = 5;
+
 const FILE_KEYS: &[&str] = &[
     "path", "kind", "key", "account", "event", "observed", "skip", "defaults", "fields", "usage",
 ];
@@ -30,9 +33,10 @@ pub(super) fn mapping(path: &Path, text: Arc<str>) -> Result<Mapping, Vec<Proble
         problems: Vec::new(),
     };
     let (root, errors) = DeTable::parse_recoverable(&text);
-    for error in &errors {
+    for error in errors.iter().take(MAX_SYNTAX_PROBLEMS) {
         let span = error.span().unwrap_or(0..0);
-        reading.problem(span, format!("not TOML: {}", error.message()), "");
+        let message = format!("not TOML: {}", error.message());
+        reading.problem(span, message, "write a mapping as in examples/mappings");
     }
     if !errors.is_empty() {
         // What a broken text seems to say is not worth checking.
@@ -95,7 +99,11 @@ fn root_section(reading: &mut Reading<'_>, root: &Section<'_>) -> Option<(Source
 }
 
 fn source(reading: &mut Reading<'_>, root: &Section<'_>) -> Option<SourceId> {
-    let node = reading.required(root, "source", "name the system the files come from: source = \"billing\"")?;
+    let node = reading.required(
+        root,
+        "source",
+        "name the system the files come from: source = \"billing\"",
+    )?;
     let text = reading.text(node, "source")?;
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     if text.len() > 64 || !text.chars().all(fits) {
@@ -245,10 +253,8 @@ fn belonging(
         if kind == FactKind::Account {
             return match key.as_deref() {
                 Some([only]) => {
-                    let text = toml::Spanned::new(
-                        only.span.clone(),
-                        toml::de::DeValue::String(only.name.clone().into()),
-                    );
+                    let text =
+                        toml::Spanned::new(only.span.clone(), toml::de::DeValue::String(only.name.clone().into()));
                     spec(reading, &text, "account", Shape::Account, style).map(Belonging::Account)
                 }
                 Some(_) => {
@@ -360,7 +366,11 @@ fn missing_fields(reading: &mut Reading<'_>, section: &Section<'_>, kind: FactKi
         let index = fields(kind).iter().position(|field| field.name == *needed);
         if index.is_none_or(|index| matches!(slots.get(index), Some(Slot::Nothing) | None)) {
             let message = format!("records of kind `{kind}` need the field `{needed}`");
-            reading.problem(section.span.clone(), message, format!("add `{needed} = \"<column>\"` to [file.fields]"));
+            reading.problem(
+                section.span.clone(),
+                message,
+                format!("add `{needed} = \"<column>\"` to [file.fields]"),
+            );
         }
     }
 }

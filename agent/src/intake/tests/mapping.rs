@@ -102,7 +102,9 @@ delta = { column = "d", times = 0 }
 fn constants_are_checked_like_values() {
     check(
         &GOOD.replace("\"low_touch\"", "\"lowtouch\""),
-        &["map.toml:11:42: `lowtouch` is no word: not one of: low_touch, mid_touch, strategic / did you mean `low_touch`?"],
+        &[
+            "map.toml:11:42: `lowtouch` is no word: not one of: low_touch, mid_touch, strategic / did you mean `low_touch`?",
+        ],
     );
     check(
         &format!("{GOOD}since = {{ value = \"31.01.2026\" }}\nseats = {{ column = \"s\", value = 3 }}\nchurned = 3\n"),
@@ -117,7 +119,9 @@ fn constants_are_checked_like_values() {
 #[test]
 fn options_without_effect_are_refused() {
     check(
-        &format!("{GOOD}industry = {{ column = \"i\", times = 12 }}\ncrm = {{ column = \"c\" }}\nchurned = {{ value = true, default = false }}\n"),
+        &format!(
+            "{GOOD}industry = {{ column = \"i\", times = 12 }}\ncrm = {{ column = \"c\" }}\nchurned = {{ value = true, default = false }}\n"
+        ),
         &[
             "map.toml:12:36: `times` has no meaning for `industry`, which is a text",
             "map.toml:13:7: field `crm` does not say which CRM",
@@ -156,9 +160,19 @@ fn what_a_kind_needs_must_be_there() {
 #[test]
 fn a_text_that_is_no_toml_and_a_missing_file_are_named() {
     check("source = \n", &["map.toml:1:"]);
-    check("", &["map.toml:1:1: the mapping has no `source`", "map.toml:1:1: the mapping has no `file`"]);
+    check(
+        "",
+        &[
+            "map.toml:1:1: the mapping has no `source`",
+            "map.toml:1:1: the mapping has no `file`",
+        ],
+    );
     let problems = super::Mapping::load(std::path::Path::new("/no/such/map.toml")).expect_err("no file");
-    assert!(problems[0].to_string().starts_with("/no/such/map.toml: the mapping cannot be read"));
+    assert!(
+        problems[0]
+            .to_string()
+            .starts_with("/no/such/map.toml: the mapping cannot be read")
+    );
 }
 
 #[test]

@@ -35,7 +35,9 @@ fn rows_and_ids() {
     check(
         "kind = \"account\"\nfields = { name = \"name\", seats = \"seats\" }",
         "id,name,seats",
-        &["1,x,2", "2,x", "3,x,1,1", ",x,1", &long, "6,x\0,1", "7,x,-1", "8,x,1.5", "9,x,many", "?,x,1"],
+        &[
+            "1,x,2", "2,x", "3,x,1,1", ",x,1", &long, "6,x\0,1", "7,x,-1", "8,x,1.5", "9,x,many", "?,x,1",
+        ],
         &[
             "3 = 2 columns instead of the 3 of the header",
             "4 = 4 columns instead of the 3 of the header",
@@ -78,7 +80,14 @@ fn dates() {
     check(
         "kind = \"contract\"\naccount = \"id\"\nevent = \"start\"\n[file.fields]\nstart = \"start\"\nend = \"end\"\n[file.defaults]\ndates = [\"%Y-%m-%d\", \"%d/%m/%y\"]",
         "id,start,end",
-        &["1,2024-01-01,31/12/24", "2,2024-02-30,", "3,,", "4,2024-05-05,2024-05-04", "5,0204-01-01,", "6,2024-01-01 08:00:00,"],
+        &[
+            "1,2024-01-01,31/12/24",
+            "2,2024-02-30,",
+            "3,,",
+            "4,2024-05-05,2024-05-04",
+            "5,0204-01-01,",
+            "6,2024-01-01 08:00:00,",
+        ],
         &[
             "3 start=2024-02-30 fits none of the formats %Y-%m-%d | %d/%m/%y",
             "4 start= the time it happened is empty",
@@ -113,7 +122,16 @@ fn amounts_and_numbers() {
     check(
         entry,
         "id,cur,amount",
-        &["1,EUR,\"1.234,50\"", "2,jpy,500", "3,EUR,\"1,234\"", "4,EUR,1.5", "5,EURO,5", "6,,5", "7,EUR,", "8,EUR,1e5"],
+        &[
+            "1,EUR,\"1.234,50\"",
+            "2,jpy,500",
+            "3,EUR,\"1,234\"",
+            "4,EUR,1.5",
+            "5,EURO,5",
+            "6,,5",
+            "7,EUR,",
+            "8,EUR,1e5",
+        ],
         &[
             "4 amount=1,234 `1.234` cannot be held in EUR: at most 2 decimals",
             "5 amount=1.5 not a number with `,` before the decimals and `.` between thousands",
@@ -149,7 +167,13 @@ fn usage_and_rows_left_out() {
     check(
         "kind = \"usage\"\naccount = \"id\"\nskip = [{ column = \"x\", equals = [\"test\", \"demo\"], reason = \"not a customer\" }]\n[file.usage]\ngrain = \"week\"\nstart = \"w\"\nvalues = { seats = \"s\", invoice_days_late = \"l\" }",
         "id,w,s,l,x",
-        &["1,2024-01-01,5,,", "2,2024-01-01,,,", "3,2024-01-01,-1,,", "4,2024-01-01,,-3,", "5,2024-01-01,1,1,demo"],
+        &[
+            "1,2024-01-01,5,,",
+            "2,2024-01-01,,,",
+            "3,2024-01-01,-1,,",
+            "4,2024-01-01,,-3,",
+            "5,2024-01-01,1,1,demo",
+        ],
         &[
             "3 = no metric has a value",
             "4 s=-1 negative, but it counts something",

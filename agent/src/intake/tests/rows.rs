@@ -45,7 +45,11 @@ fn check(text: &[u8], limit: usize, expect: &[&str]) {
 
 #[test]
 fn rows_end_with_any_line_end_and_blank_lines_are_none() {
-    check(b"a,b\r\n1,2\n\r\n\n3,\n,4", 100, &["1: a|b", "2: 1|2", "5: 3|", "6: |4"]);
+    check(
+        b"a,b\r\n1,2\n\r\n\n3,\n,4",
+        100,
+        &["1: a|b", "2: 1|2", "5: 3|", "6: |4"],
+    );
     check(b"", 100, &[]);
     check(b"\n\n", 100, &[]);
 }
@@ -73,7 +77,9 @@ fn a_quote_that_is_never_closed_costs_its_row_only() {
     );
     let mut long = b"a,\"x\n".to_vec();
     long.extend(b"1,2\n".repeat(30));
-    let mut expect = vec!["1! the quote opened on line 1 is not closed within 64 bytes: close it, or raise `max_field_bytes`".to_owned()];
+    let mut expect = vec![
+        "1! the quote opened on line 1 is not closed within 64 bytes: close it, or raise `max_field_bytes`".to_owned(),
+    ];
     expect.extend((2..32).map(|line| format!("{line}: 1|2")));
     check(&long, 64, &expect.iter().map(String::as_str).collect::<Vec<_>>());
 }
@@ -112,6 +118,9 @@ fn an_endless_line_is_left_out_without_being_kept() {
     check(
         b"aaaaaaaaaa,b\nc,d",
         4,
-        &["1! a field is longer than 4 bytes: shorten it, or raise `max_field_bytes`", "2: c|d"],
+        &[
+            "1! a field is longer than 4 bytes: shorten it, or raise `max_field_bytes`",
+            "2: c|d",
+        ],
     );
 }

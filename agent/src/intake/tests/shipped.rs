@@ -6,7 +6,9 @@ use super::super::{ImportReport, Mapping};
 use super::{Bench, rejects, sums};
 
 fn mapping(name: &str) -> Mapping {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/mappings").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples/mappings")
+        .join(name);
     Mapping::load(&path).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
@@ -30,7 +32,12 @@ async fn import(bench: &Bench, dir: &std::path::Path, mapping: &Mapping) -> Impo
 }
 
 /// Imports twice: the first time with these sums, the second time without any change.
-async fn check(dir: PathBuf, mapping: &Mapping, files: &[(u64, u64, u64, u64)], conflicts: u64) -> (Bench, ImportReport) {
+async fn check(
+    dir: PathBuf,
+    mapping: &Mapping,
+    files: &[(u64, u64, u64, u64)],
+    conflicts: u64,
+) -> (Bench, ImportReport) {
     let bench = Bench::new(&[]);
     let first = import(&bench, &dir, mapping).await;
     let seen = first
@@ -44,7 +51,10 @@ async fn check(dir: PathBuf, mapping: &Mapping, files: &[(u64, u64, u64, u64)], 
     assert_eq!(first.warnings, Vec::<String>::new());
     sums(&first);
     let second = import(&bench, &dir, mapping).await;
-    assert_eq!(sums(&second), (first.read, 0, first.stored + first.duplicate, first.rejected, conflicts));
+    assert_eq!(
+        sums(&second),
+        (first.read, 0, first.stored + first.duplicate, first.rejected, conflicts)
+    );
     assert_eq!(second.state_hash, first.state_hash);
     (bench, first)
 }
@@ -71,7 +81,11 @@ async fn ravenstack_sums() {
     ];
     let (_bench, report) = check(dir, &mapping, &files, 21).await;
     assert_eq!(sums(&report), (33_100, 33_079, 21, 0, 21));
-    assert!(rejects(&report).iter().all(|row| row[0] == "conflict" && row[1] == "ravenstack_feature_usage.csv"));
+    assert!(
+        rejects(&report)
+            .iter()
+            .all(|row| row[0] == "conflict" && row[1] == "ravenstack_feature_usage.csv")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,5 +117,9 @@ async fn crm_opps_sums() {
     let files = [(85, 85, 0, 0), (7, 7, 0, 0), (35, 35, 0, 0), (8_800, 7_375, 0, 1_425)];
     let (_bench, report) = check(dir, &mapping, &files, 0).await;
     assert_eq!(sums(&report), (8_927, 7_502, 0, 1_425, 0));
-    assert!(rejects(&report).iter().all(|row| row[3] == "account" && row[5] == "the account is empty"));
+    assert!(
+        rejects(&report)
+            .iter()
+            .all(|row| row[3] == "account" && row[5] == "the account is empty")
+    );
 }

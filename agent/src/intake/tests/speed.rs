@@ -6,7 +6,10 @@ use super::{Bench, sums};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_a_second() {
-    let Some(rows) = std::env::var("PERENNIAL_SPEED").ok().and_then(|rows| rows.parse::<u64>().ok()) else {
+    let Some(rows) = std::env::var("PERENNIAL_SPEED")
+        .ok()
+        .and_then(|rows| rows.parse::<u64>().ok())
+    else {
         println!("skipped: rows_a_second: set PERENNIAL_SPEED to a number of rows");
         return;
     };
@@ -14,7 +17,13 @@ async fn rows_a_second() {
     for row in 0..rows {
         let (account, week) = (row / 100, row % 100);
         let day = perennial_core::time::Day::from_number(19_723).plus(7 * i64::try_from(week).unwrap_or(0));
-        let _ = writeln!(text, "ACC-{account:07},{day},{},{},{}", 10 + row % 90, row % 77, row % 1_013);
+        let _ = writeln!(
+            text,
+            "ACC-{account:07},{day},{},{},{}",
+            10 + row % 90,
+            row % 77,
+            row % 1_013
+        );
     }
     let bench = Bench::new(&[("usage.csv", text.as_bytes())]);
     let mapping = "source = \"speed\"\n[[file]]\npath = \"usage.csv\"\nkind = \"usage\"\nkey = [\"account_id\", \"week\"]\n\
@@ -27,6 +36,9 @@ async fn rows_a_second() {
         let report = bench.import_into(&store, mapping).await.expect("an import");
         let seconds = started.elapsed().as_secs_f64();
         assert_eq!(sums(&report).0, rows);
-        println!("{what}: {rows} rows in {seconds:.2} s: {:.0} rows/s", rows as f64 / seconds);
+        println!(
+            "{what}: {rows} rows in {seconds:.2} s: {:.0} rows/s",
+            rows as f64 / seconds
+        );
     }
 }

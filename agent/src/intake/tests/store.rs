@@ -76,7 +76,10 @@ fn not_ready(bench: &Bench, mapping: &str, expect: &[&str]) {
             Err(ImportError::NotReady { problems }) => problems,
             other => panic!("{other:?}"),
         };
-        let shown = problems.iter().map(|problem| format!("{problem:?}")).collect::<Vec<_>>();
+        let shown = problems
+            .iter()
+            .map(|problem| format!("{problem:?}"))
+            .collect::<Vec<_>>();
         for (shown, expect) in shown.iter().zip(expect) {
             assert!(shown.contains(expect), "\n{shown}\n{expect}");
         }
@@ -120,7 +123,10 @@ async fn rows_become_facts_and_the_sums_are_exact() {
     let warnings = report.warnings.join("\n");
     assert!(warnings.contains("`notes.csv` is not imported"), "{warnings}");
     assert!(warnings.contains("`A9` (subs.csv:4)"), "{warnings}");
-    assert!(warnings.contains("1 rows name a record that is not known"), "{warnings}");
+    assert!(
+        warnings.contains("1 rows name a record that is not known"),
+        "{warnings}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,22 +190,36 @@ async fn a_later_export_becomes_the_newer_version() {
         assert_eq!(report.read, 13);
     }
     let ant = signals(&store, "A1").await;
-    assert!(ant.iter().any(|signal| signal.revision_at.to_string() == "2024-07-01T00:00:00Z"));
+    assert!(
+        ant.iter()
+            .any(|signal| signal.revision_at.to_string() == "2024-07-01T00:00:00Z")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn encodings_marks_and_line_ends_do_not_matter() {
     let mapping = |extra: &str| {
-        format!("source = \"t\"\n[defaults]\n{extra}\n[[file]]\npath = \"a.csv\"\nkind = \"account\"\nkey = \"id\"\nfields = {{ name = \"näme\" }}\n")
+        format!(
+            "source = \"t\"\n[defaults]\n{extra}\n[[file]]\npath = \"a.csv\"\nkind = \"account\"\nkey = \"id\"\nfields = {{ name = \"näme\" }}\n"
+        )
     };
     let mut hashes = Vec::new();
     for (content, extra) in [
         (&b"id,n\xc3\xa4me\n1,Caf\xc3\xa9\n"[..], ""),
         (b"\xef\xbb\xbfid,n\xc3\xa4me\r\n1,\"Caf\xc3\xa9\"\r\n", ""),
-        (b" id ; n\xe4me \n 1 ; Caf\xe9 \n", "encoding = \"latin-1\"\ndelimiter = \";\""),
-        (b"id\tn\xe4me\n1\tCaf\xe9", "encoding = \"windows-1252\"\ndelimiter = \"\\t\""),
+        (
+            b" id ; n\xe4me \n 1 ; Caf\xe9 \n",
+            "encoding = \"latin-1\"\ndelimiter = \";\"",
+        ),
+        (
+            b"id\tn\xe4me\n1\tCaf\xe9",
+            "encoding = \"windows-1252\"\ndelimiter = \"\\t\"",
+        ),
     ] {
-        let report = Bench::new(&[("a.csv", content)]).import(&mapping(extra)).await.expect("an import");
+        let report = Bench::new(&[("a.csv", content)])
+            .import(&mapping(extra))
+            .await
+            .expect("an import");
         assert_eq!(sums(&report), (1, 1, 0, 0, 0));
         hashes.push(report.state_hash);
     }
@@ -213,25 +233,41 @@ async fn encodings_marks_and_line_ends_do_not_matter() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_quotes_and_huge_fields_cost_their_rows_only() {
-    let huge = format!("id,name\n1,\"open\n2,x\n3,{}\n4,y\n5,\"open again\n", "z".repeat(100_000));
+    let huge = format!(
+        "id,name\n1,\"open\n2,x\n3,{}\n4,y\n5,\"open again\n",
+        "z".repeat(100_000)
+    );
     let bench = Bench::new(&[("a.csv", huge.as_bytes())]);
-    let mapping = "source = \"t\"\n[[file]]\npath = \"a.csv\"\nkind = \"account\"\nkey = \"id\"\nfields = { name = \"name\" }\n";
+    let mapping =
+        "source = \"t\"\n[[file]]\npath = \"a.csv\"\nkind = \"account\"\nkey = \"id\"\nfields = { name = \"name\" }\n";
     let report = bench.import(mapping).await.expect("an import");
     assert_eq!(sums(&report), (5, 2, 0, 3, 0));
     let seen = rejects(&report);
     let lines = seen.iter().map(|row| row[2].as_str()).collect::<Vec<_>>();
     assert_eq!(lines, ["2", "4", "6"]);
-    assert!(seen[0][5].contains("the quote opened on line 2 is not closed within 65536 bytes"), "{seen:?}");
+    assert!(
+        seen[0][5].contains("the quote opened on line 2 is not closed within 65536 bytes"),
+        "{seen:?}"
+    );
     assert!(seen[2][5].contains("the quote opened on line 6 is not closed before the end"));
     assert!(seen[1][6].len() < 11_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_without_rows_are_a_warning() {
-    let bench = Bench::new(&[("accounts.csv", b"id,name,plan,since,mrr,colour\r\n"), ("subs.csv", b""), ("use.csv", USE.as_bytes())]);
+    let bench = Bench::new(&[
+        ("accounts.csv", b"id,name,plan,since,mrr,colour\r\n"),
+        ("subs.csv", b""),
+        ("use.csv", USE.as_bytes()),
+    ]);
     let report = bench.import(MAPPING).await.expect("an import");
     assert_eq!(report.read, 6);
-    assert!(report.warnings.iter().any(|warning| warning == "`subs.csv` has no rows"));
+    assert!(
+        report
+            .warnings
+            .iter()
+            .any(|warning| warning == "`subs.csv` has no rows")
+    );
     assert!(report.rejects_file.is_some(), "the conflict is written down");
 }
 

@@ -104,13 +104,20 @@ impl Bed {
 }
 
 async fn open(url: &DatabaseUrl) -> Store {
-    Store::open(url, TenantId::DEFAULT, &Options::default()).await.expect("opens")
+    Store::open(url, TenantId::DEFAULT, &Options::default())
+        .await
+        .expect("opens")
 }
 
 async fn script(server: &str, text: String) {
     use sqlx::Connection as _;
-    let mut connection = sqlx::PgConnection::connect(server).await.expect("a server at PERENNIAL_TEST_PG");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.expect("runs");
+    let mut connection = sqlx::PgConnection::connect(server)
+        .await
+        .expect("a server at PERENNIAL_TEST_PG");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text))
+        .execute(&mut connection)
+        .await
+        .expect("runs");
 }
 
 pub(crate) fn at(minute: i64) -> Timestamp {
@@ -214,7 +221,13 @@ pub(crate) fn permit(action: &ActionId, effects: &[Effect]) -> PermitRecord {
 pub(crate) fn action(number: usize, subject: &str, state: ActionState, tools: &[Crm]) -> NewAction {
     let account = account_id(number);
     let playbook = PlaybookId::new("adoption");
-    let id = ActionId::derive(TenantId::DEFAULT, &account, &playbook, subject, Day::from_number(20_000));
+    let id = ActionId::derive(
+        TenantId::DEFAULT,
+        &account,
+        &playbook,
+        subject,
+        Day::from_number(20_000),
+    );
     let effects = effects(&account, &id, tools);
     let permit = permit(&id, &effects);
     let outbox = effects

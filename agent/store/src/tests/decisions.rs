@@ -24,10 +24,18 @@ both!(
 
 async fn committing_twice_changes_nothing(bed: Bed) {
     let batch = [
-        commit(1, "a", vec![action(1, "x", ActionState::Permitted, &[Crm::Salesforce, Crm::HubSpot])]),
+        commit(
+            1,
+            "a",
+            vec![action(1, "x", ActionState::Permitted, &[Crm::Salesforce, Crm::HubSpot])],
+        ),
         commit(2, "b", vec![action(2, "x", ActionState::Pending, &[Crm::Salesforce])]),
     ];
-    let report = bed.store.commit_decisions(&run_id(), &batch, at(1)).await.expect("commits");
+    let report = bed
+        .store
+        .commit_decisions(&run_id(), &batch, at(1))
+        .await
+        .expect("commits");
     let expected = CommitReport {
         decisions_new: 2,
         actions_new: 2,
@@ -35,34 +43,66 @@ async fn committing_twice_changes_nothing(bed: Bed) {
         ..CommitReport::default()
     };
     assert_eq!(report, expected);
-    let before = (bed.store.stats().await.expect("reads").rows, bed.store.ledger_head().await.expect("reads"));
-    let report = bed.store.commit_decisions(&run_id(), &batch, at(2)).await.expect("commits");
+    let before = (
+        bed.store.stats().await.expect("reads").rows,
+        bed.store.ledger_head().await.expect("reads"),
+    );
+    let report = bed
+        .store
+        .commit_decisions(&run_id(), &batch, at(2))
+        .await
+        .expect("commits");
     let expected = CommitReport {
         decisions_known: 2,
         actions_known: 2,
         ..CommitReport::default()
     };
     assert_eq!(report, expected);
-    let after = (bed.store.stats().await.expect("reads").rows, bed.store.ledger_head().await.expect("reads"));
+    let after = (
+        bed.store.stats().await.expect("reads").rows,
+        bed.store.ledger_head().await.expect("reads"),
+    );
     assert_eq!(before, after);
     assert_eq!(after.1.seq, 4, "two decisions, two intents");
-    let stored = bed.store.action(batch[0].actions[0].row.id.as_str()).await.expect("reads");
+    let stored = bed
+        .store
+        .action(batch[0].actions[0].row.id.as_str())
+        .await
+        .expect("reads");
     assert_eq!(stored.updated_at, at(1));
-    assert_eq!(ActionRow { updated_at: at(0), ..stored }, batch[0].actions[0].row);
+    assert_eq!(
+        ActionRow {
+            updated_at: at(0),
+            ..stored
+        },
+        batch[0].actions[0].row
+    );
 }
 
 async fn a_newer_action_takes_the_place_of_a_waiting_one(bed: Bed) {
     let waiting = action(1, "old", ActionState::Pending, &[Crm::Salesforce]);
     let running = action(1, "running", ActionState::Permitted, &[Crm::Salesforce]);
     let ids = vec![waiting.row.id.clone(), running.row.id.clone()];
-    bed.store.commit_decisions(&run_id(), &[commit(1, "a", vec![waiting, running])], at(1)).await.expect("commits");
+    bed.store
+        .commit_decisions(&run_id(), &[commit(1, "a", vec![waiting, running])], at(1))
+        .await
+        .expect("commits");
     let mut next = commit(1, "b", vec![action(1, "new", ActionState::Pending, &[Crm::Salesforce])]);
     next.supersede = ids;
-    let report = bed.store.commit_decisions(&run_id(), &[next], at(2)).await.expect("commits");
+    let report = bed
+        .store
+        .commit_decisions(&run_id(), &[next], at(2))
+        .await
+        .expect("commits");
     assert_eq!(report.superseded, 1);
-    let states: Vec<ActionState> =
-        bed.store.actions_of(&[account_id(1)]).await.expect("reads")[&account_id(1)].iter().map(|a| a.state).collect();
-    assert_eq!(states, [ActionState::Superseded, ActionState::Permitted, ActionState::Pending]);
+    let states: Vec<ActionState> = bed.store.actions_of(&[account_id(1)]).await.expect("reads")[&account_id(1)]
+        .iter()
+        .map(|a| a.state)
+        .collect();
+    assert_eq!(
+        states,
+        [ActionState::Superseded, ActionState::Permitted, ActionState::Pending]
+    );
 }
 
 fn transition(row: &ActionRow, to: ActionState) -> Transition {
@@ -85,7 +125,10 @@ fn transition(row: &ActionRow, to: ActionState) -> Transition {
 async fn one_pending(bed: &Bed) -> ActionRow {
     let pending = action(1, "x", ActionState::Pending, &[Crm::Salesforce]);
     let id = pending.row.id.clone();
-    bed.store.commit_decisions(&run_id(), &[commit(1, "a", vec![pending])], at(1)).await.expect("commits");
+    bed.store
+        .commit_decisions(&run_id(), &[commit(1, "a", vec![pending])], at(1))
+        .await
+        .expect("commits");
     bed.store.action(id.as_str()).await.expect("reads")
 }
 
@@ -118,11 +161,18 @@ async fn an_action_that_changed_meanwhile_is_stale(bed: Bed) {
     let now = bed.store.action(row.id.as_str()).await.expect("reads");
     assert_eq!((now.state, now.version), (ActionState::Permitted, 2));
     assert_eq!((now.last_editor.as_deref(), now.updated_at), (Some("eva"), at(5)));
-    assert_eq!(bed.store.ledger_head().await.expect("reads").seq, seq + 1, "the stale one wrote nothing");
+    assert_eq!(
+        bed.store.ledger_head().await.expect("reads").seq,
+        seq + 1,
+        "the stale one wrote nothing"
+    );
     let approvals = bed.store.approvals_of(&row.id).await.expect("reads");
     assert_eq!(approvals, [approve.approval.clone().expect("an approval")]);
     assert_eq!(bed.store.effects_of(&row.id).await.expect("reads").len(), 1);
-    assert_eq!(bed.store.effect_counts(Some(&run_id())).await.expect("reads").waiting, 1);
+    assert_eq!(
+        bed.store.effect_counts(Some(&run_id())).await.expect("reads").waiting,
+        1
+    );
 }
 
 async fn a_snoozed_action_comes_back_and_an_old_one_expires(bed: Bed) {
@@ -135,27 +185,44 @@ async fn a_snoozed_action_comes_back_and_an_old_one_expires(bed: Bed) {
     assert_eq!(bed.store.due_wakes(at(59), 10).await.expect("reads"), []);
     let due = bed.store.due_wakes(at(60), 10).await.expect("reads");
     assert_eq!(due.len(), 1);
-    bed.store.transition(&transition(&due[0], ActionState::Pending)).await.expect("changes");
+    bed.store
+        .transition(&transition(&due[0], ActionState::Pending))
+        .await
+        .expect("changes");
     assert_eq!(bed.store.due_wakes(at(60), 10).await.expect("reads"), []);
-    assert_eq!(bed.store.action(row.id.as_str()).await.expect("reads").snoozed_until, None);
+    assert_eq!(
+        bed.store.action(row.id.as_str()).await.expect("reads").snoozed_until,
+        None
+    );
 
     let mut old = action(2, "x", ActionState::Pending, &[]);
     old.row.expires_at = Some(at(30));
-    bed.store.commit_decisions(&run_id(), &[commit(2, "a", vec![old])], at(1)).await.expect("commits");
+    bed.store
+        .commit_decisions(&run_id(), &[commit(2, "a", vec![old])], at(1))
+        .await
+        .expect("commits");
     assert_eq!(bed.store.due_expiries(at(29), 10).await.expect("reads"), []);
     assert_eq!(bed.store.due_expiries(at(30), 10).await.expect("reads").len(), 1);
 }
 
 async fn a_prefix_must_stand_for_one_action(bed: Bed) {
-    let actions: Vec<NewAction> = (0..20).map(|i| action(1, &format!("{i}"), ActionState::Pending, &[])).collect();
+    let actions: Vec<NewAction> = (0..20)
+        .map(|i| action(1, &format!("{i}"), ActionState::Pending, &[]))
+        .collect();
     let ids: Vec<String> = actions.iter().map(|action| action.row.id.to_string()).collect();
-    bed.store.commit_decisions(&run_id(), &[commit(1, "a", actions)], at(1)).await.expect("commits");
+    bed.store
+        .commit_decisions(&run_id(), &[commit(1, "a", actions)], at(1))
+        .await
+        .expect("commits");
     for id in &ids {
         assert_eq!(bed.store.action(id).await.expect("exact").id.as_str(), id);
         assert_eq!(bed.store.action(&id[..20]).await.expect("unique").id.as_str(), id);
     }
     let ambiguous = bed.store.action("act_").await.expect_err("twenty");
-    assert!(matches!(&ambiguous, StoreError::Ambiguous { matches, .. } if matches.len() == 5), "{ambiguous}");
+    assert!(
+        matches!(&ambiguous, StoreError::Ambiguous { matches, .. } if matches.len() == 5),
+        "{ambiguous}"
+    );
     let unknown = bed.store.action("act_zz").await.expect_err("none");
     assert!(matches!(unknown, StoreError::NotFound { .. }), "{unknown}");
 }
@@ -163,13 +230,20 @@ async fn a_prefix_must_stand_for_one_action(bed: Bed) {
 async fn the_queue_is_ordered_by_rank(bed: Bed) {
     let mut actions = Vec::new();
     for (i, rank) in [Some(5), None, Some(9), Some(5), Some(-3)].into_iter().enumerate() {
-        let state = if i % 2 == 0 { ActionState::Pending } else { ActionState::Edited };
+        let state = if i % 2 == 0 {
+            ActionState::Pending
+        } else {
+            ActionState::Edited
+        };
         let mut action = action(i, "x", state, &[]);
         action.row.rank_micro = rank;
         action.row.owner = Some(OwnerId::new(if i == 2 { "eva" } else { "ben" }));
         actions.push(commit(i, "a", vec![action]));
     }
-    bed.store.commit_decisions(&run_id(), &actions, at(1)).await.expect("commits");
+    bed.store
+        .commit_decisions(&run_id(), &actions, at(1))
+        .await
+        .expect("commits");
     let waiting = QueueFilter {
         states: vec![ActionState::Pending, ActionState::Edited],
         ..QueueFilter::default()
@@ -179,11 +253,36 @@ async fn the_queue_is_ordered_by_rank(bed: Bed) {
     assert_eq!(ranks, [Some(9), Some(5), Some(5), Some(-3), None]);
     assert!(all[1].id < all[2].id);
     let count = async |filter: QueueFilter| bed.store.queue(&filter).await.expect("reads").len();
-    assert_eq!(count(QueueFilter { owner: Some(OwnerId::new("ben")), ..waiting.clone() }).await, 4);
-    assert_eq!(count(QueueFilter { account: Some(account_id(3)), ..waiting.clone() }).await, 1);
-    let both = QueueFilter { account: Some(account_id(3)), owner: Some(OwnerId::new("eva")), ..waiting.clone() };
+    assert_eq!(
+        count(QueueFilter {
+            owner: Some(OwnerId::new("ben")),
+            ..waiting.clone()
+        })
+        .await,
+        4
+    );
+    assert_eq!(
+        count(QueueFilter {
+            account: Some(account_id(3)),
+            ..waiting.clone()
+        })
+        .await,
+        1
+    );
+    let both = QueueFilter {
+        account: Some(account_id(3)),
+        owner: Some(OwnerId::new("eva")),
+        ..waiting.clone()
+    };
     assert_eq!(count(both).await, 0);
-    assert_eq!(count(QueueFilter { limit: 2, ..waiting.clone() }).await, 2);
+    assert_eq!(
+        count(QueueFilter {
+            limit: 2,
+            ..waiting.clone()
+        })
+        .await,
+        2
+    );
     let kinds = vec![perennial_core::action::ActionKind::SendEmail];
     assert_eq!(count(QueueFilter { kinds, ..waiting }).await, 0);
 }
@@ -193,7 +292,10 @@ async fn verify(store: &Store) -> std::result::Result<i64, i64> {
     loop {
         let page = store.ledger_page(seq, 3).await.expect("reads");
         if page.is_empty() {
-            assert_eq!(store.ledger_head().await.expect("reads"), LedgerHead { seq, hash: previous });
+            assert_eq!(
+                store.ledger_head().await.expect("reads"),
+                LedgerHead { seq, hash: previous }
+            );
             return Ok(seq);
         }
         for entry in page {
@@ -209,7 +311,10 @@ async fn the_ledger_is_a_chain_and_shows_an_altered_entry(bed: Bed) {
     assert_eq!(verify(&bed.store).await, Ok(0));
     for number in 0..4 {
         let action = action(number, "x", ActionState::Permitted, &[Crm::Salesforce]);
-        bed.store.commit_decisions(&run_id(), &[commit(number, "a", vec![action])], at(1)).await.expect("commits");
+        bed.store
+            .commit_decisions(&run_id(), &[commit(number, "a", vec![action])], at(1))
+            .await
+            .expect("commits");
     }
     let policy = LedgerDraft {
         kind: "policy".to_owned(),
@@ -225,16 +330,38 @@ async fn the_ledger_is_a_chain_and_shows_an_altered_entry(bed: Bed) {
 async fn a_second_run_waits_for_the_first(bed: Bed) {
     let (one, two) = (RunId::new("run_1"), RunId::new("run_2"));
     bed.store.start_run(&run_row(one.clone(), at(0))).await.expect("starts");
-    bed.store.start_run(&run_row(one.clone(), at(0))).await.expect("is taken up again");
-    let busy = bed.store.start_run(&run_row(two.clone(), at(0))).await.expect_err("one at a time");
-    assert!(matches!(&busy, StoreError::RunInProgress { run, .. } if *run == one), "{busy}");
+    bed.store
+        .start_run(&run_row(one.clone(), at(0)))
+        .await
+        .expect("is taken up again");
+    let busy = bed
+        .store
+        .start_run(&run_row(two.clone(), at(0)))
+        .await
+        .expect_err("one at a time");
+    assert!(
+        matches!(&busy, StoreError::RunInProgress { run, .. } if *run == one),
+        "{busy}"
+    );
     bed.store.heartbeat_run(&one, at(3)).await.expect("lives");
-    bed.store.start_run(&run_row(two.clone(), at(3))).await.expect_err("one at a time");
-    bed.store.start_run(&run_row(two.clone(), at(4))).await.expect("the first is dead");
+    bed.store
+        .start_run(&run_row(two.clone(), at(3)))
+        .await
+        .expect_err("one at a time");
+    bed.store
+        .start_run(&run_row(two.clone(), at(4)))
+        .await
+        .expect("the first is dead");
     bed.store.finish_run(&two, "{}", at(5)).await.expect("finishes");
     let last = bed.store.last_run().await.expect("reads").expect("a run");
-    assert_eq!((last.id, last.summary.as_deref(), last.finished_at), (two.clone(), Some("{}"), Some(at(5))));
-    assert!(matches!(bed.store.heartbeat_run(&two, at(6)).await, Err(StoreError::NotFound { .. })));
+    assert_eq!(
+        (last.id, last.summary.as_deref(), last.finished_at),
+        (two.clone(), Some("{}"), Some(at(5)))
+    );
+    assert!(matches!(
+        bed.store.heartbeat_run(&two, at(6)).await,
+        Err(StoreError::NotFound { .. })
+    ));
 }
 
 async fn a_day_plan_and_drafts_replace_the_ones_before(bed: Bed) {
@@ -242,9 +369,15 @@ async fn a_day_plan_and_drafts_replace_the_ones_before(bed: Bed) {
     let plan = |position| vec![("eva".to_owned(), row.id.clone(), position)];
     bed.store.set_day_plan(&run_id(), at(0), &plan(3)).await.expect("plans");
     bed.store.set_day_plan(&run_id(), at(1), &plan(1)).await.expect("plans");
-    assert_eq!(bed.store.action(row.id.as_str()).await.expect("reads").day_position, Some(1));
+    assert_eq!(
+        bed.store.action(row.id.as_str()).await.expect("reads").day_position,
+        Some(1)
+    );
     bed.store.set_day_plan(&run_id(), at(2), &[]).await.expect("plans");
-    assert_eq!(bed.store.action(row.id.as_str()).await.expect("reads").day_position, None);
+    assert_eq!(
+        bed.store.action(row.id.as_str()).await.expect("reads").day_position,
+        None
+    );
 
     let draft = |text: &str| DraftRow {
         account: row.account.clone(),
@@ -254,22 +387,49 @@ async fn a_day_plan_and_drafts_replace_the_ones_before(bed: Bed) {
         text: text.to_owned(),
         hash: Hash::of(text.as_bytes()),
     };
-    bed.store.put_drafts(&[draft("one"), draft("two")]).await.expect("stores");
+    bed.store
+        .put_drafts(&[draft("one"), draft("two")])
+        .await
+        .expect("stores");
     bed.store.put_drafts(&[draft("three")]).await.expect("stores");
     assert_eq!(bed.store.drafts_of(&row.id).await.expect("reads"), [draft("three")]);
 }
 
 async fn decisions_are_read_by_account_and_run(bed: Bed) {
     let (one, two) = (commit(1, "a", vec![]), commit(1, "b", vec![]));
-    bed.store.commit_decisions(&run_id(), std::slice::from_ref(&one), at(1)).await.expect("commits");
+    bed.store
+        .commit_decisions(&run_id(), std::slice::from_ref(&one), at(1))
+        .await
+        .expect("commits");
     let later = RunId::new("run_later");
-    bed.store.commit_decisions(&later, &[one.clone(), two.clone(), commit(2, "a", vec![])], at(2)).await.expect("commits");
-    assert_eq!(bed.store.decision(&one.decision.id).await.expect("reads"), Some(one.decision.clone()));
-    let latest = bed.store.latest_decisions(&[account_id(1), account_id(2), account_id(3)]).await.expect("reads");
+    bed.store
+        .commit_decisions(&later, &[one.clone(), two.clone(), commit(2, "a", vec![])], at(2))
+        .await
+        .expect("commits");
+    assert_eq!(
+        bed.store.decision(&one.decision.id).await.expect("reads"),
+        Some(one.decision.clone())
+    );
+    let latest = bed
+        .store
+        .latest_decisions(&[account_id(1), account_id(2), account_id(3)])
+        .await
+        .expect("reads");
     assert_eq!(latest.len(), 2);
     assert_eq!(latest[&account_id(1)], two.decision);
-    assert_eq!(bed.store.decisions_of(&account_id(1), 10).await.expect("reads").len(), 2);
+    assert_eq!(
+        bed.store.decisions_of(&account_id(1), 10).await.expect("reads").len(),
+        2
+    );
     let page = bed.store.decisions_of_run(&later, None, 2).await.expect("reads");
-    let rest = bed.store.decisions_of_run(&later, page.last().map(|(id, _)| id), 2).await.expect("reads");
-    assert_eq!((page.len(), rest.len()), (2, 1), "a decision that was there counts for the later run too");
+    let rest = bed
+        .store
+        .decisions_of_run(&later, page.last().map(|(id, _)| id), 2)
+        .await
+        .expect("reads");
+    assert_eq!(
+        (page.len(), rest.len()),
+        (2, 1),
+        "a decision that was there counts for the later run too"
+    );
 }

@@ -53,18 +53,29 @@ pub(crate) fn done(lease: &LeasedEffect) -> EffectOutcome {
 }
 
 async fn lease(bed: &Bed, worker: &str, now: Timestamp) -> Vec<LeasedEffect> {
-    bed.store.lease_effects(worker, Crm::ALL, 100, now, MINUTE).await.expect("leases")
+    bed.store
+        .lease_effects(worker, Crm::ALL, 100, now, MINUTE)
+        .await
+        .expect("leases")
 }
 
 async fn put(bed: &Bed, number: usize, actions: Vec<NewAction>) {
-    bed.store.commit_decisions(&run_id(), &[commit(number, "a", actions)], at(0)).await.expect("commits");
+    bed.store
+        .commit_decisions(&run_id(), &[commit(number, "a", actions)], at(0))
+        .await
+        .expect("commits");
 }
 
 async fn effects_of_a_lane_go_out_one_after_the_other(bed: Bed) {
     let two = [Crm::Salesforce, Crm::Salesforce];
     let first = action(1, "first", ActionState::Permitted, &two);
     let second = action(1, "second", ActionState::Permitted, SF);
-    let expected: Vec<_> = first.outbox.iter().chain(&second.outbox).map(|row| row.effect.id.clone()).collect();
+    let expected: Vec<_> = first
+        .outbox
+        .iter()
+        .chain(&second.outbox)
+        .map(|row| row.effect.id.clone())
+        .collect();
     let actions = [first.row.id.clone(), second.row.id.clone()];
     put(&bed, 1, vec![first, second]).await;
     let mut order = Vec::new();
@@ -74,7 +85,11 @@ async fn effects_of_a_lane_go_out_one_after_the_other(bed: Bed) {
         assert_eq!(leases.len(), 1);
         assert_eq!(lease(&bed, "v", at(1)).await, [], "nobody else gets in");
         assert_eq!((leases[0].state, leases[0].attempts), (EffectState::Waiting, 1));
-        leases[0].permit.clone().verify(&leases[0].effect, &leases[0].all).expect("a permit");
+        leases[0]
+            .permit
+            .clone()
+            .verify(&leases[0].effect, &leases[0].all)
+            .expect("a permit");
         order.push(leases[0].effect.id.clone());
         let report = bed.store.settle_effects(&[done(&leases[0])]).await.expect("settles");
         assert_eq!(report.refused, []);
@@ -86,7 +101,10 @@ async fn effects_of_a_lane_go_out_one_after_the_other(bed: Bed) {
     assert_eq!(lease(&bed, "w", at(90)).await, []);
     let effects = bed.store.effects_of(&actions[0]).await.expect("reads");
     assert_eq!(effects.len(), 2);
-    assert_eq!((effects[0].state, effects[0].receipt.clone()), (EffectState::Done, Some(receipt())));
+    assert_eq!(
+        (effects[0].state, effects[0].receipt.clone()),
+        (EffectState::Done, Some(receipt()))
+    );
     let mut found = bed.store.settled_actions().await.expect("reads");
     found.sort();
     settled.sort();
@@ -102,7 +120,10 @@ async fn a_lease_that_ran_out_is_unknown_and_its_fence_is_stale(bed: Bed) {
     assert_eq!((new[0].state, new[0].attempts), (EffectState::Unknown, 2));
     assert!(new[0].fence > old[0].fence);
     let report = bed.store.settle_effects(&[done(&old[0])]).await.expect("settles");
-    assert_eq!((report.actions, report.refused), (vec![], vec![old[0].effect.id.clone()]));
+    assert_eq!(
+        (report.actions, report.refused),
+        (vec![], vec![old[0].effect.id.clone()])
+    );
     let lost = EffectResult::Unknown {
         error: "no answer".to_owned(),
         due_at: at(5),
@@ -118,7 +139,10 @@ async fn a_lease_that_ran_out_is_unknown_and_its_fence_is_stale(bed: Bed) {
         error: "not found".to_owned(),
         due_at: at(6),
     };
-    bed.store.settle_effects(&[outcome(&third[0], nothing_there)]).await.expect("settles");
+    bed.store
+        .settle_effects(&[outcome(&third[0], nothing_there)])
+        .await
+        .expect("settles");
     let fourth = lease(&bed, "w", at(6)).await;
     assert_eq!(fourth[0].state, EffectState::Waiting, "looked up: it was not done");
     let report = bed.store.settle_effects(&[done(&fourth[0])]).await.expect("settles");
@@ -131,15 +155,29 @@ async fn a_failed_step_blocks_later_steps_but_not_later_actions(bed: Bed) {
     let second = action(1, "second", ActionState::Permitted, SF);
     let id = first.row.id.clone();
     put(&bed, 1, vec![first, second]).await;
-    let leases = bed.store.lease_effects("w", SF, 10, at(1), MINUTE).await.expect("leases");
+    let leases = bed
+        .store
+        .lease_effects("w", SF, 10, at(1), MINUTE)
+        .await
+        .expect("leases");
     let refused = EffectResult::Failed {
         error: "no such record".to_owned(),
     };
-    let report = bed.store.settle_effects(&[outcome(&leases[0], refused)]).await.expect("settles");
+    let report = bed
+        .store
+        .settle_effects(&[outcome(&leases[0], refused)])
+        .await
+        .expect("settles");
     assert_eq!(report.actions.len(), 1);
     assert!(report.actions[0].any_failed);
-    let errors: Vec<Option<String>> =
-        bed.store.effects_of(&id).await.expect("reads").into_iter().map(|effect| effect.error).collect();
+    let errors: Vec<Option<String>> = bed
+        .store
+        .effects_of(&id)
+        .await
+        .expect("reads")
+        .into_iter()
+        .map(|effect| effect.error)
+        .collect();
     let given_up = Some("not attempted, step 0 failed".to_owned());
     assert_eq!(errors, [Some("no such record".to_owned()), given_up.clone(), given_up]);
     let next = lease(&bed, "w", at(1)).await;
@@ -152,7 +190,15 @@ async fn released_leases_wait_again(bed: Bed) {
     let first = lease(&bed, "w", at(0)).await;
     assert_eq!(bed.store.release_leases("v").await.expect("releases"), 0);
     assert_eq!(bed.store.release_leases("w").await.expect("releases"), 1);
-    assert_eq!(bed.store.settle_effects(&[done(&first[0])]).await.expect("settles").refused.len(), 1);
+    assert_eq!(
+        bed.store
+            .settle_effects(&[done(&first[0])])
+            .await
+            .expect("settles")
+            .refused
+            .len(),
+        1
+    );
     let second = lease(&bed, "v", at(0)).await;
     assert_eq!((second[0].state, second[0].attempts), (EffectState::Waiting, 1));
     assert!(second[0].fence > first[0].fence);
@@ -160,12 +206,30 @@ async fn released_leases_wait_again(bed: Bed) {
 
 async fn tools_are_leased_apart(bed: Bed) {
     for number in 0..6 {
-        put(&bed, number, vec![action(number, "x", ActionState::Permitted, &[Crm::Salesforce, Crm::HubSpot])]).await;
+        put(
+            &bed,
+            number,
+            vec![action(
+                number,
+                "x",
+                ActionState::Permitted,
+                &[Crm::Salesforce, Crm::HubSpot],
+            )],
+        )
+        .await;
     }
-    let some = bed.store.lease_effects("w", Crm::ALL, 4, at(1), MINUTE).await.expect("leases");
+    let some = bed
+        .store
+        .lease_effects("w", Crm::ALL, 4, at(1), MINUTE)
+        .await
+        .expect("leases");
     let hubspot = some.iter().filter(|lease| lease.effect.tool == Crm::HubSpot).count();
     assert_eq!((some.len(), hubspot), (4, 2), "each tool its share");
-    let rest = bed.store.lease_effects("w", &[Crm::HubSpot], 100, at(1), MINUTE).await.expect("leases");
+    let rest = bed
+        .store
+        .lease_effects("w", &[Crm::HubSpot], 100, at(1), MINUTE)
+        .await
+        .expect("leases");
     assert_eq!(rest.len(), 4);
     assert!(rest.iter().all(|lease| lease.effect.tool == Crm::HubSpot));
 }
@@ -176,7 +240,10 @@ async fn a_failed_action_may_try_again(bed: Bed) {
     put(&bed, 1, vec![first.clone()]).await;
     let leases = lease(&bed, "w", at(0)).await;
     let failed = EffectResult::Failed { error: "no".to_owned() };
-    bed.store.settle_effects(&[outcome(&leases[0], failed)]).await.expect("settles");
+    bed.store
+        .settle_effects(&[outcome(&leases[0], failed)])
+        .await
+        .expect("settles");
     for (to, outbox) in [
         (ActionState::Failed, vec![]),
         (ActionState::Pending, vec![]),

@@ -2,7 +2,7 @@
 
 use perennial_core::ids::TenantId;
 
-use super::bed::{account, usage, account_id};
+use super::bed::{account, account_id, usage};
 use super::{Bed, both};
 use crate::*;
 
@@ -20,7 +20,7 @@ async fn again(bed: &Bed) -> Result<Store> {
 
 async fn an_empty_database_asks_for_a_migration(bed: Bed) {
     let report = bed.store.migrate().await.expect("migrates");
-    assert_eq!((report.applied, report.version), (vec![], 1));
+    assert_eq!((report.applied, report.version), (vec![], crate::migrate::VERSION));
     again(&bed).await.expect("opens").close().await;
     bed.tamper("drop table schema_version").await;
     let empty = again(&bed).await.expect_err("no version");
@@ -28,9 +28,13 @@ async fn an_empty_database_asks_for_a_migration(bed: Bed) {
 }
 
 async fn a_newer_schema_is_refused(bed: Bed) {
-    bed.tamper("insert into schema_version (version, name, hash) values (99, 'later', '')").await;
+    bed.tamper("insert into schema_version (version, name, hash) values (99, 'later', '')")
+        .await;
     assert!(matches!(again(&bed).await, Err(StoreError::Version { found: 99, .. })));
-    assert!(matches!(bed.store.migrate().await, Err(StoreError::Version { found: 99, .. })));
+    assert!(matches!(
+        bed.store.migrate().await,
+        Err(StoreError::Version { found: 99, .. })
+    ));
 }
 
 async fn an_altered_migration_is_noticed(bed: Bed) {
@@ -40,39 +44,63 @@ async fn an_altered_migration_is_noticed(bed: Bed) {
 
 async fn another_tenant_sees_nothing(bed: Bed) {
     bed.store.insert_signals(&[account(1)]).await.expect("stores");
-    let other = Store::open_migrated(&bed.url, TenantId(2), &Options::default()).await.expect("opens");
+    let other = Store::open_migrated(&bed.url, TenantId(2), &Options::default())
+        .await
+        .expect("opens");
     assert_eq!(other.account_ids(None, 10).await.expect("reads"), []);
-    assert_eq!(other.insert_signals(&[account(1)]).await.expect("stores"), [Stored::New]);
+    assert_eq!(
+        other.insert_signals(&[account(1)]).await.expect("stores"),
+        [Stored::New]
+    );
     other.close().await;
 }
 
 async fn sizes_are_told(bed: Bed) {
-    bed.store.insert_signals(&[account(1), account(2)]).await.expect("stores");
+    bed.store
+        .insert_signals(&[account(1), account(2)])
+        .await
+        .expect("stores");
     bed.store.write_check().await.expect("can be written");
     let stats = bed.store.stats().await.expect("reads");
     assert!(stats.rows.contains(&("signal", 2)), "{stats:?}");
-    assert!(stats.rows.contains(&("content", 0)), "the check leaves nothing: {stats:?}");
+    assert!(
+        stats.rows.contains(&("content", 0)),
+        "the check leaves nothing: {stats:?}"
+    );
     assert_eq!(stats.rows.len(), crate::health::TABLES.len());
-    assert!(stats.bytes > 0 && stats.schema_version == 1, "{stats:?}");
+    assert!(
+        stats.bytes > 0 && stats.schema_version == crate::migrate::VERSION,
+        "{stats:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_full_disk_leaves_nothing_of_the_batch() {
     let bed = Bed::sqlite().await;
-    let options = Options { max_bytes: Some(1 << 20), ..Options::default() };
+    let options = Options {
+        max_bytes: Some(1 << 20),
+        ..Options::default()
+    };
     let store = Store::open(&bed.url, TenantId::DEFAULT, &options).await.expect("opens");
-    let batch: Vec<NewSignal> =
-        (0..20_000).map(|i| usage(Belongs::Account(account_id(i)), &format!("U-{i}"), 0, 1)).collect();
+    let batch: Vec<NewSignal> = (0..20_000)
+        .map(|i| usage(Belongs::Account(account_id(i)), &format!("U-{i}"), 0, 1))
+        .collect();
     let full = store.insert_signals(&batch).await.expect_err("too much");
     assert!(matches!(full, StoreError::Full { .. }), "{full:?}");
     assert!(full.to_string().contains("test.db"), "{full}");
-    assert_eq!(store.insert_signals(&batch[..10]).await.expect("stores"), vec![Stored::New; 10]);
+    assert_eq!(
+        store.insert_signals(&batch[..10]).await.expect("stores"),
+        vec![Stored::New; 10]
+    );
 }
 
 #[tokio::test]
 async fn a_lock_held_by_another_process_is_named() {
     let bed = Bed::sqlite().await;
-    let options = Options { busy_timeout_ms: 20, ..Options::default() };
+    let options = Options {
+        busy_timeout_ms: 20,
+        ..Options::default()
+    };
     let other = Store::open(&bed.url, TenantId::DEFAULT, &options).await.expect("opens");
     let tx = bed.store.db.write(crate::db::Durability::Full).await.expect("opens");
     let locked = other.insert_signals(&[account(1)]).await.expect_err("locked");
@@ -88,16 +116,22 @@ async fn a_place_that_is_no_database_is_told_clearly() {
     let open = async |place: std::path::PathBuf| {
         Store::open(&DatabaseUrl::Sqlite(place), TenantId::DEFAULT, &Options::default()).await
     };
-    let missing = open(directory.path().join("none/test.db")).await.expect_err("no directory");
+    let missing = open(directory.path().join("none/test.db"))
+        .await
+        .expect_err("no directory");
     assert!(matches!(missing, StoreError::NoDirectory { .. }), "{missing:?}");
     let text = directory.path().join("text.db");
     std::fs::write(&text, "this is not a database, it is a text of some length".repeat(40)).expect("writes");
     let text = open(text).await.expect_err("a text");
     assert!(matches!(text, StoreError::Corrupt { .. }), "{text:?}");
-    let refused = "postgres://eva:secret@127.0.0.1:1/perennial?password=secret".parse::<DatabaseUrl>().expect("a place");
+    let refused = "postgres://eva:secret@127.0.0.1:1/perennial?password=secret"
+        .parse::<DatabaseUrl>()
+        .expect("a place");
     assert_eq!(refused.to_string(), "postgres://127.0.0.1:1/perennial");
     assert!(!format!("{refused:?}").contains("secret"));
-    let refused = Store::open(&refused, TenantId::DEFAULT, &Options::default()).await.expect_err("nobody there");
+    let refused = Store::open(&refused, TenantId::DEFAULT, &Options::default())
+        .await
+        .expect_err("nobody there");
     assert!(matches!(refused, StoreError::Unreachable { .. }), "{refused:?}");
     assert!(!format!("{refused:?} {refused}").contains("secret"), "{refused:?}");
     for wrong in ["", "sqlite:", "mysql://x", "perennial.db"] {

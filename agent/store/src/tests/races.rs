@@ -12,7 +12,10 @@ use super::effects::done;
 use super::{Bed, both};
 use crate::*;
 
-both!(workers_never_share_an_effect_and_strand_none, writers_at_once_keep_the_ledger_whole);
+both!(
+    workers_never_share_an_effect_and_strand_none,
+    writers_at_once_keep_the_ledger_whole
+);
 
 const ACCOUNTS: usize = 30;
 const ACTIONS: usize = 4;
@@ -21,12 +24,22 @@ async fn workers_never_share_an_effect_and_strand_none(bed: Bed) {
     let commits: Vec<DecisionCommit> = (0..ACCOUNTS)
         .map(|number| {
             let actions = (0..ACTIONS)
-                .map(|i| action(number, &format!("{i}"), ActionState::Permitted, &[Crm::Salesforce, Crm::HubSpot]))
+                .map(|i| {
+                    action(
+                        number,
+                        &format!("{i}"),
+                        ActionState::Permitted,
+                        &[Crm::Salesforce, Crm::HubSpot],
+                    )
+                })
                 .collect();
             commit(number, "a", actions)
         })
         .collect();
-    bed.store.commit_decisions(&run_id(), &commits, at(0)).await.expect("commits");
+    bed.store
+        .commit_decisions(&run_id(), &commits, at(0))
+        .await
+        .expect("commits");
     // What each worker carried out, by lane, in the order of carrying out.
     let seen: Arc<Mutex<BTreeMap<String, Vec<String>>>> = Arc::default();
     let workers: Vec<_> = (0..6)
@@ -36,11 +49,18 @@ async fn workers_never_share_an_effect_and_strand_none(bed: Bed) {
                 let name = format!("w{worker}");
                 let mut idle = 0;
                 while idle < 20 {
-                    let leases = store.lease_effects(&name, Crm::ALL, 7, at(1), 60_000_000).await.expect("leases");
+                    let leases = store
+                        .lease_effects(&name, Crm::ALL, 7, at(1), 60_000_000)
+                        .await
+                        .expect("leases");
                     idle = if leases.is_empty() { idle + 1 } else { 0 };
                     for lease in &leases {
                         let lane = format!("{}/{}", lease.effect.target.account, lease.effect.tool);
-                        seen.lock().await.entry(lane).or_default().push(lease.effect.id.to_string());
+                        seen.lock()
+                            .await
+                            .entry(lane)
+                            .or_default()
+                            .push(lease.effect.id.to_string());
                     }
                     tokio::task::yield_now().await;
                     let outcomes: Vec<EffectOutcome> = leases.iter().map(done).collect();
@@ -61,8 +81,11 @@ async fn workers_never_share_an_effect_and_strand_none(bed: Bed) {
     assert_eq!(seen.values().map(Vec::len).sum::<usize>(), unique.len(), "none twice");
     for commit in &commits {
         for (step, tool) in [Crm::Salesforce, Crm::HubSpot].into_iter().enumerate() {
-            let expected: Vec<String> =
-                commit.actions.iter().map(|action| action.outbox[step].effect.id.to_string()).collect();
+            let expected: Vec<String> = commit
+                .actions
+                .iter()
+                .map(|action| action.outbox[step].effect.id.to_string())
+                .collect();
             assert_eq!(seen[&format!("{}/{tool}", commit.decision.account)], expected);
         }
     }

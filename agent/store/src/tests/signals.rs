@@ -69,7 +69,10 @@ async fn any_order_and_any_batches_give_the_same_state(bed: Bed) {
     let mut signals = sample();
     let first = import(&bed, &signals, 1_000).await;
     // The same on every database: any change of what is stored shows here.
-    assert_eq!(first.to_string(), "a6ed9d77aa5c88312e0b2d6309d8c9d5a744c312772e1b3463dedc89801c8ced");
+    assert_eq!(
+        first.to_string(),
+        "a6ed9d77aa5c88312e0b2d6309d8c9d5a744c312772e1b3463dedc89801c8ced"
+    );
     for (seed, batch) in [(1, 1_000), (2, 7), (3, 1)] {
         shuffle(&mut signals, seed);
         assert_eq!(import(&bed, &signals, batch).await, first, "seed {seed}");
@@ -93,16 +96,31 @@ async fn a_conflict_keeps_the_greater_content_whichever_came_first(bed: Bed) {
         let stored = bed.store.insert_signals(std::slice::from_ref(a)).await.expect("stores");
         assert_eq!(stored, [Stored::New]);
         let first = kept(&bed.store.insert_signals(std::slice::from_ref(b)).await.expect("stores"));
-        let back = kept(&bed.store.insert_signals(std::slice::from_ref(if first == Kept::Incoming { a } else { b })).await.expect("stores"));
+        let back = kept(
+            &bed.store
+                .insert_signals(std::slice::from_ref(if first == Kept::Incoming { a } else { b }))
+                .await
+                .expect("stores"),
+        );
         assert_eq!(back, Kept::Existing, "the loser loses again");
         let winner = if first == Kept::Incoming { b } else { a };
-        let stored = bed.store.insert_signals(std::slice::from_ref(winner)).await.expect("stores");
+        let stored = bed
+            .store
+            .insert_signals(std::slice::from_ref(winner))
+            .await
+            .expect("stores");
         assert_eq!(stored, [Stored::Duplicate]);
         states.push((first, bed.store.state_hash().await.expect("hashes")));
     }
     assert_eq!(states[0].1, states[1].1);
     assert_ne!(states[0].0, states[1].0, "the other one came first");
-    let together = bed.store.insert_signals(&[usage(Belongs::Account(account_id(1)), "V", 5, 1), usage(Belongs::Account(account_id(1)), "V", 5, 1)]).await;
+    let together = bed
+        .store
+        .insert_signals(&[
+            usage(Belongs::Account(account_id(1)), "V", 5, 1),
+            usage(Belongs::Account(account_id(1)), "V", 5, 1),
+        ])
+        .await;
     assert_eq!(together.expect("stores"), [Stored::New, Stored::Duplicate]);
 }
 
@@ -111,7 +129,11 @@ async fn a_signal_by_way_of_another_ends_the_same_whichever_came_first(bed: Bed)
     let follower = usage(Belongs::Via(target.signal.key()), "U", 0, 1);
     let third = usage(Belongs::Via(follower.signal.key()), "V", 0, 1);
     let mut hashes = Vec::new();
-    for order in [[&target, &follower, &third], [&third, &follower, &target], [&follower, &target, &third]] {
+    for order in [
+        [&target, &follower, &third],
+        [&third, &follower, &target],
+        [&follower, &target, &third],
+    ] {
         let signals: Vec<NewSignal> = order.into_iter().cloned().collect();
         hashes.push(import(&bed, &signals, 1).await);
         hashes.push(import(&bed, &signals, 3).await);
@@ -131,7 +153,11 @@ async fn a_record_that_moves_takes_its_followers_along_in_any_order(bed: Bed) {
     let first = import(&bed, &signals, 1).await;
     for seed in 1..12 {
         shuffle(&mut signals, seed);
-        assert_eq!(import(&bed, &signals, 1 + (seed % 3) as usize).await, first, "seed {seed}");
+        assert_eq!(
+            import(&bed, &signals, 1 + (seed % 3) as usize).await,
+            first,
+            "seed {seed}"
+        );
         let found = bed.store.account_signals(&[account_id(2)]).await.expect("reads");
         assert_eq!(found[&account_id(2)].len(), 3);
     }
@@ -160,17 +186,31 @@ async fn accounts_are_listed_by_bytes_and_orphans_are_found(bed: Bed) {
     let mut expected = names.map(str::to_owned).to_vec();
     expected.sort();
     assert_eq!(listed, expected);
-    assert_eq!(bed.store.orphans(5).await.expect("reads"), (1, vec![AccountId::new("c")]));
+    assert_eq!(
+        bed.store.orphans(5).await.expect("reads"),
+        (1, vec![AccountId::new("c")])
+    );
 }
 
 async fn what_was_stored_comes_back(bed: Bed) {
-    let signals = [account(1), subscription(1, 3), signal(Belongs::Portfolio, "O-1", 0, Fact::Owner(Owner::default()))];
+    let signals = [
+        account(1),
+        subscription(1, 3),
+        signal(Belongs::Portfolio, "O-1", 0, Fact::Owner(Owner::default())),
+    ];
     bed.store.insert_signals(&signals).await.expect("stores");
-    let found = bed.store.account_signals(&[account_id(1), account_id(9), account_id(1)]).await.expect("reads");
+    let found = bed
+        .store
+        .account_signals(&[account_id(1), account_id(9), account_id(1)])
+        .await
+        .expect("reads");
     assert_eq!(found.len(), 1);
     let expected: Vec<Signal> = signals[..2].iter().map(|new| new.signal.clone()).collect();
     assert_eq!(found[&account_id(1)], expected);
-    assert_eq!(bed.store.portfolio_signals().await.expect("reads"), [signals[2].signal.clone()]);
+    assert_eq!(
+        bed.store.portfolio_signals().await.expect("reads"),
+        [signals[2].signal.clone()]
+    );
 }
 
 async fn an_unknown_record_is_reported(bed: Bed) {

@@ -56,7 +56,10 @@ pub(super) fn compute(snapshot: &Snapshot, settings: &Settings, put: &mut Put<'_
         },
     );
     put("arr", arr);
-    put("churned", Found::known(Value::Flag(churned)).from(snapshot.account.as_ref()));
+    put(
+        "churned",
+        Found::known(Value::Flag(churned)).from(snapshot.account.as_ref()),
+    );
     put("tier", tier(snapshot, settings, amount));
     let renewals = if churned { Vec::new() } else { renewals(snapshot, today) };
     next_renewal(&renewals, today, put);
@@ -100,7 +103,10 @@ fn live_subscriptions(snapshot: &Snapshot, today: Day) -> impl Iterator<Item = &
 /// Recurring revenue in the policy's currency, and whether the account ever had any.
 fn recurring_revenue(snapshot: &Snapshot, settings: &Settings, today: Day) -> (Found, bool) {
     let subscriptions_say = snapshot.subscriptions.iter().any(|s| s.fact.arr.is_some());
-    let ever_paid = snapshot.subscriptions.iter().any(|s| s.fact.arr.is_some_and(|a| a.minor > 0));
+    let ever_paid = snapshot
+        .subscriptions
+        .iter()
+        .any(|s| s.fact.arr.is_some_and(|a| a.minor > 0));
     if subscriptions_say {
         let live: Vec<_> = live_subscriptions(snapshot, today).collect();
         let sum = settings.sum(live.iter().filter_map(|s| s.fact.arr));
@@ -115,7 +121,10 @@ fn recurring_revenue(snapshot: &Snapshot, settings: &Settings, today: Day) -> (F
     }
     let contracts: Vec<_> = snapshot.contracts.iter().filter(|c| c.fact.arr.is_some()).collect();
     if contracts.is_empty() {
-        return (Found::unknown("subscription.arr, movement.delta or contract.arr"), false);
+        return (
+            Found::unknown("subscription.arr, movement.delta or contract.arr"),
+            false,
+        );
     }
     let live: Vec<_> = contracts
         .iter()
@@ -158,14 +167,18 @@ fn renewals(snapshot: &Snapshot, today: Day) -> Vec<Renewal> {
         });
     }
     let known_contract = |id: &Option<String>| {
-        id.as_ref().is_some_and(|id| snapshot.contracts.iter().any(|c| c.record.external_id.as_str() == id))
+        id.as_ref()
+            .is_some_and(|id| snapshot.contracts.iter().any(|c| c.record.external_id.as_str() == id))
     };
     for held in live_subscriptions(snapshot, today).filter(|s| !known_contract(&s.fact.contract)) {
         let f = &held.fact;
         let (end, derived) = next_end(f.start, f.end, f.term_months, f.auto_renew, "subscription", today);
         list.push(Renewal {
             record: held.record.clone(),
-            label: f.product.clone().unwrap_or_else(|| held.record.external_id.as_str().to_owned()),
+            label: f
+                .product
+                .clone()
+                .unwrap_or_else(|| held.record.external_id.as_str().to_owned()),
             end,
             derived,
             notice: None,
@@ -220,13 +233,22 @@ fn roll(anchor: Day, term_months: i64, today: Day) -> Day {
 
 fn next_renewal(renewals: &[Renewal], today: Day, put: &mut Put<'_>) {
     let yearly = |r: &&Renewal| r.term_months.is_none_or(|months| months > 1);
-    let next = renewals.iter().filter(yearly).find_map(|r| r.end.as_ref().ok().map(|end| (r, *end)));
+    let next = renewals
+        .iter()
+        .filter(yearly)
+        .find_map(|r| r.end.as_ref().ok().map(|end| (r, *end)));
     let Some((renewal, end)) = next else {
         let missing = renewals
             .iter()
             .find_map(|r| r.end.as_ref().err().cloned())
             .unwrap_or_else(|| "a live agreement with a term longer than a month".to_owned());
-        for name in ["days_to_renewal", "renewal_date", "days_to_notice", "notice_date", "auto_renew"] {
+        for name in [
+            "days_to_renewal",
+            "renewal_date",
+            "days_to_notice",
+            "notice_date",
+            "auto_renew",
+        ] {
             put(name, Found::unknown(&missing));
         }
         return;
@@ -282,16 +304,24 @@ fn bills(snapshot: &Snapshot, today: Day, put: &mut Put<'_>) {
     put(
         "days_late",
         match worst {
-            Some(days) => Found::number(days).from(late.iter().map(|l| l.0)).from(measured.iter().map(|m| m.0)),
+            Some(days) => Found::number(days)
+                .from(late.iter().map(|l| l.0))
+                .from(measured.iter().map(|m| m.0)),
             None => Found::unknown("invoice.due"),
         },
     );
 }
 
 fn deals(snapshot: &Snapshot, today: Day, put: &mut Put<'_>) {
-    let open: Vec<_> =
-        snapshot.opportunities.iter().filter(|o| o.fact.state == Some(OpportunityState::Open)).collect();
-    put("opportunities_open", Found::number(open.len() as f64).from(open.iter().copied()));
+    let open: Vec<_> = snapshot
+        .opportunities
+        .iter()
+        .filter(|o| o.fact.state == Some(OpportunityState::Open))
+        .collect();
+    put(
+        "opportunities_open",
+        Found::number(open.len() as f64).from(open.iter().copied()),
+    );
     let oldest = open.iter().filter_map(|o| o.fact.opened).min();
     put(
         "opportunity_age_days",
@@ -300,9 +330,10 @@ fn deals(snapshot: &Snapshot, today: Day, put: &mut Put<'_>) {
             None => Found::unknown("opportunity.opened of an open deal"),
         },
     );
-    for (name, kind) in
-        [("renewal_opportunity", OpportunityKind::Renewal), ("expansion_opportunity", OpportunityKind::Expansion)]
-    {
+    for (name, kind) in [
+        ("renewal_opportunity", OpportunityKind::Renewal),
+        ("expansion_opportunity", OpportunityKind::Expansion),
+    ] {
         let of_kind: Vec<_> = open.iter().filter(|o| o.fact.kind == Some(kind)).copied().collect();
         put(name, Found::known(Value::Flag(!of_kind.is_empty())).from(of_kind));
     }

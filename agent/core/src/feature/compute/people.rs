@@ -14,7 +14,10 @@ fn gone(contact: &Contact) -> Option<crate::time::Day> {
 }
 
 fn is_sponsor(contact: &Contact) -> bool {
-    matches!(contact.role, Some(ContactRole::Champion | ContactRole::ExecutiveSponsor))
+    matches!(
+        contact.role,
+        Some(ContactRole::Champion | ContactRole::ExecutiveSponsor)
+    )
 }
 
 pub(super) fn compute(snapshot: &Snapshot, put: &mut Put<'_>) {
@@ -30,8 +33,14 @@ pub(super) fn compute(snapshot: &Snapshot, put: &mut Put<'_>) {
         let mut people: Vec<String> = live.iter().map(|c| identity(c)).collect();
         people.sort();
         people.dedup();
-        put("contacts_live", Found::number(people.len() as f64).from(live.iter().copied()));
-        put("single_threaded", Found::known(Value::Flag(people.len() == 1)).from(live.iter().copied()));
+        put(
+            "contacts_live",
+            Found::number(people.len() as f64).from(live.iter().copied()),
+        );
+        put(
+            "single_threaded",
+            Found::known(Value::Flag(people.len() == 1)).from(live.iter().copied()),
+        );
         let replaced = live.iter().any(|c| is_sponsor(&c.fact));
         let departed = contacts
             .iter()
@@ -40,7 +49,10 @@ pub(super) fn compute(snapshot: &Snapshot, put: &mut Put<'_>) {
             .filter(|(day, _)| day.days_until(today) <= DEPARTURE_DAYS)
             .max_by(|a, b| (a.0, &a.1.record).cmp(&(b.0, &b.1.record)));
         let gap = departed.filter(|_| !replaced);
-        put("sponsor_gap", Found::known(Value::Flag(gap.is_some())).from(gap.map(|g| g.1)));
+        put(
+            "sponsor_gap",
+            Found::known(Value::Flag(gap.is_some())).from(gap.map(|g| g.1)),
+        );
         put(
             "sponsor_left_days",
             match gap {
@@ -59,7 +71,10 @@ fn identity(held: &Held<Contact>) -> String {
 
 fn touches(snapshot: &Snapshot, put: &mut Put<'_>) {
     let today = snapshot.as_of.day();
-    let newest = snapshot.interactions.iter().max_by(|a, b| (a.at, &a.record).cmp(&(b.at, &b.record)));
+    let newest = snapshot
+        .interactions
+        .iter()
+        .max_by(|a, b| (a.at, &a.record).cmp(&(b.at, &b.record)));
     let treated = snapshot
         .treatments
         .iter()
@@ -69,7 +84,9 @@ fn touches(snapshot: &Snapshot, put: &mut Put<'_>) {
     put(
         "days_since_touch",
         match touched {
-            Some(at) => Found::number(at.day().days_until(today) as f64).from(newest).from(treated),
+            Some(at) => Found::number(at.day().days_until(today) as f64)
+                .from(newest)
+                .from(treated),
             None => Found::unknown("interaction"),
         },
     );
@@ -96,5 +113,8 @@ fn touches(snapshot: &Snapshot, put: &mut Put<'_>) {
         .filter(|i| i.fact.kind == Some(InteractionKind::Advocacy))
         .filter(|i| i.at.day().days_until(today) <= ADVOCACY_DAYS)
         .collect();
-    put("advocated", Found::known(Value::Flag(!advocacy.is_empty())).from(advocacy));
+    put(
+        "advocated",
+        Found::known(Value::Flag(!advocacy.is_empty())).from(advocacy),
+    );
 }

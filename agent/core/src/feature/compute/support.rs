@@ -28,10 +28,20 @@ fn tickets(snapshot: &Snapshot, seats: Option<f64>, put: &mut Put<'_>) {
         .filter(|t| t.fact.severity == Some(1) || t.fact.escalated == Some(true))
         .copied()
         .collect();
-    let lately: Vec<_> = snapshot.tickets.iter().filter(|t| t.at.day().days_until(today) <= CASES_DAYS).collect();
-    put("tickets_open", Found::number(open.len() as f64).from(open.iter().copied()));
+    let lately: Vec<_> = snapshot
+        .tickets
+        .iter()
+        .filter(|t| t.at.day().days_until(today) <= CASES_DAYS)
+        .collect();
+    put(
+        "tickets_open",
+        Found::number(open.len() as f64).from(open.iter().copied()),
+    );
     put("sev1_open", Found::number(sev1.len() as f64).from(sev1));
-    put("escalations_open", Found::number(escalated.len() as f64).from(escalated.iter().copied()));
+    put(
+        "escalations_open",
+        Found::number(escalated.len() as f64).from(escalated.iter().copied()),
+    );
     let oldest = escalated.iter().map(|t| t.at.day().days_until(today)).max();
     put(
         "escalation_days",
@@ -45,18 +55,30 @@ fn tickets(snapshot: &Snapshot, seats: Option<f64>, put: &mut Put<'_>) {
         .iter()
         .filter(|u| u.fact.start.days_until(today) <= CASES_DAYS && u.fact.values.contains_key("tickets"))
         .collect();
-    let from_usage: f64 = measured.iter().filter_map(|u| u.fact.values.get("tickets")).map(|v| v.to_f64()).sum();
+    let from_usage: f64 = measured
+        .iter()
+        .filter_map(|u| u.fact.values.get("tickets"))
+        .map(|v| v.to_f64())
+        .sum();
     let count = lately.len() as f64 + from_usage;
     let known = !snapshot.tickets.is_empty() || !measured.is_empty();
     let gap = "ticket, or usage.tickets";
     put(
         "tickets_13w",
-        if known { Found::number(count).from(lately.iter().copied()).from(measured.iter().copied()) } else { Found::unknown(gap) },
+        if known {
+            Found::number(count)
+                .from(lately.iter().copied())
+                .from(measured.iter().copied())
+        } else {
+            Found::unknown(gap)
+        },
     );
     put(
         "ticket_pressure",
         match seats {
-            Some(seats) if known && seats >= 1.0 => Found::number(count / libm::sqrt(seats)).from(lately).from(measured),
+            Some(seats) if known && seats >= 1.0 => {
+                Found::number(count / libm::sqrt(seats)).from(lately).from(measured)
+            }
             Some(_) | None => Found::unknown(if known { "seats" } else { gap }),
         },
     );
@@ -86,7 +108,9 @@ fn voice(snapshot: &Snapshot, put: &mut Put<'_>) {
         if scores.is_empty() {
             Found::unknown("ticket.csat or survey of kind csat in the last 26 weeks")
         } else {
-            Found::number(scores.iter().sum::<f64>() / scores.len() as f64).from(cases).from(surveys)
+            Found::number(scores.iter().sum::<f64>() / scores.len() as f64)
+                .from(cases)
+                .from(surveys)
         },
     );
     let nps = snapshot
@@ -97,7 +121,10 @@ fn voice(snapshot: &Snapshot, put: &mut Put<'_>) {
     match nps.and_then(|held| held.fact.score.map(|score| (held, score))) {
         Some((held, score)) => {
             put("nps", Found::known(Value::Number(score)).from(Some(held)));
-            put("nps_age_days", Found::number(held.at.day().days_until(today) as f64).from(Some(held)));
+            put(
+                "nps_age_days",
+                Found::number(held.at.day().days_until(today) as f64).from(Some(held)),
+            );
         }
         None => {
             put("nps", Found::unknown("survey of kind nps in the last year"));

@@ -34,7 +34,9 @@ pub(super) fn compute(snapshot: &Snapshot, put: &mut Put<'_>) -> Option<f64> {
     let today = snapshot.as_of.day();
     let weeks = weeks(snapshot, today);
     let now: Vec<&Week<'_>> = (0..NOW_WEEKS).filter_map(|k| weeks.get(&k)).collect();
-    let before: Vec<&Week<'_>> = (NOW_WEEKS..NOW_WEEKS + BEFORE_WEEKS).filter_map(|k| weeks.get(&k)).collect();
+    let before: Vec<&Week<'_>> = (NOW_WEEKS..NOW_WEEKS + BEFORE_WEEKS)
+        .filter_map(|k| weeks.get(&k))
+        .collect();
     let (held_now, held_before) = (held(&now), held(&before));
     let both = |found: Found| found.from(held_now.iter().copied()).from(held_before.iter().copied());
     let mean_now = |pick: fn(&Week<'_>) -> Option<f64>| mean(&now, pick, NOW_KNOWN);
@@ -45,38 +47,81 @@ pub(super) fn compute(snapshot: &Snapshot, put: &mut Put<'_>) -> Option<f64> {
     let active_before = mean_before(|w| w.active);
     let gap_now = "usage.active_users of 3 of the last 4 weeks";
     let gap_before = "usage.active_users of 8 of the 12 weeks before";
-    put("active_users", found(active_now, gap_now).from(held_now.iter().copied()));
-    put("active_users_before", found(active_before, gap_before).from(held_before.iter().copied()));
-    let change = active_now.zip(active_before).filter(|(_, b)| *b > 0.0).map(|(a, b)| (a / b - 1.0) * 100.0);
-    put("active_users_change", both(found(change, if active_now.is_none() { gap_now } else { gap_before })));
-    put("usage_shift", both(found(shift(&now, &before), if active_now.is_none() { gap_now } else { gap_before })));
+    put(
+        "active_users",
+        found(active_now, gap_now).from(held_now.iter().copied()),
+    );
+    put(
+        "active_users_before",
+        found(active_before, gap_before).from(held_before.iter().copied()),
+    );
+    let change = active_now
+        .zip(active_before)
+        .filter(|(_, b)| *b > 0.0)
+        .map(|(a, b)| (a / b - 1.0) * 100.0);
+    put(
+        "active_users_change",
+        both(found(change, if active_now.is_none() { gap_now } else { gap_before })),
+    );
+    put(
+        "usage_shift",
+        both(found(
+            shift(&now, &before),
+            if active_now.is_none() { gap_now } else { gap_before },
+        )),
+    );
     let share = active_now.zip(seats).filter(|(_, s)| *s > 0.0).map(|(a, s)| a / s);
-    let gap_share = if active_now.is_none() { gap_now } else { "usage.seats, subscription.seats or account.seats" };
+    let gap_share = if active_now.is_none() {
+        gap_now
+    } else {
+        "usage.seats, subscription.seats or account.seats"
+    };
     put("seat_share", found(share, gap_share).from(held_now.iter().copied()));
-    put("seat_utilisation", found(share.map(|s| s * 100.0), gap_share).from(held_now.iter().copied()));
+    put(
+        "seat_utilisation",
+        found(share.map(|s| s * 100.0), gap_share).from(held_now.iter().copied()),
+    );
 
     let events_now = mean_now(|w| w.events);
     let events_before = mean_before(|w| w.events);
-    let events_change = events_now.zip(events_before).filter(|(_, b)| *b > 0.0).map(|(a, b)| (a / b - 1.0) * 100.0);
+    let events_change = events_now
+        .zip(events_before)
+        .filter(|(_, b)| *b > 0.0)
+        .map(|(a, b)| (a / b - 1.0) * 100.0);
     let gap_events = "usage.core_events or usage.events of 3 of the last 4 and 8 of the 12 weeks before";
     put("events_change", both(found(events_change, gap_events)));
     let log_ratio = active_now.zip(active_before).or_else(|| events_now.zip(events_before));
-    put("activity_log_ratio", both(found(log_ratio.map(|(a, b)| libm::log((a + 1.0) / (b + 1.0))), gap_now)));
+    put(
+        "activity_log_ratio",
+        both(found(log_ratio.map(|(a, b)| libm::log((a + 1.0) / (b + 1.0))), gap_now)),
+    );
 
     let breadth_now = mean_now(breadth);
     let breadth_before = mean_before(breadth);
     let gap_breadth = "usage.features_used, or use by product, of 3 of the last 4 weeks";
-    put("features_used", found(breadth_now, gap_breadth).from(held_now.iter().copied()));
-    put("features_used_before", found(breadth_before, gap_breadth).from(held_before.iter().copied()));
-    put("feature_breadth", found(breadth_now.map(|f| f / FULL_BREADTH), gap_breadth).from(held_now.iter().copied()));
+    put(
+        "features_used",
+        found(breadth_now, gap_breadth).from(held_now.iter().copied()),
+    );
+    put(
+        "features_used_before",
+        found(breadth_before, gap_breadth).from(held_before.iter().copied()),
+    );
+    put(
+        "feature_breadth",
+        found(breadth_now.map(|f| f / FULL_BREADTH), gap_breadth).from(held_now.iter().copied()),
+    );
     let lost = breadth_now.zip(breadth_before).map(|(a, b)| (b - a).max(0.0));
     put("features_lost", both(found(lost, gap_breadth)));
 
     let champion = mean_now(|w| w.champion);
     put(
         "champion_absent",
-        found(champion.map(|seen| 1.0 - seen.clamp(0.0, 1.0)), "usage.champion_seen of 3 of the last 4 weeks")
-            .from(held_now.iter().copied()),
+        found(
+            champion.map(|seen| 1.0 - seen.clamp(0.0, 1.0)),
+            "usage.champion_seen of 3 of the last 4 weeks",
+        )
+        .from(held_now.iter().copied()),
     );
     last_use(snapshot, today, put);
     seats
@@ -91,7 +136,8 @@ fn found(value: Option<f64>, missing: &str) -> Found {
 }
 
 fn breadth(week: &Week<'_>) -> Option<f64> {
-    week.features.or_else(|| (!week.products.is_empty()).then(|| week.products.len() as f64))
+    week.features
+        .or_else(|| (!week.products.is_empty()).then(|| week.products.len() as f64))
 }
 
 /// Mean over the known weeks, when enough are known.
@@ -151,7 +197,9 @@ fn most(now: &mut Option<f64>, value: Option<f64>) {
 }
 
 fn seats(snapshot: &Snapshot, weeks: &BTreeMap<usize, Week<'_>>, today: Day, put: &mut Put<'_>) -> Option<f64> {
-    let measured = weeks.range(..NOW_WEEKS).find_map(|(_, w)| w.seats.map(|s| (s, w.held.clone())));
+    let measured = weeks
+        .range(..NOW_WEEKS)
+        .find_map(|(_, w)| w.seats.map(|s| (s, w.held.clone())));
     if let Some((seats, held)) = measured {
         put("seats", Found::number(seats).from(held));
         return Some(seats);
@@ -168,7 +216,10 @@ fn seats(snapshot: &Snapshot, weeks: &BTreeMap<usize, Week<'_>>, today: Day, put
         return Some(seats);
     }
     let seats = snapshot.account_fact().and_then(|f| f.seats).map(|s| s as f64);
-    put("seats", found(seats, "usage.seats, subscription.seats or account.seats").from(snapshot.account.as_ref()));
+    put(
+        "seats",
+        found(seats, "usage.seats, subscription.seats or account.seats").from(snapshot.account.as_ref()),
+    );
     seats
 }
 
@@ -178,7 +229,9 @@ fn last_use(snapshot: &Snapshot, today: Day, put: &mut Put<'_>) {
         Grain::Week => u.fact.start.plus(6),
     };
     let used = |u: &&Held<Usage>| {
-        ["active_users", "core_events", "events"].iter().any(|m| u.fact.values.get(*m).is_some_and(|v| v.0 > 0))
+        ["active_users", "core_events", "events"]
+            .iter()
+            .any(|m| u.fact.values.get(*m).is_some_and(|v| v.0 > 0))
     };
     let newest = snapshot.usage.iter().max_by_key(|u| (end(u), &u.record));
     let last = snapshot.usage.iter().filter(used).max_by_key(|u| (end(u), &u.record));

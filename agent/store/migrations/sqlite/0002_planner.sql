@@ -1,0 +1,40 @@
+-- What the planner should believe: without it, it takes the tenant alone for a narrow key and reads whole tables. The
+-- numbers are rows, and rows for one value of the first columns of each index, for a large tenant.
+analyze sqlite_schema;
+delete from sqlite_stat1;
+insert into sqlite_stat1 (tbl, idx, stat) values
+    ('account_lane', 'account_lane_ready', '1000000 1000000 200000 2 2'),
+    ('account_lane', 'sqlite_autoindex_account_lane_1', '1000000 1000000 30 1'),
+    ('action', 'action_expiries', '1000000 1000000 2 2'),
+    ('action', 'action_wakes', '1000000 1000000 2 2'),
+    ('action', 'action_of_owner', '1000000 1000000 10000 500 2 2'),
+    ('action', 'action_queue', '1000000 1000000 10000 2 2'),
+    ('action', 'action_by_id', '1000000 1000000 1'),
+    ('action', 'sqlite_autoindex_action_1', '1000000 1000000 30 1'),
+    ('approval', 'sqlite_autoindex_approval_1', '1000000 1000000 30 2 1'),
+    ('attempt', 'sqlite_autoindex_attempt_1', '1000000 1000000 30 2 1'),
+    ('content', 'sqlite_autoindex_content_1', '1000000 1000000 1'),
+    ('day_plan', 'sqlite_autoindex_day_plan_1', '1000000 1000000 30 1'),
+    ('decision', 'decision_latest', '1000000 1000000 30 3 1 1'),
+    ('decision', 'decision_by_id', '1000000 1000000 1'),
+    ('decision', 'sqlite_autoindex_decision_1', '1000000 1000000 30 1'),
+    ('draft', 'sqlite_autoindex_draft_1', '1000000 1000000 30 2 1 1'),
+    ('ledger', 'ledger_by_account', '1000000 1000000 30 2'),
+    ('ledger', 'sqlite_autoindex_ledger_1', '1000000 1000000 1'),
+    ('ledger_head', 'sqlite_autoindex_ledger_head_1', '1 1'),
+    ('outbox', 'outbox_leased', '1000000 1000000 10000'),
+    ('outbox', 'outbox_unfinished', '1000000 1000000 30 6 2 1'),
+    ('outbox', 'outbox_by_run', '1000000 1000000 100000 20000'),
+    ('outbox', 'outbox_by_action', '1000000 1000000 2 1'),
+    ('outbox', 'outbox_by_effect', '1000000 1000000 1'),
+    ('outbox', 'sqlite_autoindex_outbox_1', '1000000 1000000 30 1'),
+    ('receipt', 'sqlite_autoindex_receipt_1', '1000000 1000000 30 1'),
+    ('run', 'run_open', '1000000 1000000 2'),
+    ('run', 'run_by_start', '1000000 1000000 100000 10000'),
+    ('run', 'sqlite_autoindex_run_1', '1000000 1000000 1'),
+    ('run_decision', 'run_decision', '1000000 1000000 100000 1'),
+    ('signal', 'signal_account_fact', '1000000 1000000 30'),
+    ('signal', 'signal_by_key', '1000000 1000000 2 1'),
+    ('signal', 'signal', '1000000 1000000 30 2 1'),
+    ('signal_moved', 'sqlite_autoindex_signal_moved_1', '1000000 1000000 1');
+analyze sqlite_schema;
