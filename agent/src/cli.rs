@@ -142,7 +142,9 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Demo(args) => crate::demo::demo(&args, &overrides, output).await,
         Command::Doctor => doctor::doctor(&overrides, output).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "perennial", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "perennial", &mut script);
+            output.line(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
         Command::Sandbox(args) => sandbox::sandbox(&args, &overrides, output).await,

@@ -267,7 +267,8 @@ impl Config {
                 let help = "see docs/operator/configuration, or `perennial init` for a commented file";
                 (error.message().to_owned(), help.to_owned())
             });
-            let problem = Problem::at(Path::new(&name), &text, span, message, Some(help));
+            // INVARIANT (no secret is shown): any line may hold one, so a problem names its place and shows no line.
+            let problem = Problem::at(Path::new(&name), &text, span, message, Some(help)).without_text();
             ConfigError::Invalid {
                 problems: vec![problem],
             }
@@ -299,7 +300,8 @@ impl Config {
     ) -> Result<Config, ConfigError> {
         let mut problems = Vec::new();
         let mut wrong = |span: std::ops::Range<usize>, message: String, help: &str| {
-            problems.push(Problem::at(Path::new(name), text, span, message, Some(help.to_owned())));
+            let problem = Problem::at(Path::new(name), text, span, message, Some(help.to_owned()));
+            problems.push(problem.without_text());
         };
         let data_dir = raw.data_dir.map_or_else(|| home.to_path_buf(), |dir| home.join(dir));
         let database = match (Config::given_database(overrides)?, &raw.database) {
@@ -377,7 +379,7 @@ impl Config {
             if !url.starts_with("http://") && !url.starts_with("https://") {
                 wrong(
                     access.base_url.span(),
-                    format!("`{url}` is no address"),
+                    format!("`{}` is no address", redact(url)),
                     "write it like https://example.my.salesforce.com",
                 );
             }

@@ -19,7 +19,7 @@ use perennial_core::signal::Signal;
 use perennial_core::snapshot::{Portfolio, PriorAction, Snapshot};
 use perennial_core::time::Timestamp;
 use perennial_store::{
-    ActionRow, DecisionCommit, DecisionRow, DraftRow, EffectCounts, LedgerDraft, NewAction, OutboxRow, RunRow, Store,
+    ActionRow, DecisionCommit, DecisionRow, DraftRow, LedgerDraft, NewAction, OutboxRow, RunRow, Store,
     StoreError,
 };
 use perennial_tools::Registry;
@@ -57,28 +57,17 @@ pub struct ActionCounts {
     pub deferred: u64,
 }
 
-/// Counts of effects by where they stand.
+/// Effects: what this run settled, and what is open now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Effects {
-    /// Done.
+    /// Done by this run.
     pub done: u64,
-    /// Wait for a CRM or their time.
+    /// Wait for a CRM or their time, of this run or an earlier one.
     pub waiting: u64,
-    /// Sent, the answer was lost.
+    /// Sent, the answer was lost, of this run or an earlier one.
     pub unknown: u64,
-    /// Refused for good.
+    /// Refused for good in this run.
     pub failed: u64,
-}
-
-impl From<EffectCounts> for Effects {
-    fn from(c: EffectCounts) -> Effects {
-        Effects {
-            done: c.done,
-            waiting: c.waiting,
-            unknown: c.unknown,
-            failed: c.failed,
-        }
-    }
 }
 
 /// What a run did.
@@ -96,7 +85,7 @@ pub struct RunReport {
     pub decisions_new: u64,
     /// Actions.
     pub actions: ActionCounts,
-    /// Effects of this run.
+    /// Effects.
     pub effects: Effects,
     /// Hash over all decisions, in the order of accounts.
     pub decisions_hash: Hash,
@@ -270,10 +259,16 @@ impl<'a> Cycle<'a> {
         if !self.interrupted {
             self.plan(deferred).await?;
         }
-        dispatch::drain(self.engine, &self.run, Some(&self.run), progress).await?;
+        let drained = dispatch::drain(self.engine, &self.run, Some(&self.run), progress).await?;
         self.interrupted |= *self.engine.stop.borrow();
-        let effects = self.engine.store.effect_counts(Some(&self.run)).await?;
-        Ok(self.report(effects.into()))
+        let open = self.engine.store.effect_counts(None).await?;
+        let effects = Effects {
+            done: drained.done,
+            waiting: open.waiting,
+            unknown: open.unknown,
+            failed: drained.failed,
+        };
+        Ok(self.report(effects))
     }
 
     /// Decides about every account, in order, and commits batch by batch. Reading and deciding run ahead of committing.

@@ -32,6 +32,15 @@ pub enum DispatchError {
     Unreadable(#[from] perennial_core::replay::UnreadableText),
 }
 
+/// What was settled for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drained {
+    /// Done.
+    pub done: u64,
+    /// Refused for good, or given up.
+    pub failed: u64,
+}
+
 /// Pause between looks for work that is not due yet.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -45,15 +54,15 @@ pub async fn drain(
     worker: &RunId,
     run: Option<&RunId>,
     progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<u64, DispatchError> {
+) -> Result<Drained, DispatchError> {
     let clock = engine.config.clock;
     let limits = &engine.config.limits;
     let crms: Vec<Crm> = engine.tools.crms().collect();
     let worker = format!("{}-{}", worker.as_str(), std::process::id());
     finish_settled(engine.store, clock.now()).await?;
-    let mut settled = 0;
+    let mut drained = Drained::default();
     if crms.is_empty() {
-        return Ok(settled);
+        return Ok(drained);
     }
     let mut idle_since: Option<Timestamp> = None;
     while !*engine.stop.borrow() {
@@ -86,7 +95,13 @@ pub async fn drain(
             .buffer_unordered(limits.effects_per_lease.max(1) as usize)
             .collect()
             .await;
-        settled += outcomes.len() as u64;
+        for outcome in &outcomes {
+            match outcome.result {
+                EffectResult::Done(_) => drained.done += 1,
+                EffectResult::Failed { .. } => drained.failed += 1,
+                EffectResult::Again { .. } | EffectResult::Unknown { .. } => {}
+            }
+        }
         let report = engine.store.settle_effects(&outcomes).await?;
         for action in report.actions {
             finish(engine.store, &action, clock.now()).await?;
@@ -94,10 +109,10 @@ pub async fn drain(
         if let Some(run) = run {
             engine.store.heartbeat_run(run, clock.now()).await?;
         }
-        progress(Progress::Effects(settled));
+        progress(Progress::Effects(drained.done + drained.failed));
     }
     engine.store.release_leases(&worker).await?;
-    Ok(settled)
+    Ok(drained)
 }
 
 /// One attempt: look up if an earlier answer was lost, else carry out.
@@ -175,11 +190,21 @@ fn receipt_entry(leased: &LeasedEffect, result: &EffectResult) -> LedgerDraft {
     }
 }
 
+/// An effect whose outcome nobody could find out is a person's: it is never sent again by itself.
+fn parked(attempts: i64, error: &str) -> EffectResult {
+    EffectResult::Failed {
+        error: format!(
+            "given up after {attempts} attempts without knowing whether it happened; look at the record: {error}"
+        ),
+    }
+}
+
 /// What follows from an error of a call that may have written.
 fn after(error: SendError, attempts: i64, limits: &Limits, now: Timestamp) -> EffectResult {
     let text = chain(&error);
     match error {
         SendError::Refused { .. } | SendError::Conflict { .. } => EffectResult::Failed { error: text },
+        SendError::Unknown { .. } if attempts >= limits.effect_attempts => parked(attempts, &text),
         SendError::Unknown { .. } => EffectResult::Unknown {
             error: text,
             due_at: later(now, limits.settle_ms, attempts),
@@ -199,6 +224,7 @@ fn after_look_up(error: SendError, attempts: i64, limits: &Limits, now: Timestam
     let due_at = later(now, limits.settle_ms, attempts);
     match error {
         SendError::Refused { .. } | SendError::Conflict { .. } => EffectResult::Failed { error: text },
+        _ if attempts >= limits.effect_attempts => parked(attempts, &text),
         SendError::Unknown { .. }
         | SendError::Busy { .. }
         | SendError::Unauthorised { .. }

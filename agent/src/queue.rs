@@ -128,7 +128,7 @@ pub async fn decide(
     let step = apply(&item, event, Some(person), now)?;
     let effects = step.effects.as_deref().unwrap_or(&item.effects);
     if matches!(event, Event::Approve { .. } | Event::Edit { .. }) {
-        still_allowed(store, row, effects, policies).await?;
+        still_allowed(store, row, effects, policies, now).await?;
     }
     let (verb, reason, seen) = match event {
         Event::Approve { seen } => ("approve", None, Some(*seen)),
@@ -209,16 +209,26 @@ async fn still_allowed(
     row: &ActionRow,
     effects: &[Effect],
     policies: &Policies,
+    now: Timestamp,
 ) -> Result<(), QueueError> {
-    let Some(stored) = store.decision(&row.decision).await? else {
-        return Ok(());
+    // Without the facts nothing can be judged, and what cannot be judged is refused.
+    let missing = || StoreError::NotFound {
+        what: "decision",
+        name: row.decision.as_str().to_owned(),
     };
+    let stored = store.decision(&row.decision).await?.ok_or_else(missing)?;
     let decision: perennial_core::decide::Decision = read("decision", &stored.output)?;
+    let prior = store
+        .prior_actions(std::slice::from_ref(&row.account))
+        .await?
+        .remove(&row.account)
+        .unwrap_or_default();
+    let contacts_7_days = perennial_core::decide::contacts(prior.iter().filter(|p| p.action != row.id), now.day());
     let request = Request {
         kind: row.kind,
         writes: effects.iter().map(|e| &e.write).collect(),
         features: &decision.features,
-        contacts_7_days: 0,
+        contacts_7_days,
     };
     let verdict = policies.autonomy.verdict(&request, &policies.settings);
     let allowed = match verdict.level {

@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use perennial::config::Limits;
 use perennial::intake::ImportOptions;
 use perennial_core::draft::{MARKDOWN_BYTES_MAX, TEMPLATE_BYTES_MAX};
-use perennial_core::feature::{CATALOGUE, Unit};
+use perennial_core::feature::{CATALOGUE, Unit, label};
 use perennial_tests::root;
 use perennial_tools::Connection;
 use serde_json::Value;
@@ -71,14 +71,15 @@ fn the_reference_of_facts_is_that_of_the_code() {
          decision names the missing field.\n\n\
          The last column is how a condition sees the fact. Conditions know whole numbers only: *tenths* means the value\n\
          times 10, *thousandths* the value times 1000, both rounded down, like all others.\n\n\
-         | fact | unit | meaning | in conditions |\n|---|---|---|---|\n"
+         | fact | on screen | unit | meaning | in conditions |\n|---|---|---|---|---|\n"
     );
     for d in CATALOGUE {
         let how = in_conditions(d.unit, d.trigger_scale);
         writeln!(
             page,
-            "| `{}` | {} | {} | {how} |",
+            "| `{}` | {} | {} | {} | {how} |",
             d.name,
+            label(d.name),
             d.unit.as_str(),
             d.meaning.replace('|', "\\|")
         )
@@ -154,7 +155,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -412,7 +413,7 @@ fn every_command_that_is_shown_parses() {
 // ------------------------------------------------------------------------------------------------ JSON outputs
 
 /// Tables of JSON whose keys are data, not fields.
-const KEYED_BY_DATA: &[&str] = &["playbooks", "notes", "health", "features", "fields"];
+const KEYED_BY_DATA: &[&str] = &["playbooks", "notes", "health", "features", "fields", "before", "after"];
 
 fn fields(value: &Value, under: &str, found: &mut BTreeSet<String>) {
     match value {
@@ -441,7 +442,7 @@ fn the_json_page_names_every_field() {
     };
     run(&["demo"]);
     let queue = with(&["queue", "list"]);
-    let id = queue[0]["id"].as_str().unwrap();
+    let (id, account) = (queue[0]["id"].as_str().unwrap(), queue[0]["account"].as_str().unwrap());
     let outputs = [
         with(&[
             "import",
@@ -452,6 +453,7 @@ fn the_json_page_names_every_field() {
         with(&["run", "--once", "--dry-run"]),
         with(&["queue", "show", id, "--offline"]),
         with(&["account", "list"]),
+        with(&["account", "show", account]),
         with(&["audit", "verify"]),
         with(&["replay", id]),
         with(&["db", "migrate"]),
@@ -467,5 +469,47 @@ fn the_json_page_names_every_field() {
     assert!(
         missing.is_empty(),
         "docs/src/reference/json.md does not name {missing:?}"
+    );
+}
+
+// ------------------------------------------------------------------------------------------------ invariants
+
+fn rust_sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            rust_sources(&path, text);
+        } else if name.ends_with(".rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// Words in a name from which on it is taken for the name of a test.
+const TEST_WORDS: usize = 5;
+
+#[test]
+fn every_test_that_the_architecture_names_exists() {
+    let mut sources = String::new();
+    rust_sources(&root(), &mut sources);
+    let page = read("ARCHITECTURE.md");
+    let named: BTreeSet<&str> = page
+        .lines()
+        .flat_map(code_spans)
+        .filter(|span| {
+            span.chars()
+                .all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())
+        })
+        .filter(|span| span.split('_').count() >= TEST_WORDS)
+        .collect();
+    assert!(named.len() > 30, "only {} tests are named", named.len());
+    let gone: Vec<&&str> = named
+        .iter()
+        .filter(|name| !sources.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(
+        gone.is_empty(),
+        "ARCHITECTURE.md names tests that are not there: {gone:?}"
     );
 }

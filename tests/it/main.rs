@@ -7,7 +7,9 @@ mod bad_input;
 mod content;
 mod crms;
 mod docs;
+mod pictures;
 mod pipeline;
+mod ravenstack;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_perennial-under-test");

@@ -240,15 +240,15 @@ fn a_dry_run_writes_nothing_and_decides_the_same() {
 }
 
 /// The demo's portfolio imported, with CRMs that hold the same accounts.
-struct World {
+pub(crate) struct World {
     temp: tempfile::TempDir,
-    crms: Sandbox,
+    pub(crate) crms: Sandbox,
     runtime: tokio::runtime::Runtime,
     db: Database,
 }
 
 impl World {
-    fn new(db: Database, temp: tempfile::TempDir) -> World {
+    pub(crate) fn new(db: Database, temp: tempfile::TempDir) -> World {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -290,11 +290,31 @@ impl World {
         command
     }
 
-    fn go(&self, args: &[&str]) -> Said {
+    pub(crate) fn go(&self, args: &[&str]) -> Said {
         self.command(args).output().unwrap().into()
     }
 
-    fn run(&self) -> Said {
+    /// What a command says to a person.
+    pub(crate) fn text(&self, args: &[&str]) -> String {
+        let command = self.command(args);
+        let all: Vec<_> = command
+            .get_args()
+            .filter(|a| *a != "--json")
+            .map(ToOwned::to_owned)
+            .collect();
+        let mut plain = std::process::Command::new(PROGRAM);
+        plain.args(all).current_dir(self.temp.path());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => plain.env(name, value),
+                None => plain.env_remove(name),
+            };
+        }
+        let said: Said = plain.output().unwrap().into();
+        said.ok().out
+    }
+
+    pub(crate) fn run(&self) -> Said {
         self.go(&["run", "--once", "--as-of", DEMO_TIME])
     }
 
@@ -327,7 +347,7 @@ impl World {
         assert_eq!(verified["intact"], true, "{verified}");
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         self.runtime.block_on(self.crms.shutdown());
     }
 }

@@ -4,7 +4,7 @@
 //! idempotency key fixed when it was decided.
 //!
 //! INVARIANT (nothing acts without a permit): a [`Permit`] has no public constructor. It comes from a verdict of `auto`
-//! ([`Permit::by_verdict`] takes the verdict itself), from a recorded approval, or from a stored permit that still
+//! ([`crate::policy::Verdict::permit`]), from a recorded approval, or from a stored permit that still
 //! matches its effect.
 
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::{AccountField, ActionState, Effect, Target, Write};
 use crate::decide::{Inputs, Note, NoteKind};
 use crate::draft::Draft;
-use crate::feature::{Features, Renewal};
+use crate::feature::{Features, Renewal, label};
 use crate::ids::{ActionId, EffectId, ExternalId};
 use crate::policy::{Pattern, Playbook, Policies, Step, Subject};
 use crate::rank::{Worth, worth};
@@ -90,10 +90,9 @@ pub(crate) fn candidates<'a>(
             notes.push(Note::about(NoteKind::Suppressed, id, why));
             continue;
         }
-        let tired = snapshot
-            .prior
-            .iter()
-            .any(|p| p.state != ActionState::Superseded && p.day.days_until(today) <= TIRED_DAYS);
+        let tired = snapshot.prior.iter().any(|p| {
+            !matches!(p.state, ActionState::Superseded | ActionState::Denied) && p.day.days_until(today) <= TIRED_DAYS
+        });
         let arr = known.features.money("arr").map(|m| m.minor);
         let risk = known.scores.risk.probability_micro;
         let settings = &policies.settings;
@@ -105,16 +104,16 @@ pub(crate) fn candidates<'a>(
             &policies.scoring.value,
             tired,
         );
-        if let Ok(worth) = &worth {
-            if worth.value_minor <= 0 {
-                let why = format!(
-                    "would cost more than it is expected to bring: {} minutes against {} a year",
-                    worth.minutes,
-                    known.features.display("arr")
-                );
-                notes.push(Note::about(NoteKind::NotWorth, id, why));
-                continue;
-            }
+        if let Ok(worth) = &worth
+            && worth.value_minor <= 0
+        {
+            let why = format!(
+                "would cost more than it is expected to bring: {} minutes against {} a year",
+                worth.minutes,
+                known.features.display("arr")
+            );
+            notes.push(Note::about(NoteKind::NotWorth, id, why));
+            continue;
         }
         let action = ActionId::derive(known.inputs.tenant, &snapshot.account_id, &playbook.id, &subject, today);
         let draft = match playbook.document {
@@ -169,7 +168,9 @@ fn suppressed(snapshot: &Snapshot, playbook: &Playbook, subject: &str) -> Option
     snapshot
         .prior
         .iter()
-        .filter(|p| p.playbook == playbook.id && p.subject == subject && p.state != ActionState::Superseded)
+        .filter(|p| p.playbook == playbook.id && p.subject == subject)
+        // What never ran does not stand in the way once what denied it is gone.
+        .filter(|p| !matches!(p.state, ActionState::Superseded | ActionState::Denied))
         .find_map(|p| {
             let days = p.day.days_until(today);
             if p.state.is_open() {
@@ -256,7 +257,7 @@ fn slots(known: &Known<'_>) -> BTreeMap<String, String> {
         .iter()
         .filter(|c| c.adds_micro.0 > 0)
         .take(3)
-        .map(|c| format!("{} {}", c.fact.replace('_', " "), c.value))
+        .map(|c| format!("{} {}", label(&c.fact), c.value))
         .collect();
     let tickets: Vec<String> = known.features.0.get("escalations_open").map_or_else(Vec::new, |f| {
         f.records.iter().map(|r| r.external_id.as_str().to_owned()).collect()

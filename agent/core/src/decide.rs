@@ -14,7 +14,7 @@ use crate::rank::{DayItem, Worth};
 use crate::replay::Hash;
 use crate::score::{self, Scores};
 use crate::signal::{Crm, Owner};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{PriorAction, Snapshot};
 use crate::time::{Day, Timestamp};
 
 /// Version of the rules in this crate: a stored decision replays only with the version that made it.
@@ -202,7 +202,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
             text: "nobody owns this account".to_owned(),
         });
     }
-    let contacts_7_days = contacts(snapshot);
+    let contacts_7_days = contacts(snapshot.prior.iter(), as_of.day());
     let mut drafts = BTreeMap::new();
     let mut proposals = Vec::new();
     for candidate in candidates {
@@ -262,12 +262,11 @@ fn by_worth(a: &Candidate<'_>, b: &Candidate<'_>) -> std::cmp::Ordering {
 /// Days that count for the limit of contacts with a customer.
 const CONTACT_DAYS: i64 = 7;
 
-fn contacts(snapshot: &Snapshot) -> u32 {
-    let today = snapshot.as_of.day();
+/// How many actions towards the customer ran in the last seven days before `today`.
+#[must_use]
+pub fn contacts<'a>(prior: impl Iterator<Item = &'a PriorAction>, today: Day) -> u32 {
     let sent = |s: ActionState| matches!(s, ActionState::Permitted | ActionState::Executed);
-    let count = snapshot
-        .prior
-        .iter()
+    let count = prior
         .filter(|p| p.kind.is_customer_facing() && sent(p.state) && p.day.days_until(today) <= CONTACT_DAYS)
         .count();
     u32::try_from(count).unwrap_or(u32::MAX)

@@ -67,7 +67,12 @@ fn input(kind: DocumentKind, known: &Known<'_>) -> DraftInput {
         }),
         highlights: highlights(&figures),
         risks: risks(known, &figures),
-        dates: dates(&figures),
+        // The proposal's own template says what happens when; the review has only this list.
+        dates: if kind == DocumentKind::Qbr {
+            dates(&figures)
+        } else {
+            Vec::new()
+        },
         next_steps: next_steps(kind, known),
         questions: Vec::new(),
         goals: Vec::new(),
@@ -556,8 +561,8 @@ fn dates(figures: &BTreeMap<String, FigureSlot>) -> Vec<DateLine> {
 fn next_steps(kind: DocumentKind, known: &Known<'_>) -> Vec<StepLine> {
     let who = known.inputs.owner.as_ref().and_then(|o| o.name.clone());
     let text = match kind {
-        DocumentKind::Qbr => "Agree on a date for the review.",
-        DocumentKind::RenewalProposal => "Go through this proposal together.",
+        DocumentKind::Qbr => "Agree on a date for the review",
+        DocumentKind::RenewalProposal => "Go through this proposal together",
     };
     vec![StepLine {
         text: Statement::words(text),

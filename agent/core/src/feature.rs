@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use catalogue::{CATALOGUE, Definition, Unit, definition};
+pub use catalogue::{CATALOGUE, Definition, Unit, definition, label};
 pub use compute::{Renewal, compute};
 
 use crate::ids::AccountId;
@@ -184,6 +184,11 @@ pub fn display(name: &str, value: &Value) -> String {
             Some(Unit::Points) if number.0 % 1_000_000 == 0 => number.to_string(),
             Some(Unit::Points) => number.display(1),
             Some(Unit::Ratio | Unit::Logit) => number.display(2),
+            Some(Unit::Share) => format!("{} %", Micro(number.0.saturating_mul(100)).display(0)),
+            Some(Unit::LogRatio) => {
+                let change = libm::round((libm::exp(number.to_f64()) - 1.0) * 100.0) as i64;
+                format!("{change:+} %")
+            }
             Some(Unit::Flag | Unit::Text | Unit::Date | Unit::Money) | None => number.to_string(),
         },
         Value::Flag(flag) => if *flag { "yes" } else { "no" }.to_owned(),

@@ -161,7 +161,7 @@ impl fmt::Display for Money {
             .map(|chunk| std::str::from_utf8(chunk).unwrap_or_default())
             .collect::<Vec<_>>()
             .join(",");
-        if places == 0 || all % unit == 0 {
+        if places == 0 || all.is_multiple_of(unit) {
             write!(f, "{} {sign}{grouped}", self.currency)
         } else {
             write!(

@@ -63,10 +63,12 @@ impl FromStr for Micro {
     /// Reads a plain decimal such as `-3`, `0.25` or `27.0`. Digits beyond the sixth decimal are refused, not dropped.
     fn from_str(text: &str) -> Result<Micro, NumberError> {
         // Whole numbers are most of what an import reads, so they take the short way.
-        if text.len() <= 12 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            if let Ok(whole) = text.parse::<i64>() {
-                return Ok(Micro::whole(whole));
-            }
+        if text.len() <= 12
+            && !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && let Ok(whole) = text.parse::<i64>()
+        {
+            return Ok(Micro::whole(whole));
         }
         let decimal = Decimal::from_str_exact(text).map_err(|_| NumberError::NotANumber(text.to_owned()))?;
         let scaled = decimal

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::feature::{Features, Renewal, Value, display};
+use crate::feature::{Features, Renewal, Value, display, label};
 use crate::ids::AccountId;
 use crate::money::Money;
 use crate::number::Micro;
@@ -402,7 +402,7 @@ fn posture(renewal: &Renewal, risk: &RiskScore, limits: &PostureLimits, today: D
         .iter()
         .filter(|c| (judged.state == PostureState::OnTrack) != (c.adds_micro.0 > 0) && c.adds_micro.0 != 0)
         .take(DRIVERS)
-        .map(|c| format!("{} {}", c.fact, c.value))
+        .map(|c| format!("{} {}", label(&c.fact), c.value))
         .collect();
     judged
 }

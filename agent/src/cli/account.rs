@@ -288,7 +288,7 @@ fn print(id: &AccountId, d: &Decision, past: &Past, output: &Output) {
             vec![
                 format!("+{}", c.adds_micro.display(2)),
                 points,
-                c.fact.replace('_', " "),
+                perennial_core::feature::label(&c.fact),
                 c.value.clone(),
             ]
         }),
@@ -296,7 +296,7 @@ fn print(id: &AccountId, d: &Decision, past: &Past, output: &Output) {
     for m in &s.health.missing {
         output.line(&output.dim(&format!(
             "not known: {} (missing: {})",
-            m.fact.replace('_', " "),
+            perennial_core::feature::label(&m.fact),
             m.field
         )));
     }

@@ -280,7 +280,7 @@ fn evidence(p: &Proposal, output: &Output) {
             };
             let as_of = e.as_of.map_or_else(String::new, |at| at.day().to_string());
             vec![
-                e.fact.replace('_', " "),
+                perennial_core::feature::label(&e.fact),
                 e.value.clone(),
                 as_of,
                 records,
@@ -325,7 +325,7 @@ fn adds(list: &[Contribution], output: &Output, header: &str) {
             let sign = if c.adds_micro.0 >= 0 { "+" } else { "" };
             vec![
                 format!("{sign}{}", c.adds_micro.display(3)),
-                c.fact.replace('_', " "),
+                perennial_core::feature::label(&c.fact),
                 c.value.clone(),
             ]
         }),
@@ -336,7 +336,7 @@ fn missing(list: &[perennial_core::score::Missing], output: &Output) {
     if !list.is_empty() {
         let names: Vec<String> = list
             .iter()
-            .map(|m| format!("{} ({})", m.fact.replace('_', " "), m.field))
+            .map(|m| format!("{} ({})", perennial_core::feature::label(&m.fact), m.field))
             .collect();
         output.line(&output.dim(&format!("not known: {}", names.join("; "))));
     }

@@ -91,13 +91,13 @@ fn policies(config: &Config, checks: &mut Vec<Check>) {
 }
 
 async fn database(config: &Config, checks: &mut Vec<Check>) {
-    if let DatabaseUrl::Sqlite(path) = &config.database {
-        if !path.exists() {
-            let remedy = "perennial import DIR --mapping FILE makes it".to_owned();
-            let text = format!("none yet at {}", path.display());
-            checks.push(Check::new(Level::Warn, "database", text, Some(remedy)));
-            return;
-        }
+    if let DatabaseUrl::Sqlite(path) = &config.database
+        && !path.exists()
+    {
+        let remedy = "perennial import DIR --mapping FILE makes it".to_owned();
+        let text = format!("none yet at {}", path.display());
+        checks.push(Check::new(Level::Warn, "database", text, Some(remedy)));
+        return;
     }
     let store = match open(config, Need::Existing).await {
         Ok(store) => store,

@@ -26,6 +26,8 @@ pub struct Failure {
     results: Option<serde_json::Value>,
 }
 
+/// What a shell says of a program that a Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 const FAILED: u8 = 1;
 const BAD_INPUT: u8 = 2;
 
@@ -81,9 +83,24 @@ impl Failure {
         }
     }
 
+    /// A signal stopped the command at a safe point; what there was to say has been said.
+    #[must_use]
+    pub fn interrupted() -> Failure {
+        Failure::new(INTERRUPTED, Box::new(Said))
+    }
+
+    /// The command failed and has said so already.
+    #[must_use]
+    pub fn said() -> Failure {
+        Failure::new(FAILED, Box::new(Said))
+    }
+
     /// Prints the error and gives the exit code.
     #[must_use]
     pub fn report(self, output: &Output) -> ExitCode {
+        if self.error.is::<Said>() {
+            return ExitCode::from(self.code);
+        }
         let mut causes = Vec::new();
         let mut next = self.error.source();
         while let Some(cause) = next {
@@ -128,11 +145,23 @@ impl Failure {
     }
 }
 
+/// Stands for an error that has been shown.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+struct Said;
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         match &error {
-            StoreError::NotFound { .. } | StoreError::Ambiguous { .. } | StoreError::NoDirectory { .. } => {
-                Failure::input(error)
+            StoreError::NotFound { .. } => {
+                Failure::input(error).remedy("`perennial queue list --all` shows the ids there are")
+            }
+            StoreError::Ambiguous { .. } | StoreError::NoDirectory { .. } => Failure::input(error),
+            StoreError::Unreachable { .. } => {
+                Failure::failed(error).remedy("check --db, that the server runs, and that this user may use it")
+            }
+            StoreError::Corrupt { .. } => {
+                Failure::failed(error).remedy("name another database with --db, or restore a backup")
             }
             _ => Failure::failed(error),
         }

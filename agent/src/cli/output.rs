@@ -153,14 +153,14 @@ pub(crate) async fn open(config: &Config, need: Need) -> Result<perennial_store:
         );
         return Err(Failure::input(text));
     }
-    if let (DatabaseUrl::Sqlite(path), Need::Existing) = (&config.database, need) {
-        if !path.exists() {
-            let text = format!(
-                "there is no database at `{}`: import data first (`perennial import DIR --mapping FILE`), or name another with --db",
-                path.display()
-            );
-            return Err(Failure::input(text));
-        }
+    if let (DatabaseUrl::Sqlite(path), Need::Existing) = (&config.database, need)
+        && !path.exists()
+    {
+        let text = format!(
+            "there is no database at `{}`: import data first (`perennial import DIR --mapping FILE`), or name another with --db",
+            path.display()
+        );
+        return Err(Failure::input(text));
     }
     if let (DatabaseUrl::Sqlite(path), Need::Create) = (&config.database, need) {
         // The data directory is ours to make; another place is the user's choice and must exist.

@@ -294,7 +294,7 @@ async fn apply(
         document["by"] = json!(who.id);
         document["effects"] = effects.iter().map(card::effect_json).collect();
         output.document(&document);
-        return Ok(());
+        return refused_by_crm(&after);
     }
     output.line(&format!("{} is now {} (by {})", after.id, after.state, who.id));
     for effect in &effects {
@@ -303,7 +303,16 @@ async fn apply(
     if after.state == ActionState::Permitted && config.salesforce.is_none() && config.hubspot.is_none() {
         output.line("  no CRM is configured: its effects wait until one is");
     }
-    Ok(())
+    refused_by_crm(&after)
+}
+
+/// An approval that the CRM did not carry out is no success; what it said has been printed.
+fn refused_by_crm(row: &ActionRow) -> Result<(), Failure> {
+    if row.state == ActionState::Failed {
+        Err(Failure::said())
+    } else {
+        Ok(())
+    }
 }
 
 /// The effects with what `--set` changes.

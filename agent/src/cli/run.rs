@@ -76,7 +76,11 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
         .await?;
         bar.finish_and_clear();
         print(output, &report, tools.crms().next().is_some());
-        let Some(every) = args.every.filter(|_| !report.interrupted) else {
+        if report.interrupted {
+            store.close().await;
+            return Err(Failure::interrupted());
+        }
+        let Some(every) = args.every else {
             break;
         };
         let mut stop = stop.clone();

@@ -28,7 +28,7 @@ pub(super) struct Checked {
 
 /// Opens every mapped file and compares its header with the mapping.
 pub(super) fn check(dir: &Path, mapping: &Mapping, options: &ImportOptions) -> Result<Checked, Vec<Problem>> {
-    let found = csv_files(dir).map_err(|problem| vec![problem])?;
+    let found = csv_files(dir)?;
     if found.is_empty() && !mapping.entries.iter().any(|entry| dir.join(&entry.path).exists()) {
         let help = format!("`{}` expects {}", mapping.file.display(), expected(mapping));
         return Err(vec![Problem::of_file(dir, "the folder holds no CSV file", Some(help))]);
@@ -62,10 +62,14 @@ fn expected(mapping: &Mapping) -> String {
     quoted(&paths.into_iter().collect::<Vec<_>>())
 }
 
-fn csv_files(dir: &Path) -> Result<Vec<String>, Problem> {
+fn csv_files(dir: &Path) -> Result<Vec<String>, Vec<Problem>> {
     let unreadable = |error: std::io::Error| {
         let help = "name a folder that exists and that this user may read".to_owned();
-        Problem::of_file(dir, format!("the folder cannot be read: {error}"), Some(help))
+        vec![Problem::of_file(
+            dir,
+            format!("the folder cannot be read: {error}"),
+            Some(help),
+        )]
     };
     let mut names = Vec::new();
     for item in std::fs::read_dir(dir).map_err(unreadable)? {

@@ -199,7 +199,7 @@ pub async fn import(
 pub fn prepare(dir: &Path, mapping: &Mapping, options: &ImportOptions) -> Result<Prepared, ImportError> {
     let not_ready = |problems| ImportError::NotReady { problems };
     let checked = folder::check(dir, mapping, options).map_err(not_ready)?;
-    let rejects = Rejects::create(&options.rejects_dir, &mapping.source).map_err(|problem| not_ready(vec![problem]))?;
+    let rejects = Rejects::create(&options.rejects_dir, &mapping.source).map_err(not_ready)?;
     let names = checked
         .files
         .iter()

@@ -149,10 +149,12 @@ impl Entry {
     /// The columns that the file does not have.
     pub(super) fn bind(&self, header: &[String]) -> Result<Entry, Vec<Column>> {
         let mut bound = self.clone();
-        let mut missing = Vec::new();
+        let mut missing: Vec<Column> = Vec::new();
         bound.each_column(
             &mut |column| match header.iter().position(|name| *name == column.name) {
                 Some(index) => column.index = index,
+                // Usage takes its event from `start`, which is then met twice.
+                None if missing.iter().any(|other| other.span == column.span) => {}
                 None => missing.push(column.clone()),
             },
         );

@@ -62,6 +62,14 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The same without the lines of the file: for files in which a secret may stand on any line.
+    #[must_use]
+    pub(crate) fn without_text(self) -> Problem {
+        Problem { source: None, ..self }
+    }
+}
+
 impl fmt::Debug for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self} (help: {})", self.help.as_deref().unwrap_or("none"))

@@ -69,14 +69,14 @@ impl Drop for Rejects {
 
 impl Rejects {
     /// Makes the file, under a name that is not taken: an earlier one is never overwritten.
-    pub(super) fn create(dir: &Path, source: &SourceId) -> Result<Rejects, Problem> {
+    pub(super) fn create(dir: &Path, source: &SourceId) -> Result<Rejects, Vec<Problem>> {
         let refused = |error: &dyn std::fmt::Display| {
             let help = "name a directory that this user may write".to_owned();
-            Problem::of_file(
+            vec![Problem::of_file(
                 dir,
                 format!("rejected rows cannot be written here: {error}"),
                 Some(help),
-            )
+            )]
         };
         let made = (!dir.exists()).then(|| dir.to_owned());
         std::fs::create_dir_all(dir).map_err(|error| refused(&error))?;

@@ -1,4 +1,4 @@
-//! How fast the store is. Run by hand: `cargo bench -p perennial-store -- [accounts] [signals an account]`.
+//! How fast the store is. Run by hand: `cargo bench -p perennial-store -- [accounts] [signals an account] [signals a batch]`.
 //!
 //! Uses a SQLite file in a temporary directory (`TMPDIR` chooses the disk), or the PostgreSQL server that
 //! `PERENNIAL_BENCH_PG` names, which should be empty. Prints one line a measurement.
@@ -20,8 +20,6 @@ use perennial_store::{
     ActionRow, Belongs, DatabaseUrl, DecisionCommit, DecisionRow, EffectOutcome, EffectResult, LedgerDraft, NewAction,
     NewSignal, Options, OutboxRow, Secret, Store,
 };
-
-const BATCH: usize = 5_000;
 
 fn now() -> Timestamp {
     Timestamp::from_us(1_700_000_000_000_000)
@@ -83,22 +81,23 @@ async fn main() {
         .await
         .expect("opens");
     store.migrate().await.expect("migrates");
-    signals(&store, accounts, each).await;
+    let batch = numbers.get(2).copied().unwrap_or(5_000);
+    signals(&store, accounts, each, batch).await;
     decisions(&store, 10_000).await;
     outbox(&store).await;
     println!("{:?}", store.stats().await.expect("reads"));
     store.close().await;
 }
 
-async fn insert(store: &Store, what: &str, signals: &[NewSignal]) {
+async fn insert(store: &Store, what: &str, signals: &[NewSignal], batch: usize) {
     let begun = Instant::now();
-    for batch in signals.chunks(BATCH) {
+    for batch in signals.chunks(batch) {
         store.insert_signals(batch).await.expect("stores");
     }
     report(what, signals.len(), "signals", begun);
 }
 
-async fn signals(store: &Store, accounts: usize, each: usize) {
+async fn signals(store: &Store, accounts: usize, each: usize, batch: usize) {
     let heads: Vec<NewSignal> = (0..accounts)
         .map(|number| {
             let fact = Fact::Account(Account {
@@ -108,7 +107,7 @@ async fn signals(store: &Store, accounts: usize, each: usize) {
             signal(number, format!("A-{number:06x}"), fact)
         })
         .collect();
-    insert(store, "account records", &heads).await;
+    insert(store, "account records", &heads, batch).await;
     // As a daily export comes: a day of all accounts, then the next day.
     let mut all = Vec::new();
     let mut total = 0.0;
@@ -116,8 +115,8 @@ async fn signals(store: &Store, accounts: usize, each: usize) {
         all.clear();
         all.extend((0..accounts).map(|number| usage(number, day)));
         let begun = Instant::now();
-        for batch in all.chunks(BATCH) {
-            store.insert_signals(batch).await.expect("stores");
+        for part in all.chunks(batch) {
+            store.insert_signals(part).await.expect("stores");
         }
         total += begun.elapsed().as_secs_f64();
     }
@@ -128,12 +127,12 @@ async fn signals(store: &Store, accounts: usize, each: usize) {
         "signals",
         (accounts * each) as f64 / total
     );
-    insert(store, "the last day again (all known)", &all).await;
+    insert(store, "the last day again (all known)", &all, batch).await;
     // As a history comes: account by account.
     let history: Vec<NewSignal> = (0..accounts / 2)
         .flat_map(|number| (1_000..1_000 + each.min(10)).map(move |day| usage(number, day)))
         .collect();
-    insert(store, "usage facts, account by account", &history).await;
+    insert(store, "usage facts, account by account", &history, batch).await;
 
     let begun = Instant::now();
     let hash = store.state_hash().await.expect("hashes");

@@ -15,18 +15,18 @@ pub(crate) const BEGIN_IMMEDIATE: &str = "begin immediate";
 pub(crate) const SYNCHRONOUS_FULL: &str = "pragma synchronous = full";
 pub(crate) const SYNCHRONOUS_NORMAL: &str = "pragma synchronous = normal";
 
-/// A batch on SQLite: one parameter, JSON.
+/// A batch on SQLite: one parameter, JSON. Materialised, because else each column would write out its row's text anew.
 pub(crate) fn rows_sqlite(first: usize, columns: &[Col]) -> String {
-    let mut out = String::from("(select key as at");
+    let mut out = format!("(with raw(at, v) as materialized (select key, value from json_each(${first})) select at");
     for (i, column) in columns.iter().enumerate() {
         // Without the cast the planner takes no index of a column that is compared with it.
         let kind = match column {
             Col::Text(_) => "text",
             Col::Int(_) => "integer",
         };
-        out.push_str(&format!(", cast(value ->> {i} as {kind}) as {}", column.name()));
+        out.push_str(&format!(", cast(v ->> {i} as {kind}) as {}", column.name()));
     }
-    out.push_str(&format!(" from json_each(${first})) as e"));
+    out.push_str(" from raw) as e");
     out
 }
 

@@ -24,8 +24,9 @@ const WRITE_CACHE_KIB: u32 = 262_144;
 const READ_CACHE_KIB: u32 = 16_384;
 /// Bytes of the SQLite file that are read through the page cache of the system.
 const MMAP_BYTES: u64 = 1 << 30;
-/// Pages in the write-ahead log before they are copied into the file: 64 MiB.
-const CHECKPOINT_PAGES: u32 = 16_384;
+/// Pages in the write-ahead log before they are copied into the file: 256 MiB. An import writes the same pages of an
+/// index with every batch; the later they are copied, the fewer times.
+const CHECKPOINT_PAGES: u32 = 65_536;
 /// How long a server may take to answer a new connection.
 const CONNECT_MS: u64 = 10_000;
 

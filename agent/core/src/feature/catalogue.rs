@@ -11,8 +11,12 @@ pub enum Unit {
     Score,
     /// Whole days.
     Days,
-    /// Share or ratio, 1 is the whole.
+    /// Ratio without a whole.
     Ratio,
+    /// Share, 1 is the whole; people read it in percent.
+    Share,
+    /// Natural logarithm of now to before; people read it as a change in percent.
+    LogRatio,
     /// Difference of log odds.
     Logit,
     /// Points on a survey's own scale.
@@ -37,6 +41,8 @@ impl Unit {
             Unit::Score => "score 0-100",
             Unit::Days => "days",
             Unit::Ratio => "ratio",
+            Unit::Share => "share",
+            Unit::LogRatio => "log ratio",
             Unit::Logit => "log odds",
             Unit::Points => "points",
             Unit::Flag => "yes/no",
@@ -163,7 +169,7 @@ pub const CATALOGUE: &[Definition] = &[
     ),
     number(
         "seat_share",
-        Unit::Ratio,
+        Unit::Share,
         1000,
         "the same as a ratio; in triggers in thousandths",
     ),
@@ -175,7 +181,7 @@ pub const CATALOGUE: &[Definition] = &[
     ),
     number(
         "activity_log_ratio",
-        Unit::Ratio,
+        Unit::LogRatio,
         1000,
         "natural logarithm of (mean use of the last 4 weeks + 1) / (mean use of the 12 before + 1); active users, else events",
     ),
@@ -192,7 +198,7 @@ pub const CATALOGUE: &[Definition] = &[
         "the same for the 12 weeks before",
     ),
     number("features_lost", Unit::Count, 1, "features in use before and not now"),
-    number("feature_breadth", Unit::Ratio, 1000, "features in use by 20"),
+    number("feature_breadth", Unit::Share, 1000, "features in use by 20"),
     number(
         "days_since_use",
         Unit::Days,
@@ -220,7 +226,7 @@ pub const CATALOGUE: &[Definition] = &[
     number("sponsor_left_days", Unit::Days, 1, "days since that happened"),
     number(
         "champion_absent",
-        Unit::Ratio,
+        Unit::Share,
         1000,
         "share of the last 4 weeks without a log-in of the champion",
     ),
@@ -312,4 +318,24 @@ pub const CATALOGUE: &[Definition] = &[
 #[must_use]
 pub fn definition(name: &str) -> Option<&'static Definition> {
     CATALOGUE.iter().find(|d| d.name == name)
+}
+
+/// What a feature is called in front of people.
+#[must_use]
+pub fn label(name: &str) -> String {
+    match name {
+        "activity_log_ratio" => "use against before".to_owned(),
+        "arr" => "yearly revenue".to_owned(),
+        "auto_renew" => "renews by itself".to_owned(),
+        "champion_absent" => "weeks without the champion".to_owned(),
+        "days_late" => "late bills".to_owned(),
+        "feature_breadth" => "breadth of features".to_owned(),
+        "nps" => "promoter score".to_owned(),
+        "seat_share" | "seat_utilisation" => "seats in use".to_owned(),
+        "sponsor_gap" => "sponsor left".to_owned(),
+        "tenure_days" => "customer for".to_owned(),
+        "ticket_pressure" => "support cases against seats".to_owned(),
+        "usage_shift" => "shift of use".to_owned(),
+        _ => name.replace('_', " "),
+    }
 }

@@ -131,10 +131,13 @@ struct Guard {
     fact: String,
 }
 
+/// Level by tier.
+type MatrixRow = BTreeMap<Spanned<String>, Spanned<String>>;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AutonomyFile {
-    matrix: BTreeMap<Spanned<String>, Spanned<BTreeMap<Spanned<String>, Spanned<String>>>>,
+    matrix: BTreeMap<Spanned<String>, Spanned<MatrixRow>>,
     auto: Spanned<AutoTable>,
     limits: LimitsTable,
     #[serde(default)]
@@ -406,11 +409,11 @@ impl Autonomy {
             return self.deny("limit:contacts", self.limits.contacts_line, &why);
         }
         for write in &request.writes {
-            if let Write::UpdateAccount { fields } = write {
-                if let Some(field) = fields.keys().find(|f| !self.limits.fields.contains(f)) {
-                    let why = format!("the agent may not write the field `{field}`");
-                    return self.deny("limit:fields", self.limits.fields_line, &why);
-                }
+            if let Write::UpdateAccount { fields } = write
+                && let Some(field) = fields.keys().find(|f| !self.limits.fields.contains(f))
+            {
+                let why = format!("the agent may not write the field `{field}`");
+                return self.deny("limit:fields", self.limits.fields_line, &why);
             }
         }
         let mut verdicts: Vec<Verdict> = kinds

@@ -41,9 +41,15 @@ fn trigger_type(unit: Unit, scale: i64) -> Option<&'static str> {
         Unit::Flag => Some("Bool"),
         Unit::Text => Some("String"),
         Unit::Date | Unit::Money => None,
-        Unit::Count | Unit::Percent | Unit::Score | Unit::Days | Unit::Ratio | Unit::Logit | Unit::Points => {
-            (scale != 0).then_some("Long")
-        }
+        Unit::Count
+        | Unit::Percent
+        | Unit::Score
+        | Unit::Days
+        | Unit::Ratio
+        | Unit::Share
+        | Unit::LogRatio
+        | Unit::Logit
+        | Unit::Points => (scale != 0).then_some("Long"),
     }
 }
 

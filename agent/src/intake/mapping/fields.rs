@@ -163,16 +163,16 @@ fn options(reading: &mut Reading<'_>, section: &Section<'_>, name: &str, convert
     let plus_days = option("plus_days", is_time);
     let system = option("system", matches!(shape, Shape::Crm));
     option("currency", matches!(shape, Shape::Money));
-    if let Some(node) = times {
-        if let Some(text) = reading.scalar(node, "times") {
-            match Decimal::from_str_exact(&text) {
-                Ok(number) if !number.is_zero() => converter.times = Some(number),
-                _ => reading.problem(
-                    node.span(),
-                    format!("`times` is not a number other than 0: `{text}`"),
-                    "",
-                ),
-            }
+    if let Some(node) = times
+        && let Some(text) = reading.scalar(node, "times")
+    {
+        match Decimal::from_str_exact(&text) {
+            Ok(number) if !number.is_zero() => converter.times = Some(number),
+            _ => reading.problem(
+                node.span(),
+                format!("`times` is not a number other than 0: `{text}`"),
+                "",
+            ),
         }
     }
     if let Some(node) = plus_days {

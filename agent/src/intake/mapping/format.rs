@@ -43,10 +43,10 @@ pub(super) enum CurrencyFrom {
 /// The style that `section` makes of `style`: what it does not say stays.
 pub(super) fn read(reading: &mut Reading<'_>, section: &Section<'_>, mut style: Style) -> Style {
     let format = &mut style.format;
-    if let Some(node) = section.get("currency") {
-        if let Some(currency) = currency(reading, node) {
-            style.currency = Some(currency);
-        }
+    if let Some(node) = section.get("currency")
+        && let Some(currency) = currency(reading, node)
+    {
+        style.currency = Some(currency);
     }
     if let Some(node) = section.get("dates") {
         time_formats(reading, node, "dates", &mut format.dates);
@@ -60,46 +60,46 @@ pub(super) fn read(reading: &mut Reading<'_>, section: &Section<'_>, mut style: 
     if let Some(node) = section.get("numbers") {
         numbers(reading, node, format);
     }
-    if let Some(node) = section.get("empty") {
-        if let Some(texts) = reading.texts(node, "empty") {
-            format.empty = texts.into_iter().map(|(text, _)| text.trim().to_owned()).collect();
-            // A cell without any text is unknown whatever the mapping says: there is nothing to read.
-            format.empty.push(String::new());
+    if let Some(node) = section.get("empty")
+        && let Some(texts) = reading.texts(node, "empty")
+    {
+        format.empty = texts.into_iter().map(|(text, _)| text.trim().to_owned()).collect();
+        // A cell without any text is unknown whatever the mapping says: there is nothing to read.
+        format.empty.push(String::new());
+    }
+    if let Some(node) = section.get("encoding")
+        && let Some(word) = reading.text(node, "encoding")
+    {
+        match Encoding::from_word(&word) {
+            Some(encoding) => format.encoding = encoding,
+            None => reading.problem(
+                node.span(),
+                format!("unknown encoding `{word}`"),
+                help_with_words(&word, Encoding::WORDS),
+            ),
         }
     }
-    if let Some(node) = section.get("encoding") {
-        if let Some(word) = reading.text(node, "encoding") {
-            match Encoding::from_word(&word) {
-                Some(encoding) => format.encoding = encoding,
-                None => reading.problem(
-                    node.span(),
-                    format!("unknown encoding `{word}`"),
-                    help_with_words(&word, Encoding::WORDS),
-                ),
-            }
+    if let Some(node) = section.get("delimiter")
+        && let Some(text) = reading.text(node, "delimiter")
+    {
+        match text.as_bytes() {
+            [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => format.delimiter = *byte,
+            _ => reading.problem(
+                node.span(),
+                "`delimiter` must be one ASCII character",
+                "write \",\" or \";\" or \"\\t\"",
+            ),
         }
     }
-    if let Some(node) = section.get("delimiter") {
-        if let Some(text) = reading.text(node, "delimiter") {
-            match text.as_bytes() {
-                [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => format.delimiter = *byte,
-                _ => reading.problem(
-                    node.span(),
-                    "`delimiter` must be one ASCII character",
-                    "write \",\" or \";\" or \"\\t\"",
-                ),
-            }
-        }
+    if let Some(node) = section.get("account_prefix")
+        && let Some(prefix) = reading.text(node, "account_prefix")
+    {
+        format.account_prefix = prefix;
     }
-    if let Some(node) = section.get("account_prefix") {
-        if let Some(prefix) = reading.text(node, "account_prefix") {
-            format.account_prefix = prefix;
-        }
-    }
-    if let Some(node) = section.get("max_field_bytes") {
-        if let Some(bytes) = reading.integer(node, "max_field_bytes", 64, 16 * 1024 * 1024) {
-            format.max_field_bytes = usize::try_from(bytes).unwrap_or(format.max_field_bytes);
-        }
+    if let Some(node) = section.get("max_field_bytes")
+        && let Some(bytes) = reading.integer(node, "max_field_bytes", 64, 16 * 1024 * 1024)
+    {
+        format.max_field_bytes = usize::try_from(bytes).unwrap_or(format.max_field_bytes);
     }
     style
 }

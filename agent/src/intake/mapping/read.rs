@@ -65,11 +65,11 @@ fn root_section(reading: &mut Reading<'_>, root: &Section<'_>) -> Option<(Source
     reading.only(root, &["source", "defaults", "file", "ignore"]);
     let source = source(reading, root);
     let mut style = Style::default();
-    if let Some(node) = root.get("defaults") {
-        if let Some(section) = reading.table(node, "defaults", "[defaults]".to_owned()) {
-            reading.only(&section, format::KEYS);
-            style = format::read(reading, &section, style);
-        }
+    if let Some(node) = root.get("defaults")
+        && let Some(section) = reading.table(node, "defaults", "[defaults]".to_owned())
+    {
+        reading.only(&section, format::KEYS);
+        style = format::read(reading, &section, style);
     }
     let ignored = root
         .get("ignore")
@@ -140,11 +140,11 @@ fn entry(reading: &mut Reading<'_>, section: &Section<'_>, style: &Style) -> Opt
     let path = path(reading, section);
     let kind = kind(reading, section);
     let mut style = style.clone();
-    if let Some(node) = section.get("defaults") {
-        if let Some(section) = reading.table(node, "defaults", "[file.defaults]".to_owned()) {
-            reading.only(&section, format::KEYS);
-            style = format::read(reading, &section, style);
-        }
+    if let Some(node) = section.get("defaults")
+        && let Some(section) = reading.table(node, "defaults", "[file.defaults]".to_owned())
+    {
+        reading.only(&section, format::KEYS);
+        style = format::read(reading, &section, style);
     }
     let key = reading
         .required(section, "key", "name the column or columns that identify a record")

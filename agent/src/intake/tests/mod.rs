@@ -4,7 +4,6 @@ mod mapping;
 mod rejects;
 mod rows;
 mod shipped;
-mod speed;
 mod store;
 
 use std::path::{Path, PathBuf};

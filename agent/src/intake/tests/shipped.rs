@@ -20,7 +20,7 @@ fn data(test: &str, name: &str) -> Option<PathBuf> {
     if dir.is_dir() {
         return Some(dir);
     }
-    println!("skipped: {test}: no data sets at {}", root.display());
+    println!("SKIPPED {test}: no data sets at {}", root.display());
     None
 }
 

@@ -281,8 +281,8 @@ fn nothing_is_stored_before_everything_is_there() {
         &bench,
         MAPPING,
         &[
-            "map.toml:29:9: `subs.csv` has no column `start`",
-            "map.toml:31:9: `subs.csv` has no column `start`",
+            "map.toml:28:9: `subs.csv` has no column `start`",
+            "map.toml:30:9: `subs.csv` has no column `start`",
             "there is no file `use.csv`",
         ],
     );

@@ -137,7 +137,7 @@ fn found(value: Option<f64>, missing: &str) -> Found {
 
 fn breadth(week: &Week<'_>) -> Option<f64> {
     week.features
-        .or_else(|| (!week.products.is_empty()).then(|| week.products.len() as f64))
+        .or_else(|| (!week.products.is_empty()).then_some(week.products.len() as f64))
 }
 
 /// Mean over the known weeks, when enough are known.
