@@ -4,12 +4,13 @@
 //! anywhere can be run again. Order of accounts and number of threads do not change a byte.
 
 mod plan;
+mod rows;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
-use perennial_core::action::{ActionState, Write};
+use perennial_core::action::Write;
 use perennial_core::decide::{Decision, ENGINE, Inputs, NoteKind, Proposal, decide};
 use perennial_core::ids::{AccountId, DecisionId, RunId};
 use perennial_core::policy::{Level, Policies};
@@ -18,10 +19,7 @@ use perennial_core::score::Band;
 use perennial_core::signal::Signal;
 use perennial_core::snapshot::{Portfolio, PriorAction, Snapshot};
 use perennial_core::time::Timestamp;
-use perennial_store::{
-    ActionRow, DecisionCommit, DecisionRow, DraftRow, LedgerDraft, NewAction, OutboxRow, RunRow, Store,
-    StoreError,
-};
+use perennial_store::{RunRow, Store, StoreError};
 use perennial_tools::Registry;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -32,6 +30,8 @@ use crate::dispatch::{self, DispatchError};
 
 pub use plan::DaySummary;
 use plan::Deferred;
+pub(crate) use rows::intent;
+use rows::{commit_of, draft_rows, new_action};
 
 /// How to run.
 #[derive(Debug, Clone)]
@@ -480,125 +480,4 @@ fn is_deferrable(proposal: &Proposal) -> bool {
             .effects
             .iter()
             .any(|e| matches!(e.write, Write::CreateTask { .. }))
-}
-
-fn commit_of(run: &RunId, decided: Decided, actions: Vec<NewAction>) -> DecisionCommit {
-    let decision = &decided.decision;
-    let id = DecisionId::derive(&decision.account, &decided.inputs_hash);
-    let body = BTreeMap::from([
-        ("content", decision.content.to_string()),
-        ("inputs", decided.inputs_hash.to_string()),
-        ("output", decided.output_hash.to_string()),
-    ]);
-    let mut ledger = vec![LedgerDraft {
-        kind: "decision".to_owned(),
-        reference: id.as_str().to_owned(),
-        body: canonical(&body),
-    }];
-    for action in &actions {
-        ledger.extend(action.outbox.iter().map(intent));
-    }
-    DecisionCommit {
-        decision: DecisionRow {
-            account: decision.account.clone(),
-            id,
-            run: run.clone(),
-            as_of: decision.as_of,
-            inputs: decided.inputs,
-            inputs_hash: decided.inputs_hash,
-            output: decided.output,
-            output_hash: decided.output_hash,
-            content: decision.content,
-            engine: decision.engine.clone(),
-        },
-        actions,
-        supersede: Vec::new(),
-        ledger,
-    }
-}
-
-/// INVARIANT (intent before effect): the ledger entry that stands before every effect, written in the transaction that
-/// puts it into the outbox.
-pub(crate) fn intent(row: &OutboxRow) -> LedgerDraft {
-    let body = BTreeMap::from([
-        ("action", row.effect.action.as_str().to_owned()),
-        ("effect", Hash::of(canonical(&row.effect).as_bytes()).to_string()),
-        ("ground", canonical(row.permit.ground())),
-    ]);
-    LedgerDraft {
-        kind: "intent".to_owned(),
-        reference: row.effect.id.as_str().to_owned(),
-        body: canonical(&body),
-    }
-}
-
-fn new_action(decision: &Decision, inputs_hash: Hash, proposal: &Proposal, now: Timestamp) -> NewAction {
-    let permit = proposal
-        .verdict
-        .permit(&proposal.action, &proposal.effects, decision.content);
-    let outbox = permit.map_or_else(Vec::new, |permit| {
-        proposal
-            .effects
-            .iter()
-            .map(|effect| OutboxRow {
-                effect: effect.clone(),
-                permit: permit.record().clone(),
-                due_at: now,
-            })
-            .collect()
-    });
-    let state = match proposal.state {
-        // An action without a step that has somewhere to write to is done when it is decided.
-        ActionState::Permitted if outbox.is_empty() => ActionState::Executed,
-        state => state,
-    };
-    NewAction {
-        row: ActionRow {
-            account: decision.account.clone(),
-            id: proposal.action.clone(),
-            decision: DecisionId::derive(&decision.account, &inputs_hash),
-            kind: proposal.kind,
-            playbook: proposal.playbook.clone(),
-            subject: proposal.subject.clone(),
-            state,
-            version: 1,
-            title: proposal.title.clone(),
-            owner: proposal.owner.clone(),
-            tier: decision
-                .features
-                .text("tier")
-                .and_then(perennial_core::signal::Tier::from_word),
-            role: proposal.verdict.role,
-            verdict: proposal.verdict.word(),
-            value_minor: proposal.worth.as_ref().map(|w| w.value_minor),
-            currency: proposal.worth.as_ref().map(|w| w.currency.code().to_owned()),
-            minutes: proposal.minutes,
-            rank_micro: proposal.worth.as_ref().map(|w| w.per_minute_micro.0),
-            due: proposal.due,
-            as_of: decision.as_of,
-            expires_at: Some(now.plus_days(proposal.expires_days)),
-            snoozed_until: None,
-            last_editor: None,
-            day_position: None,
-            card: canonical(proposal),
-            effects: canonical(&proposal.effects),
-            updated_at: now,
-        },
-        outbox,
-    }
-}
-
-fn draft_rows(decision: &Decision, proposal: &Proposal) -> Vec<DraftRow> {
-    let Some(draft) = decision.drafts.get(&proposal.action) else {
-        return Vec::new();
-    };
-    let row = |format: &str, text: &str| DraftRow {
-        account: decision.account.clone(),
-        action: proposal.action.clone(),
-        kind: draft.kind.as_str().to_owned(),
-        format: format.to_owned(),
-        text: text.to_owned(),
-        hash: Hash::of(text.as_bytes()),
-    };
-    vec![row("md", &draft.markdown), row("html", &draft.html)]
 }

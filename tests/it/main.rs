@@ -10,6 +10,7 @@ mod docs;
 mod pictures;
 mod pipeline;
 mod ravenstack;
+mod world;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_perennial-under-test");

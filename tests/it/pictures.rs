@@ -6,7 +6,7 @@ use std::process::Command;
 use perennial_sandbox::System;
 use perennial_tests::{Database, root, skipped};
 
-use crate::pipeline::World;
+use crate::world::World;
 
 /// A headless browser, or nothing after saying that `test` is skipped.
 fn browser(test: &str) -> Option<&'static str> {

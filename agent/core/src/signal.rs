@@ -1,5 +1,7 @@
 //! Signals: what the world told us, one fact each.
 //!
+//! Long because it is one vocabulary: every kind of fact with its fields stands here, and nothing else does.
+//!
 //! A signal is unique by source, kind and external id (and revision, below). Facts may come in any order and any number of times; the set of
 //! signals, and with it everything we conclude, is the same.
 //!
