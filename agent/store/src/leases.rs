@@ -255,6 +255,7 @@ impl Store {
             }
         }
         if ready.is_empty() {
+            tx.commit().await?;
             return Ok(Vec::new());
         }
         let lanes = [
@@ -350,6 +351,9 @@ impl Store {
             }
         }
         if settled.is_empty() {
+            // Nothing was written. Ending it here frees the locks now; a dropped transaction frees them some time later,
+            // and a worker that skips locked lanes would find nothing to do meanwhile.
+            tx.commit().await?;
             return Ok(report);
         }
         self.record(&mut tx, &settled).await?;

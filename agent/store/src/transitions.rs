@@ -107,6 +107,8 @@ impl Store {
             )
             .await?;
         let Some(row) = changed.first() else {
+            // Nothing was written; ending it here frees the ledger's head at once.
+            tx.commit().await?;
             return Err(StoreError::Stale {
                 action: t.action.clone(),
             });
