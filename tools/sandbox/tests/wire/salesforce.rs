@@ -1,4 +1,6 @@
-//! The Salesforce server.
+//! The Salesforce server. Long because every check of a write has its case here.
+
+use std::collections::BTreeSet;
 
 use perennial_sandbox::{Clock, Limits, Seed, SeedRecord, System};
 use reqwest::Method;
@@ -40,7 +42,7 @@ async fn a_created_record_is_there_with_its_location_and_system_fields() {
         few.as_object()
             .unwrap()
             .keys()
-            .collect::<std::collections::BTreeSet<_>>()
+            .collect::<BTreeSet<_>>()
             .into_iter()
             .collect::<Vec<_>>(),
         ["Id", "Name", "attributes"]
