@@ -224,6 +224,7 @@ fn next(told: &Told, stay: bool, output: &Output) {
     let id = &id[..id.len().min(12)];
     let dir = told.dir.display();
     let config = format!("--config {dir}/perennial.toml");
+    let me = program();
     output.heading("Try next");
     if stay {
         for (crm, address) in &told.crms {
@@ -231,20 +232,20 @@ fn next(told: &Told, stay: bool, output: &Output) {
         }
         output.line("  in another terminal:");
     }
-    output.line(&format!("  perennial queue show {id} {config}"));
+    output.line(&format!("  {me} queue show {id} {config}"));
     output.line("      the whole card: who, why, evidence, each field before and after, the draft, the rule");
-    output.line(&format!("  perennial explain {id} {config}"));
+    output.line(&format!("  {me} explain {id} {config}"));
     output.line("      why it stands where it stands, and what was left out");
     if stay {
         output.line(&format!(
-            "  perennial queue approve {id} --as {} {config}",
+            "  {me} queue approve {id} --as {} {config}",
             approver(told, top)
         ));
         output.line("      say yes, and look at the record in the CRM");
     } else {
-        output.line(&format!("  perennial sandbox --records {dir}/crm.json {config}"));
+        output.line(&format!("  {me} sandbox --records {dir}/crm.json {config}"));
         output.line(&format!(
-            "      the CRMs with all records; then, in another terminal, `perennial queue approve {id} --as {} {config}`",
+            "      the CRMs with all records; then, in another terminal, `{me} queue approve {id} --as {} {config}`",
             approver(told, top)
         ));
     }
@@ -261,4 +262,12 @@ fn approver(told: &Told, top: Option<&ActionRow>) -> String {
                 .is_some_and(|(n, has)| perennial_core::approval::covers(has, n))
         })
         .map_or_else(|| "NAME".to_owned(), |(id, _)| id.clone())
+}
+
+/// The program as it was started, so that the commands can be copied as they stand.
+fn program() -> String {
+    std::env::args()
+        .next()
+        .filter(|name| name.contains('/'))
+        .unwrap_or_else(|| "perennial".to_owned())
 }
