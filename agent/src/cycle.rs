@@ -19,7 +19,7 @@ use perennial_core::score::Band;
 use perennial_core::signal::Signal;
 use perennial_core::snapshot::{Portfolio, PriorAction, Snapshot};
 use perennial_core::time::Timestamp;
-use perennial_store::{RunRow, Store, StoreError};
+use perennial_store::{Packed, RunRow, Store, StoreError};
 use perennial_tools::Registry;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -218,9 +218,9 @@ struct Cycle<'a> {
 /// A decision with its texts, ready to commit.
 struct Decided {
     decision: Decision,
-    inputs: String,
+    inputs: Packed,
     inputs_hash: Hash,
-    output: String,
+    output: Packed,
     output_hash: Hash,
 }
 
@@ -466,8 +466,8 @@ impl InputsOf {
             inputs_hash: Hash::of(inputs.as_bytes()),
             output_hash: Hash::of(output.as_bytes()),
             decision,
-            inputs,
-            output,
+            inputs: Packed::of(&inputs),
+            output: Packed::of(&output),
         }
     }
 }

@@ -217,7 +217,7 @@ async fn still_allowed(
         name: row.decision.as_str().to_owned(),
     };
     let stored = store.decision(&row.decision).await?.ok_or_else(missing)?;
-    let decision: perennial_core::decide::Decision = read("decision", &stored.output)?;
+    let decision: perennial_core::decide::Decision = read("decision", &stored.output.text()?)?;
     let prior = store
         .prior_actions(std::slice::from_ref(&row.account))
         .await?

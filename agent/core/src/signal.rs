@@ -44,7 +44,9 @@ impl Signal {
     }
 }
 
-/// Compact key of a record: 22 characters that stand for source, kind and external id.
+/// Compact key of a record: 22 characters that stand for source, kind and external id. The first six follow from the
+/// external id without its last three characters, so that records which are neighbours in an export mostly are
+/// neighbours in an index too; the others are 96 bits of the hash of all three.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SignalKey(String);
@@ -53,7 +55,12 @@ impl SignalKey {
     /// The key of a record.
     #[must_use]
     pub fn of(source: &SourceId, kind: FactKind, external_id: &ExternalId) -> SignalKey {
-        SignalKey(Hash::of_parts(&[source.as_str(), kind.as_str(), external_id.as_str()]).short())
+        let (source, kind, id) = (source.as_str(), kind.as_str(), external_id.as_str());
+        let cut = id.char_indices().rev().nth(2).map_or(0, |(at, _)| at);
+        let mut key = Hash::of_parts(&[source, kind, &id[..cut]]).short();
+        key.truncate(6);
+        key.push_str(&Hash::of_parts(&[source, kind, id]).short()[..16]);
+        SignalKey(key)
     }
 
     /// As text.

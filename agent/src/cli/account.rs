@@ -60,7 +60,7 @@ async fn list(store: &Store, limit: usize, output: &Output) -> Result<(), Failur
         let latest = store.latest_decisions(&page).await?;
         for id in &page {
             lines.push(match latest.get(id) {
-                Some(row) => line(id, Some(read("decision", &row.output)?)),
+                Some(row) => line(id, Some(read("decision", &row.output.text()?)?)),
                 None => line(id, None),
             });
         }
@@ -176,7 +176,7 @@ async fn show(store: &Store, id: &AccountId, output: &Output) -> Result<(), Fail
             format!("there is no account `{id}`: `perennial account list` shows those there are")
         }));
     };
-    let d: Decision = read("decision", &latest.output)?;
+    let d: Decision = read("decision", &latest.output.text()?)?;
     let actions = store
         .actions_of(std::slice::from_ref(id))
         .await?
@@ -245,7 +245,7 @@ fn past_scores(history: &[DecisionRow]) -> Result<Past, Failure> {
     history
         .iter()
         .map(|row| {
-            let d: Decision = read("decision", &row.output)?;
+            let d: Decision = read("decision", &row.output.text()?)?;
             Ok((
                 row.as_of.to_string(),
                 d.scores.health.score_micro,

@@ -54,7 +54,7 @@ impl Detail {
         }
         Ok(Detail {
             proposal: read("card", &row.card)?,
-            decision: read("decision", &stored.output)?,
+            decision: read("decision", &stored.output.text()?)?,
             outbox: store.effects_of(&row.id).await?,
             drafts: store.drafts_of(&row.id).await?,
             approvals: store.approvals_of(&row.id).await?,

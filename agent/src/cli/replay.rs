@@ -51,11 +51,12 @@ pub(super) async fn replay(config: &Config, id: &str, output: &Output) -> Result
     let content: Content = read("content", &text)?;
     let policies = Policies::compile(&content)
         .map_err(|problems| Failure::failed(format!("the stored policies do not compile: {}", problems.len())))?;
-    let inputs: Inputs = read("inputs", &row.inputs)?;
+    let (stored_inputs, stored_output) = (row.inputs.text()?, row.output.text()?);
+    let inputs: Inputs = read("inputs", &stored_inputs)?;
     let rebuilt = canonical(&decide(&inputs, &policies));
-    let sound = Hash::of(row.inputs.as_bytes()) == row.inputs_hash && content.hash() == row.content;
-    let identical = sound && rebuilt == row.output;
-    let difference = rebuilt.bytes().zip(row.output.bytes()).position(|(a, b)| a != b);
+    let sound = Hash::of(stored_inputs.as_bytes()) == row.inputs_hash && content.hash() == row.content;
+    let identical = sound && rebuilt == stored_output;
+    let difference = rebuilt.bytes().zip(stored_output.bytes()).position(|(a, b)| a != b);
     let report = ReplayReport {
         decision: row.id,
         account: row.account.as_str().to_owned(),
@@ -67,7 +68,7 @@ pub(super) async fn replay(config: &Config, id: &str, output: &Output) -> Result
         first_difference: if identical {
             None
         } else {
-            Some(difference.unwrap_or(rebuilt.len().min(row.output.len())))
+            Some(difference.unwrap_or(rebuilt.len().min(stored_output.len())))
         },
     };
     store.close().await;

@@ -113,7 +113,7 @@ impl Cycle<'_> {
                 let Some(row) = self.engine.store.decision(&deferred.decision).await? else {
                     continue;
                 };
-                let decision: Decision = read("decision", &row.output)?;
+                let decision: Decision = read("decision", &row.output.text()?)?;
                 let Some(proposal) = decision.proposals.iter().find(|p| p.action == deferred.item.action) else {
                     continue;
                 };

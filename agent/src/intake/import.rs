@@ -10,7 +10,7 @@ use perennial_core::ids::{AccountId, SourceId};
 use perennial_core::replay::Hash;
 use perennial_core::signal::FactKind;
 use perennial_core::time::Timestamp;
-use perennial_store::{Belongs, Kept, LinkReport, NewSignal, Store, StoreError, Stored};
+use perennial_store::{Kept, LinkReport, SignalRow, Store, StoreError, Stored};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -46,15 +46,15 @@ pub struct ImportOptions {
 }
 
 impl ImportOptions {
-    /// The defaults: 5,000 rows or 4 MiB a batch, two batches waiting, 1 MiB a row.
+    /// The defaults: 20,000 rows or 8 MiB a batch, one batch waiting, 1 MiB a row.
     #[must_use]
     pub fn new(rejects_dir: impl Into<PathBuf>) -> ImportOptions {
         ImportOptions {
             as_of: None,
             rejects_dir: rejects_dir.into(),
-            batch_rows: 5_000,
-            batch_bytes: 4 * 1024 * 1024,
-            queue_batches: 2,
+            batch_rows: 20_000,
+            batch_bytes: 8 * 1024 * 1024,
+            queue_batches: 1,
             max_row_bytes: 1024 * 1024,
         }
     }
@@ -168,7 +168,7 @@ struct Batch {
     file: usize,
     read: u64,
     bytes: u64,
-    signals: Vec<NewSignal>,
+    signals: Vec<SignalRow>,
     /// Line and raw bytes of each signal.
     places: Vec<(u64, Range<usize>)>,
     raw: Vec<u8>,
@@ -245,8 +245,11 @@ impl Prepared {
             sender,
         };
         let reading = tokio::task::spawn_blocking(move || reader.read_all(files));
-        while let Some(batch) = batches.recv().await {
-            let stored = store.insert_signals(&batch.signals).await.map_err(ImportError::Store)?;
+        while let Some(mut batch) = batches.recv().await {
+            let stored = store
+                .insert_signals(&mut batch.signals)
+                .await
+                .map_err(ImportError::Store)?;
             tally.add(&batch, &stored)?;
             progress(Progress {
                 file: &tally.files[batch.file].0.path,
@@ -321,7 +324,7 @@ impl Reader {
                         let start = batch.raw.len();
                         batch.raw.extend_from_slice(raw);
                         batch.places.push((line, start..batch.raw.len()));
-                        batch.signals.push(signal);
+                        batch.signals.push(SignalRow::of(signal));
                     }
                     Err(reject) => batch.refused.push(Refused {
                         outcome: Outcome::Rejected,
@@ -411,11 +414,11 @@ impl Tally {
                 conflicts.push(Refused {
                     outcome: Outcome::Conflict,
                     line: *line,
-                    reject: Reject::new("key", new.signal.external_id.as_str(), reason),
+                    reject: Reject::new("key", new.external_id().as_str(), reason),
                     raw: batch.raw[raw.clone()].to_vec(),
                 });
             }
-            if let Belongs::Account(account) = &new.owner
+            if let Some(account) = new.account()
                 && file.kind != FactKind::Account
                 && self.seen.len() < REMEMBERED_ACCOUNTS
             {
@@ -450,7 +453,7 @@ impl Tally {
         if orphans > 0 {
             let examples = examples
                 .iter()
-                .map(|account| match self.seen.get(&short_hash(account)) {
+                .map(|account| match self.seen.get(&short_hash(account.as_str())) {
                     Some((file, line)) => format!("`{account}` ({}:{line})", self.files[*file].0.path),
                     None => format!("`{account}`"),
                 })
@@ -490,8 +493,8 @@ impl Tally {
     }
 }
 
-fn short_hash(account: &AccountId) -> u64 {
+fn short_hash(account: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
-    account.as_str().hash(&mut hasher);
+    account.hash(&mut hasher);
     hasher.finish()
 }

@@ -18,7 +18,7 @@ use perennial_core::signal::{Account, Crm, Fact, Grain, Signal, Usage};
 use perennial_core::time::{Day, Timestamp};
 use perennial_store::{
     ActionRow, Belongs, DatabaseUrl, DecisionCommit, DecisionRow, EffectOutcome, EffectResult, LedgerDraft, NewAction,
-    NewSignal, Options, OutboxRow, Secret, Store,
+    NewSignal, Options, OutboxRow, Packed, Secret, SignalRow, Store,
 };
 
 fn now() -> Timestamp {
@@ -92,7 +92,7 @@ async fn main() {
 async fn insert(store: &Store, what: &str, signals: &[NewSignal], batch: usize) {
     let begun = Instant::now();
     for batch in signals.chunks(batch) {
-        store.insert_signals(batch).await.expect("stores");
+        store.insert_signals(&mut rows(batch)).await.expect("stores");
     }
     report(what, signals.len(), "signals", begun);
 }
@@ -116,7 +116,7 @@ async fn signals(store: &Store, accounts: usize, each: usize, batch: usize) {
         all.extend((0..accounts).map(|number| usage(number, day)));
         let begun = Instant::now();
         for part in all.chunks(batch) {
-            store.insert_signals(part).await.expect("stores");
+            store.insert_signals(&mut rows(part)).await.expect("stores");
         }
         total += begun.elapsed().as_secs_f64();
     }
@@ -247,10 +247,10 @@ fn commit(number: usize, inputs: &str) -> DecisionCommit {
             id,
             run,
             as_of: now(),
-            inputs,
+            inputs: Packed::of(&inputs),
             inputs_hash,
             output_hash: Hash::of(output.as_bytes()),
-            output,
+            output: Packed::of(&output),
             content: Hash::ZERO,
             engine: "0.1.0".to_owned(),
         },
@@ -327,4 +327,8 @@ async fn outbox(store: &Store) {
         "  first lease, with {count} waiting: {:.1} ms",
         first.unwrap_or_default().as_secs_f64() * 1e3
     );
+}
+
+fn rows(signals: &[NewSignal]) -> Vec<SignalRow> {
+    signals.iter().cloned().map(SignalRow::of).collect()
 }

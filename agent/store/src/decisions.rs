@@ -16,6 +16,7 @@ use crate::db::{Col, Column, Durability, Row, Statement, Tx, args};
 use crate::error::Result;
 use crate::ledger;
 use crate::outbox;
+use crate::packed::Packed;
 use crate::rows::{CommitReport, DecisionCommit, DecisionRow, NewAction};
 
 macro_rules! decision_columns {
@@ -42,8 +43,8 @@ pub(crate) static INSERT: Statement = Statement::rows(
         Col::Text("engine"),
         Col::Text("inputs_hash"),
         Col::Text("output_hash"),
-        Col::Text("inputs"),
-        Col::Text("output"),
+        Col::Bytes("inputs"),
+        Col::Bytes("output"),
     ],
 );
 pub(crate) static INSERT_RUN: Statement = Statement::rows(
@@ -176,8 +177,8 @@ impl Store {
             Column::text(each().map(|d| d.engine.as_str())),
             Column::text(hashes.iter().map(|h| h[1].as_str())),
             Column::text(hashes.iter().map(|h| h[2].as_str())),
-            Column::text(each().map(|d| d.inputs.as_str())),
-            Column::text(each().map(|d| d.output.as_str())),
+            Column::bytes(each().map(|d| d.inputs.as_bytes())),
+            Column::bytes(each().map(|d| d.output.as_bytes())),
         ];
         let stored = tx.fetch(&INSERT, args![self.tenant.0, now.us()], Some(&rows)).await?;
         let rows = [
@@ -277,9 +278,9 @@ fn decision_row(row: &Row) -> Result<DecisionRow> {
         id: DecisionId::new(row.text(1)?),
         run: RunId::new(row.text(2)?),
         as_of: time(row.int(3)?),
-        inputs: row.text(4)?,
+        inputs: Packed::stored(row.bytes(4)?),
         inputs_hash: hash(&row.text(5)?)?,
-        output: row.text(6)?,
+        output: Packed::stored(row.bytes(6)?),
         output_hash: hash(&row.text(7)?)?,
         content: hash(&row.text(8)?)?,
         engine: row.text(9)?,

@@ -20,11 +20,12 @@ pub(crate) fn rows_sqlite(first: usize, columns: &[Col]) -> String {
     let mut out = format!("(with raw(at, v) as materialized (select key, value from json_each(${first})) select at");
     for (i, column) in columns.iter().enumerate() {
         // Without the cast the planner takes no index of a column that is compared with it.
-        let kind = match column {
-            Col::Text(_) => "text",
-            Col::Int(_) => "integer",
+        let value = match column {
+            Col::Text(_) => format!("cast(v ->> {i} as text)"),
+            Col::Int(_) => format!("cast(v ->> {i} as integer)"),
+            Col::Bytes(_) => format!("unhex(v ->> {i})"),
         };
-        out.push_str(&format!(", cast(v ->> {i} as {kind}) as {}", column.name()));
+        out.push_str(&format!(", {value} as {}", column.name()));
     }
     out.push_str(" from raw) as e");
     out
@@ -38,6 +39,7 @@ pub(crate) fn rows_postgres(first: usize, columns: &[Col]) -> String {
         let kind = match column {
             Col::Text(_) => "text",
             Col::Int(_) => "bigint",
+            Col::Bytes(_) => "bytea",
         };
         if i > 0 {
             arrays.push_str(", ");

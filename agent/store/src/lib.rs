@@ -10,6 +10,7 @@ use std::sync::Arc;
 use perennial_core::ids::TenantId;
 
 mod actions;
+mod args;
 mod content;
 mod convert;
 mod db;
@@ -23,6 +24,7 @@ mod ledger;
 mod migrate;
 mod open;
 mod outbox;
+mod packed;
 mod rows;
 mod signals;
 mod slim;
@@ -32,7 +34,9 @@ mod url;
 
 pub use error::{Result, StoreError};
 pub use ledger::entry_hash;
+pub use packed::Packed;
 pub use rows::*;
+pub use signals::SignalRow;
 pub use slim::WaitingItem;
 pub use url::{DatabaseUrl, NotADatabase, Options, Secret};
 

@@ -27,7 +27,11 @@ macro_rules! migration {
 }
 
 /// All migrations. Only ever appended to: a migration never edits an older one.
-pub(crate) const MIGRATIONS: &[Migration] = &[migration!("0001_first"), migration!("0002_planner")];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    migration!("0001_first"),
+    migration!("0002_planner"),
+    migration!("0003_packed"),
+];
 
 /// Version of the schema this program works with.
 #[allow(clippy::cast_possible_wrap)]

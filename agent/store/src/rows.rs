@@ -6,6 +6,8 @@ use perennial_core::replay::Hash;
 use perennial_core::signal::{Crm, OwnerRole, Signal, SignalKey, Tier};
 use perennial_core::time::{Day, Timestamp};
 
+use crate::packed::Packed;
+
 /// A signal on its way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSignal {
@@ -105,11 +107,11 @@ pub struct DecisionRow {
     /// Facts as of.
     pub as_of: Timestamp,
     /// Canonical text of the inputs.
-    pub inputs: String,
+    pub inputs: Packed,
     /// Its hash.
     pub inputs_hash: Hash,
     /// Canonical text of what was decided.
-    pub output: String,
+    pub output: Packed,
     /// Its hash.
     pub output_hash: Hash,
     /// Hash of policies and prompts.

@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use perennial_core::ids::{ExternalId, SourceId};
 use perennial_core::replay::{Hash, canonical};
-use perennial_core::signal::SignalKey;
+use perennial_core::signal::{FactKind, SignalKey};
 
 use crate::Store;
 use crate::convert::{corrupt, unsigned};
@@ -119,51 +120,91 @@ pub(crate) static ALL: &[&Statement] = &[
     &UNLINKED_EXAMPLES,
 ];
 
-/// A signal as its row.
-struct Prepared<'a> {
-    new: &'a NewSignal,
+/// A signal as its row: canonical text and hashes made, so that the thread that reads can do what the one that writes
+/// need not.
+#[derive(Debug)]
+pub struct SignalRow {
+    signal: SignalHead,
     key: SignalKey,
     body: String,
     body_hash: String,
+    via: Option<SignalKey>,
     /// Known account, [`PORTFOLIO`], or [`UNLINKED`] until resolved.
     account: String,
 }
 
-impl<'a> Prepared<'a> {
-    fn of(new: &'a NewSignal) -> Prepared<'a> {
-        let signal = &new.signal;
+/// What a row says beside its body.
+#[derive(Debug)]
+struct SignalHead {
+    source: SourceId,
+    external_id: ExternalId,
+    kind: FactKind,
+    event_us: i64,
+    observed_us: i64,
+    revision_us: i64,
+}
+
+impl SignalRow {
+    /// The row of a signal.
+    #[must_use]
+    pub fn of(new: NewSignal) -> SignalRow {
+        let NewSignal { owner, signal } = new;
+        let key = signal.key();
         let body = canonical(&signal.fact);
-        let (tag, owner, account) = match &new.owner {
-            Belongs::Account(account) => ("account", account.as_str(), account.as_str()),
-            Belongs::Via(key) => ("via", key.as_str(), UNLINKED),
-            Belongs::Portfolio => ("portfolio", "", PORTFOLIO),
+        let (tag, of) = match &owner {
+            Belongs::Account(account) => ("account", account.as_str()),
+            Belongs::Via(key) => ("via", key.as_str()),
+            Belongs::Portfolio => ("portfolio", ""),
         };
         let body_hash = Hash::of_parts(&[
             &body,
             &signal.event_at.us().to_string(),
             &signal.observed_at.us().to_string(),
             tag,
-            owner,
+            of,
         ])
         .short();
-        Prepared {
-            new,
-            key: signal.key(),
+        let (account, via) = match owner {
+            Belongs::Account(account) => (account.as_str().to_owned(), None),
+            Belongs::Via(key) => (UNLINKED.to_owned(), Some(key)),
+            Belongs::Portfolio => (PORTFOLIO.to_owned(), None),
+        };
+        let signal = SignalHead {
+            kind: signal.fact.kind(),
+            event_us: signal.event_at.us(),
+            observed_us: signal.observed_at.us(),
+            revision_us: signal.revision_at.us(),
+            source: signal.source,
+            external_id: signal.external_id,
+        };
+        SignalRow {
+            signal,
+            key,
             body,
             body_hash,
-            account: account.to_owned(),
+            via,
+            account,
         }
+    }
+
+    /// Id of the record in its source.
+    #[must_use]
+    pub fn external_id(&self) -> &ExternalId {
+        &self.signal.external_id
+    }
+
+    /// Account that the signal names itself.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        (self.account != PORTFOLIO && self.via.is_none()).then_some(self.account.as_str())
     }
 
     fn revision(&self) -> i64 {
-        self.new.signal.revision_at.us()
+        self.signal.revision_us
     }
 
     fn via(&self) -> Option<&str> {
-        match &self.new.owner {
-            Belongs::Via(key) => Some(key.as_str()),
-            Belongs::Account(_) | Belongs::Portfolio => None,
-        }
+        self.via.as_ref().map(SignalKey::as_str)
     }
 }
 
@@ -186,17 +227,17 @@ impl Store {
     ///
     /// # Errors
     /// What writing brings; nothing of the batch is stored then.
-    pub async fn insert_signals(&self, batch: &[NewSignal]) -> Result<Vec<Stored>> {
+    pub async fn insert_signals(&self, batch: &mut [SignalRow]) -> Result<Vec<Stored>> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let mut prepared: Vec<Prepared<'_>> = batch.iter().map(Prepared::of).collect();
+        let prepared = batch;
         let mut tx = self.db.write(Durability::Normal).await?;
-        let known = look_up(&mut tx, self.tenant.0, &prepared).await?;
-        let plan = plan(&prepared, &known);
-        resolve(&mut prepared, &plan, &known);
-        let insert: Vec<&Prepared<'_>> = plan.insert.iter().map(|i| &prepared[*i]).collect();
-        let replace: Vec<&Prepared<'_>> = plan.replace.iter().map(|i| &prepared[*i]).collect();
+        let known = look_up(&mut tx, self.tenant.0, prepared).await?;
+        let plan = plan(prepared, &known);
+        resolve(prepared, &plan, &known);
+        let insert: Vec<&SignalRow> = plan.insert.iter().map(|i| &prepared[*i]).collect();
+        let replace: Vec<&SignalRow> = plan.replace.iter().map(|i| &prepared[*i]).collect();
         if !insert.is_empty() {
             tx.insert(&INSERT_MANY, &INSERT, self.tenant.0, &columns(&insert))
                 .await?;
@@ -205,7 +246,7 @@ impl Store {
             tx.execute(&REPLACE, args![self.tenant.0], Some(&columns(&replace)))
                 .await?;
         }
-        let moved = moved(&prepared, &plan, &known);
+        let moved = moved(prepared, &plan, &known);
         if !moved.is_empty() {
             let rows = [Column::text(moved.iter().copied())];
             tx.execute(&MOVED, args![self.tenant.0], Some(&rows)).await?;
@@ -249,7 +290,7 @@ impl Store {
     }
 }
 
-async fn look_up(tx: &mut Tx<'_>, tenant: i64, prepared: &[Prepared<'_>]) -> Result<Revisions> {
+async fn look_up(tx: &mut Tx<'_>, tenant: i64, prepared: &[SignalRow]) -> Result<Revisions> {
     let keys: BTreeSet<&str> = prepared
         .iter()
         .flat_map(|signal| std::iter::once(signal.key.as_str()).chain(signal.via()))
@@ -288,7 +329,7 @@ struct Plan {
     replace: Vec<usize>,
 }
 
-fn plan(prepared: &[Prepared<'_>], known: &Revisions) -> Plan {
+fn plan(prepared: &[SignalRow], known: &Revisions) -> Plan {
     // The signal of this batch that stands for a record and revision so far.
     let mut winners: HashMap<(&str, i64), usize> = HashMap::with_capacity(prepared.len());
     let mut stored = Vec::with_capacity(prepared.len());
@@ -332,7 +373,7 @@ fn plan(prepared: &[Prepared<'_>], known: &Revisions) -> Plan {
 }
 
 /// Finds the accounts of signals that came by way of another record, as far as they are known.
-fn resolve(prepared: &mut [Prepared<'_>], plan: &Plan, known: &Revisions) {
+fn resolve(prepared: &mut [SignalRow], plan: &Plan, known: &Revisions) {
     if prepared.iter().all(|signal| signal.via().is_none()) {
         return;
     }
@@ -369,7 +410,7 @@ fn resolve(prepared: &mut [Prepared<'_>], plan: &Plan, known: &Revisions) {
 }
 
 /// Records whose revisions do not all belong to the same account, as far as one can see: what hangs on them is linked anew.
-fn moved<'a>(prepared: &'a [Prepared<'_>], plan: &Plan, known: &Revisions) -> BTreeSet<&'a str> {
+fn moved<'a>(prepared: &'a [SignalRow], plan: &Plan, known: &Revisions) -> BTreeSet<&'a str> {
     let mut first: HashMap<&str, (&str, &str)> = HashMap::new();
     let mut moved = BTreeSet::new();
     let same = |a: (&str, &str), b: (&str, &str)| {
@@ -394,17 +435,17 @@ fn moved<'a>(prepared: &'a [Prepared<'_>], plan: &Plan, known: &Revisions) -> BT
     moved
 }
 
-fn columns<'a>(signals: &[&'a Prepared<'_>]) -> [Column<'a>; 11] {
+fn columns<'a>(signals: &[&'a SignalRow]) -> [Column<'a>; 11] {
     let each = || signals.iter();
     [
         Column::text(each().map(|s| s.account.as_str())),
         Column::text(each().map(|s| s.key.as_str())),
         Column::int(each().map(|s| s.revision())),
-        Column::text(each().map(|s| s.new.signal.fact.kind().as_str())),
-        Column::text(each().map(|s| s.new.signal.source.as_str())),
-        Column::text(each().map(|s| s.new.signal.external_id.as_str())),
-        Column::int(each().map(|s| s.new.signal.event_at.us())),
-        Column::int(each().map(|s| s.new.signal.observed_at.us())),
+        Column::text(each().map(|s| s.signal.kind.as_str())),
+        Column::text(each().map(|s| s.signal.source.as_str())),
+        Column::text(each().map(|s| s.signal.external_id.as_str())),
+        Column::int(each().map(|s| s.signal.event_us)),
+        Column::int(each().map(|s| s.signal.observed_us)),
         Column::text(each().map(|s| s.body_hash.as_str())),
         Column::opt_text(each().map(|s| s.via())),
         Column::text(each().map(|s| s.body.as_str())),

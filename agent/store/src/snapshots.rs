@@ -46,22 +46,39 @@ pub(crate) static ORPHANS: Statement = Statement::same(
          select 1 from signal f where f.tenant_id = $1 and f.account_id = k.account_id and f.kind = 'account')
      order by k.account_id limit $2",
 );
-/// A page of what the hash covers as one text, and where the page ends.
+/// Where a page of the hash ends. No row: it is the last page.
+pub(crate) static HASH_PAGE_END: Statement = Statement::same(
+    "hashing signals",
+    "select account_id, signal_key, revision_us from signal
+     where tenant_id = $1 and (account_id, signal_key, revision_us) > ($2, $3, $4)
+     order by account_id, signal_key, revision_us limit 1 offset $5",
+);
+/// What the hash covers, from behind one row up to another, as one text.
 pub(crate) static HASH_PAGE_TEXT: Statement = Statement::same(
     "hashing signals",
-    "select string_agg(line, '' order by account_id, signal_key, revision_us), count(*),
-         max(case when place = last then account_id end), max(case when place = last then signal_key end),
-         max(case when place = last then revision_us end)
-     from (select account_id, signal_key, revision_us,
-             concat(signal_key, body_hash, revision_us, ':', octet_length(account_id), ':', account_id) as line,
-             row_number() over (order by account_id, signal_key, revision_us) as place, count(*) over () as last
-         from (select account_id, signal_key, revision_us, body_hash from signal
-             where tenant_id = $1 and (account_id, signal_key, revision_us) > ($2, $3, $4)
-             order by account_id, signal_key, revision_us limit $5) as page) as numbered",
+    "select string_agg(concat(signal_key, body_hash, revision_us, ':', octet_length(account_id), ':', account_id), ''
+         order by account_id, signal_key, revision_us)
+     from signal
+     where tenant_id = $1 and (account_id, signal_key, revision_us) > ($2, $3, $4)
+         and (account_id, signal_key, revision_us) <= ($5, $6, $7)",
+);
+/// As [`HASH_PAGE_TEXT`], to the last row.
+pub(crate) static HASH_LAST_TEXT: Statement = Statement::same(
+    "hashing signals",
+    "select string_agg(concat(signal_key, body_hash, revision_us, ':', octet_length(account_id), ':', account_id), ''
+         order by account_id, signal_key, revision_us)
+     from signal where tenant_id = $1 and (account_id, signal_key, revision_us) > ($2, $3, $4)",
 );
 
 #[cfg(test)]
-pub(crate) static ALL: &[&Statement] = &[&BY_ACCOUNT, &ACCOUNT_IDS, &ORPHANS, &HASH_PAGE_TEXT];
+pub(crate) static ALL: &[&Statement] = &[
+    &BY_ACCOUNT,
+    &ACCOUNT_IDS,
+    &ORPHANS,
+    &HASH_PAGE_END,
+    &HASH_PAGE_TEXT,
+    &HASH_LAST_TEXT,
+];
 
 impl Store {
     /// A hash over all signals: record, revision, content and account, in the order of account, key and revision. The
@@ -74,17 +91,22 @@ impl Store {
         let mut hasher = Sha256::new();
         let (mut account, mut key, mut revision) = (String::new(), String::new(), i64::MIN);
         loop {
-            let args = args![self.tenant.0, account.as_str(), key.as_str(), revision, HASH_PAGE];
-            let Some(row) = self.db.fetch_one(&HASH_PAGE_TEXT, args).await? else {
+            let from = args![self.tenant.0, account.as_str(), key.as_str(), revision, HASH_PAGE - 1];
+            let end = self.db.fetch_one(&HASH_PAGE_END, from).await?;
+            let Some(end) = end else {
+                let last = self.db.fetch_one(&HASH_LAST_TEXT, &from[..4]).await?;
+                if let Some(text) = last.map(|row| row.opt_text(0)).transpose()?.flatten() {
+                    hasher.update(text.as_bytes());
+                }
                 break;
             };
-            let Some(text) = row.opt_text(0)? else { break };
-            hasher.update(text.as_bytes());
-            let full = row.int(1)? == HASH_PAGE;
-            (account, key, revision) = (row.text(2)?, row.text(3)?, row.int(4)?);
-            if !full {
-                break;
+            let end = (end.text(0)?, end.text(1)?, end.int(2)?);
+            let (tenant, to) = (self.tenant.0, (end.0.as_str(), end.1.as_str(), end.2));
+            let page = args![tenant, account.as_str(), key.as_str(), revision, to.0, to.1, to.2];
+            if let Some(row) = self.db.fetch_one(&HASH_PAGE_TEXT, page).await? {
+                hasher.update(row.opt_text(0)?.unwrap_or_default().as_bytes());
             }
+            (account, key, revision) = end;
         }
         let digest: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         crate::convert::hash(&digest)

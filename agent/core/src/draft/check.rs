@@ -53,7 +53,23 @@ pub struct Finding {
     pub message: String,
 }
 
-/// Checks a draft against the input it was made from. No finding means that every figure is grounded.
+/// Checks a draft against the input it was made from: that every figure is grounded, and that its page and its list of
+/// evidence are made from its text. For a draft that was stored or came from elsewhere.
+#[must_use]
+pub fn check_stored(draft: &Draft, input: &DraftInput) -> Vec<Finding> {
+    let mut findings = check(draft, input);
+    if draft.html != page(draft.kind, &draft.title, &draft.markdown, &draft.evidence) {
+        findings.push(Finding {
+            kind: FindingKind::Stale,
+            line: 1,
+            message: "the page is not made from this text".to_owned(),
+        });
+    }
+    findings
+}
+
+/// Checks a draft, fresh from its template, against the input it was made from. No finding means that every figure is
+/// grounded.
 #[must_use]
 pub fn check(draft: &Draft, input: &DraftInput) -> Vec<Finding> {
     let mut check = Check {
@@ -261,9 +277,6 @@ impl Check<'_> {
                 EVIDENCE_HEADING.trim()
             );
             self.finding(FindingKind::Stale, at, message);
-        }
-        if draft.html != page(draft.kind, &draft.title, &draft.markdown, &draft.evidence) {
-            self.finding(FindingKind::Stale, 0, "the page is not made from this text".to_owned());
         }
     }
 }

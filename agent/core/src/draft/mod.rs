@@ -26,7 +26,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Finding, FindingKind, check};
+pub use check::{Finding, FindingKind, check, check_stored};
 pub use figure::{Figure, FigureKind, FigureSlot, FigureValue, Show, day_text};
 pub use input::{
     ContactLine, ContractLine, DateLine, DocumentKind, DraftInput, GoalLine, Period, Piece, RiskLine, Statement,

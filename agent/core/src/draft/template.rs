@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use handlebars::{Handlebars, Template, TemplateErrorReason};
 
-use super::check::{FindingKind, check};
+use super::check::{FindingKind, check_stored};
 use super::input::{DocumentKind, DraftInput};
 use super::lint::Lint;
 use super::marks;
@@ -197,7 +197,7 @@ impl Templates {
                 match render(self, document, &input) {
                     Err(error) => problem(1, 1, format!("`{document}` is not made from this case: {error}")),
                     Ok(draft) => {
-                        for finding in check(&draft, &input) {
+                        for finding in check_stored(&draft, &input) {
                             if finding.kind != FindingKind::Address {
                                 let message = format!(
                                     "`{document}`, line {} of the document: {}",

@@ -43,23 +43,17 @@ async fn an_altered_migration_is_noticed(bed: Bed) {
 }
 
 async fn another_tenant_sees_nothing(bed: Bed) {
-    bed.store.insert_signals(&[account(1)]).await.expect("stores");
+    bed.store.insert_new(&[account(1)]).await.expect("stores");
     let other = Store::open_migrated(&bed.url, TenantId(2), &Options::default())
         .await
         .expect("opens");
     assert_eq!(other.account_ids(None, 10).await.expect("reads"), []);
-    assert_eq!(
-        other.insert_signals(&[account(1)]).await.expect("stores"),
-        [Stored::New]
-    );
+    assert_eq!(other.insert_new(&[account(1)]).await.expect("stores"), [Stored::New]);
     other.close().await;
 }
 
 async fn sizes_are_told(bed: Bed) {
-    bed.store
-        .insert_signals(&[account(1), account(2)])
-        .await
-        .expect("stores");
+    bed.store.insert_new(&[account(1), account(2)]).await.expect("stores");
     bed.store.write_check().await.expect("can be written");
     let stats = bed.store.stats().await.expect("reads");
     assert!(stats.rows.contains(&("signal", 2)), "{stats:?}");
@@ -85,11 +79,11 @@ async fn a_full_disk_leaves_nothing_of_the_batch() {
     let batch: Vec<NewSignal> = (0..20_000)
         .map(|i| usage(Belongs::Account(account_id(i)), &format!("U-{i}"), 0, 1))
         .collect();
-    let full = store.insert_signals(&batch).await.expect_err("too much");
+    let full = store.insert_new(&batch).await.expect_err("too much");
     assert!(matches!(full, StoreError::Full { .. }), "{full:?}");
     assert!(full.to_string().contains("test.db"), "{full}");
     assert_eq!(
-        store.insert_signals(&batch[..10]).await.expect("stores"),
+        store.insert_new(&batch[..10]).await.expect("stores"),
         vec![Stored::New; 10]
     );
 }
@@ -103,11 +97,11 @@ async fn a_lock_held_by_another_process_is_named() {
     };
     let other = Store::open(&bed.url, TenantId::DEFAULT, &options).await.expect("opens");
     let tx = bed.store.db.write(crate::db::Durability::Full).await.expect("opens");
-    let locked = other.insert_signals(&[account(1)]).await.expect_err("locked");
+    let locked = other.insert_new(&[account(1)]).await.expect_err("locked");
     assert!(matches!(locked, StoreError::Locked { .. }), "{locked:?}");
     assert!(locked.to_string().contains("test.db"), "{locked}");
     drop(tx);
-    other.insert_signals(&[account(1)]).await.expect("free again");
+    other.insert_new(&[account(1)]).await.expect("free again");
 }
 
 #[tokio::test]
