@@ -3,6 +3,7 @@
 mod account;
 mod audit;
 mod card;
+mod coverage;
 mod database;
 mod doctor;
 mod error;
@@ -75,6 +76,8 @@ enum Command {
     /// Accounts with their scores
     #[command(subcommand)]
     Account(account::AccountCommand),
+    /// Who looks after what: accounts, revenue and load by tier and person, and what nobody looks after
+    Coverage(coverage::CoverageArgs),
     /// Why an action was proposed, and why it may or may not run
     Explain {
         /// Action id, or the beginning of one
@@ -152,6 +155,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Run(args) => run::run(&config(&overrides)?, &args, output).await,
         Command::Queue(command) => people_queue::queue(&config(&overrides)?, command, output).await,
         Command::Account(command) => account::account(&config(&overrides)?, command, output).await,
+        Command::Coverage(args) => coverage::coverage(&config(&overrides)?, &args, output).await,
         Command::Explain { action } => card::explain(&config(&overrides)?, &action, output).await,
         Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
         Command::Replay { id } => replay::replay(&config(&overrides)?, &id, output).await,

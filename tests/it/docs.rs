@@ -413,7 +413,16 @@ fn every_command_that_is_shown_parses() {
 // ------------------------------------------------------------------------------------------------ JSON outputs
 
 /// Tables of JSON whose keys are data, not fields.
-const KEYED_BY_DATA: &[&str] = &["playbooks", "notes", "health", "features", "fields", "before", "after"];
+const KEYED_BY_DATA: &[&str] = &[
+    "playbooks",
+    "notes",
+    "health",
+    "features",
+    "fields",
+    "before",
+    "after",
+    "tiers",
+];
 
 fn fields(value: &Value, under: &str, found: &mut BTreeSet<String>) {
     match value {
@@ -454,6 +463,23 @@ fn the_json_page_names_every_field() {
         with(&["queue", "show", id, "--offline"]),
         with(&["account", "list"]),
         with(&["account", "show", account]),
+        with(&["account", "diff", account, "2026-06-01", "2026-09-01"]),
+        with(&[
+            "account",
+            "set",
+            account,
+            "--score",
+            "health",
+            "--value",
+            "50",
+            "--until",
+            "2026-09-30",
+            "--reason",
+            "a test",
+            "--as",
+            "OWN-01",
+        ]),
+        with(&["coverage", "--without", "OWN-09"]),
         with(&["audit", "verify"]),
         with(&["replay", id]),
         with(&["db", "migrate"]),

@@ -13,6 +13,9 @@ use crate::PROGRAM;
 /// Facts of the demo end before this moment.
 pub(crate) const DEMO_TIME: &str = "2026-09-15T08:00:00Z";
 
+/// Short waits, so that tests of order do not wait for time.
+const LIMITS: &str = "[limits]\nsettle_ms = 50\nlease_ms = 1500\nrun_lease_ms = 300\n";
+
 fn mapping(name: &str) -> String {
     root()
         .join(format!("examples/mappings/{name}.toml"))
@@ -71,12 +74,7 @@ impl World {
             }))
             .unwrap();
         let data = demo_data(temp.path());
-        // Short waits: the faults below are about order, not about time.
-        std::fs::write(
-            temp.path().join("perennial.toml"),
-            "[limits]\nsettle_ms = 50\nlease_ms = 1500\nrun_lease_ms = 300\n",
-        )
-        .unwrap();
+        std::fs::write(temp.path().join("perennial.toml"), LIMITS).unwrap();
         import(temp.path(), &data, "demo", &db.url);
         World {
             temp,
@@ -84,6 +82,12 @@ impl World {
             runtime,
             db,
         }
+    }
+
+    /// Lets the program's clock start at a time.
+    pub(crate) fn set_clock(&self, at: &str) {
+        let text = format!("clock = \"{at}\"\n{LIMITS}");
+        std::fs::write(self.temp.path().join("perennial.toml"), text).unwrap();
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> std::process::Command {

@@ -50,6 +50,9 @@ pub struct Decision {
     pub account: AccountId,
     /// Facts up to here.
     pub as_of: Timestamp,
+    /// Our person in charge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerId>,
     /// What the facts mean.
     pub features: Features,
     /// Agreements with an end ahead.
@@ -171,7 +174,13 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
     let snapshot = &inputs.snapshot;
     let (account, as_of) = (&snapshot.account_id, snapshot.as_of);
     let (mut features, renewals) = feature::compute(snapshot, &policies.settings);
-    let scores = score::score(account, as_of, &mut features, &renewals, &policies.scoring);
+    let scores = score::score(
+        snapshot,
+        &mut features,
+        &renewals,
+        &policies.scoring,
+        &policies.settings,
+    );
     let mut notes = Vec::new();
     let mut candidates = if may_treat(&features, &mut notes) {
         let matched = policies.triggers.matches(&features);
@@ -223,6 +232,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         content: inputs.content,
         account: account.clone(),
         as_of,
+        owner,
         features,
         renewals,
         scores,

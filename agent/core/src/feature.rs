@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use catalogue::{CATALOGUE, Definition, Unit, definition, label};
-pub use compute::{Renewal, compute};
+pub use catalogue::{CATALOGUE, Definition, USE_FACTS, Unit, definition, label};
+pub use compute::{Renewal, compute, compute_use};
 
 use crate::ids::AccountId;
 use crate::money::Money;

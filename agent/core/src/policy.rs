@@ -7,12 +7,13 @@
 mod autonomy;
 mod file;
 mod playbook;
+mod scorecard;
 mod scoring;
 mod text;
 mod trigger;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,8 @@ use serde::{Deserialize, Serialize};
 pub use autonomy::{Autonomy, Level, Request, RuleRef, Verdict};
 pub use file::Problem;
 pub use playbook::{Economics, Playbook, Step, Subject};
-pub use scoring::{Bands, Capacity, Index, Measure, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
+pub use scorecard::{Bands, Index, Measure, Per, RollUp, Scorecard};
+pub use scoring::{Capacity, CoverageTerms, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
 pub use text::Pattern;
 pub use trigger::{Matched, Triggers, schema_text};
 

@@ -4,14 +4,24 @@
 //! contributions up. Health and expansion are indices of 0 to 100 (higher is healthier, readier), not probabilities;
 //! risk is a probability estimated from policy constants, not yet calibrated on outcomes.
 
+mod card;
+mod change;
+
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
+pub use card::{Card, CardPart, cards};
+pub use change::{Change, ChangeTerm, change};
+
 use crate::feature::{Features, Renewal, Value, display, label};
-use crate::ids::AccountId;
+use crate::ids::{AccountId, OwnerId};
 use crate::money::Money;
 use crate::number::Micro;
-use crate::policy::{Index, PostureLimits, Risk, Scoring};
-use crate::signal::{RecordRef, word_enum};
+use crate::policy::{Index, PostureLimits, Risk, Scoring, Settings};
+use crate::signal::{RecordRef, ScoreName, word_enum};
+use crate::snapshot::Snapshot;
 use crate::time::{Day, Timestamp};
 
 /// One term of a score.
@@ -48,6 +58,24 @@ pub struct IndexScore {
     /// Measures that are not known, with the field that is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Missing>,
+    /// Set by a person; the contribution of that name is what it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Overridden>,
+}
+
+/// A score that a person set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overridden {
+    /// What the engine had computed; `None` when it could not assess.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed_micro: Option<Micro>,
+    /// Why.
+    pub reason: String,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<OwnerId>,
+    /// Last day on which it holds.
+    pub until: Day,
 }
 
 /// A measure without a value.
@@ -87,6 +115,9 @@ pub struct RiskScore {
     /// Inputs that are not known; they count as average.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Missing>,
+    /// Set by a person; the contribution of that name is what it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Overridden>,
 }
 
 word_enum! {
@@ -148,6 +179,9 @@ pub struct Scores {
     pub risk: RiskScore,
     /// One judgement an agreement.
     pub postures: Vec<Posture>,
+    /// Further scorecards of the policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cards: Vec<Card>,
 }
 
 /// Share of the risk inputs' weight below which no probability is given.
@@ -158,20 +192,30 @@ const DRIVERS: usize = 3;
 /// Scores an account, and adds `health`, `health_confidence`, `risk` and `expansion` to its features.
 #[must_use]
 pub fn score(
-    account: &AccountId,
-    as_of: Timestamp,
+    snapshot: &Snapshot,
     features: &mut Features,
     renewals: &[Renewal],
     scoring: &Scoring,
+    settings: &Settings,
 ) -> Scores {
-    let health = index(features, &scoring.health, as_of);
+    let (account, as_of) = (&snapshot.account_id, snapshot.as_of);
+    let mut health = index(features, &scoring.health, as_of);
+    override_index(snapshot, ScoreName::Health, &mut health, features, &scoring.health);
     add(features, account, as_of, "health", health.score_micro, &health.missing);
     let confidence = Micro(health.confidence_micro.0 * 100);
     add(features, account, as_of, "health_confidence", Some(confidence), &[]);
-    let risk = risk(features, &scoring.risk);
+    let mut risk = risk(features, &scoring.risk);
+    override_risk(snapshot, &mut risk, features);
     let percent = risk.probability_micro.map(|p| Micro(p.0 * 100));
     add(features, account, as_of, "risk", percent, &risk.missing);
-    let expansion = index(features, &scoring.expansion, as_of);
+    let mut expansion = index(features, &scoring.expansion, as_of);
+    override_index(
+        snapshot,
+        ScoreName::Expansion,
+        &mut expansion,
+        features,
+        &scoring.expansion,
+    );
     add(
         features,
         account,
@@ -189,6 +233,75 @@ pub fn score(
         expansion,
         risk,
         postures,
+        cards: cards(snapshot, features, &scoring.scorecards, settings),
+    }
+}
+
+/// An override as a score carries it, with the feature that is its evidence.
+fn override_of<'a>(
+    snapshot: &'a Snapshot,
+    score: ScoreName,
+    features: &'a Features,
+    computed_micro: Option<Micro>,
+) -> Option<(Micro, Contribution, Overridden)> {
+    let fact = &snapshot.override_of(score)?.fact;
+    let (value, until) = fact.value.zip(fact.until)?;
+    let name = format!("{score}_override");
+    let contribution = Contribution {
+        evidence: features.0.get(&name)?.evidence.clone(),
+        value: features.display(&name),
+        fact: name,
+        group: String::new(),
+        points_micro: None,
+        adds_micro: Micro::ZERO,
+    };
+    let overridden = Overridden {
+        computed_micro,
+        reason: fact.reason.clone().unwrap_or_default(),
+        by: fact.by.clone(),
+        until,
+    };
+    Some((value, contribution, overridden))
+}
+
+fn override_index(snapshot: &Snapshot, name: ScoreName, score: &mut IndexScore, features: &Features, policy: &Index) {
+    let Some((value, mut term, overridden)) = override_of(snapshot, name, features, score.score_micro) else {
+        return;
+    };
+    let sum: i64 = score.contributions.iter().map(|c| c.adds_micro.0).sum();
+    term.adds_micro = Micro(value.0 - sum);
+    score.contributions.push(term);
+    largest_first(&mut score.contributions);
+    score.score_micro = Some(value);
+    score.band = Some(band(value, policy));
+    score.overridden = Some(overridden);
+}
+
+/// Percent that a set risk may at most have, and 100 less it at least: certainty has no log odds.
+const RISK_SET_MAX: f64 = 99.9;
+
+fn override_risk(snapshot: &Snapshot, score: &mut RiskScore, features: &Features) {
+    let computed = score.probability_micro.map(|p| Micro(p.0 * 100));
+    let Some((value, mut term, overridden)) = override_of(snapshot, ScoreName::Risk, features, computed) else {
+        return;
+    };
+    let p = value.to_f64().clamp(100.0 - RISK_SET_MAX, RISK_SET_MAX) / 100.0;
+    let log_odds = Micro::from_f64(libm::log(p / (1.0 - p)));
+    term.adds_micro = Micro(log_odds.0 - score.log_odds_micro.0);
+    score.contributions.push(term);
+    largest_first(&mut score.contributions);
+    score.log_odds_micro = log_odds;
+    score.probability_micro = Some(Micro::from_f64(p));
+    score.overridden = Some(overridden);
+}
+
+fn band(score: Micro, index: &Index) -> Band {
+    if score.to_f64() < index.bands.red_below {
+        Band::Red
+    } else if score.to_f64() < index.bands.green_from {
+        Band::Yellow
+    } else {
+        Band::Green
     }
 }
 
@@ -206,8 +319,9 @@ fn add(
     features.insert_score(account, name, value, as_of, &gap);
 }
 
-fn index(features: &Features, index: &Index, as_of: Timestamp) -> IndexScore {
-    let mut known = Vec::new();
+pub(super) fn index(features: &Features, index: &Index, as_of: Timestamp) -> IndexScore {
+    // Measure, points, whether they are known, the feature.
+    let mut counted = Vec::new();
     let mut missing = Vec::new();
     for measure in &index.measures {
         let feature = features.0.get(&measure.fact);
@@ -215,60 +329,55 @@ fn index(features: &Features, index: &Index, as_of: Timestamp) -> IndexScore {
             let age = feature?.as_of?.day().days_until(as_of.day());
             (age > max).then(|| format!("newer than {age} days old (limit {max})"))
         });
-        match (features.number(&measure.fact), feature, too_old) {
-            (Some(value), Some(feature), None) => known.push((measure, value, feature)),
-            (Some(_), Some(_), Some(stale)) => missing.push(Missing {
-                fact: measure.fact.clone(),
-                field: stale,
-            }),
-            (Some(_) | None, _, _) => {
-                let field = features.missing(&measure.fact).unwrap_or("not computed").to_owned();
-                missing.push(Missing {
-                    fact: measure.fact.clone(),
-                    field,
-                });
+        let gap = match (features.number(&measure.fact), feature, too_old) {
+            (Some(value), Some(feature), None) => {
+                counted.push((measure, curve(&measure.points, value), true, feature));
+                continue;
             }
+            (Some(_), Some(_), Some(stale)) => stale,
+            (Some(_) | None, _, _) => features.missing(&measure.fact).unwrap_or("not computed").to_owned(),
+        };
+        if let Some((points, feature)) = measure.when_missing.zip(feature) {
+            counted.push((measure, points, false, feature));
         }
+        missing.push(Missing {
+            fact: measure.fact.clone(),
+            field: gap,
+        });
     }
-    let weight: f64 = known.iter().map(|k| k.0.weight).sum();
-    let confidence_micro = Micro::from_f64(weight / 100.0);
-    let mut contributions: Vec<Contribution> = known
+    let weight: f64 = counted.iter().map(|c| c.0.weight).sum();
+    let known: f64 = counted.iter().filter(|c| c.2).map(|c| c.0.weight).sum();
+    let mut contributions: Vec<Contribution> = counted
         .iter()
-        .map(|(measure, value, feature)| {
-            let points = curve(&measure.points, *value);
-            Contribution {
-                fact: measure.fact.clone(),
-                group: measure.group.clone(),
-                evidence: feature.evidence.clone(),
-                value: features.display(&measure.fact),
-                points_micro: Some(Micro::from_f64(points)),
-                adds_micro: Micro::from_f64(if weight > 0.0 {
-                    points * measure.weight / weight
-                } else {
-                    0.0
-                }),
-            }
+        .map(|(measure, points, known, feature)| Contribution {
+            fact: measure.fact.clone(),
+            group: measure.group.clone(),
+            evidence: feature.evidence.clone(),
+            value: if *known {
+                features.display(&measure.fact)
+            } else {
+                "not known, counted as the policy says".to_owned()
+            },
+            points_micro: Some(Micro::from_f64(*points)),
+            adds_micro: Micro::from_f64(if weight > 0.0 {
+                points * measure.weight / weight
+            } else {
+                0.0
+            }),
         })
         .collect();
     largest_first(&mut contributions);
-    let enough = weight > 0.0 && weight >= index.unknown_below;
+    // The shares of nested groups are quotients: a sum of them may miss its limit by a rounding.
+    let enough = known > 0.0 && known + 1e-9 >= index.unknown_below;
     // INVARIANT (a score is the sum of its contributions): made by adding, never computed beside them.
     let sum = Micro(contributions.iter().map(|c| c.adds_micro.0).sum());
-    let band = enough.then(|| {
-        if sum.to_f64() < index.bands.red_below {
-            Band::Red
-        } else if sum.to_f64() < index.bands.green_from {
-            Band::Yellow
-        } else {
-            Band::Green
-        }
-    });
     IndexScore {
         score_micro: enough.then_some(sum),
-        confidence_micro,
-        band,
+        confidence_micro: Micro::from_f64(known / 100.0),
+        band: enough.then(|| band(sum, index)),
         contributions,
         missing,
+        overridden: None,
     }
 }
 
@@ -343,6 +452,7 @@ fn risk(features: &Features, policy: &Risk) -> RiskScore {
         confidence_micro: Micro::from_f64(share),
         contributions,
         missing,
+        overridden: None,
     }
 }
 

@@ -144,6 +144,8 @@ word_enum! {
         Assignment = "assignment",
         /// An action that an earlier tool logged.
         Treatment = "treatment",
+        /// A score set by a person until a day.
+        ScoreOverride = "score_override",
     }
 }
 
@@ -286,6 +288,18 @@ word_enum! {
 }
 
 word_enum! {
+    /// A score that a person may set.
+    ScoreName {
+        /// Health index.
+        Health = "health",
+        /// Renewal risk.
+        Risk = "risk",
+        /// Expansion index.
+        Expansion = "expansion",
+    }
+}
+
+word_enum! {
     /// Arm of an experiment.
     Arm {
         /// Served by the engine.
@@ -350,6 +364,8 @@ pub enum Fact {
     Assignment(Assignment),
     /// An action logged by an earlier tool.
     Treatment(Treatment),
+    /// A score set by a person.
+    ScoreOverride(ScoreOverride),
 }
 
 impl Fact {
@@ -373,6 +389,7 @@ impl Fact {
             Fact::ChurnEvent(_) => FactKind::ChurnEvent,
             Fact::Assignment(_) => FactKind::Assignment,
             Fact::Treatment(_) => FactKind::Treatment,
+            Fact::ScoreOverride(_) => FactKind::ScoreOverride,
         }
     }
 }
@@ -626,6 +643,20 @@ facts! {
         propensity: Micro,
         /// Whether the account was in the engine's arm.
         engine_arm: bool,
+    }
+
+    /// A score set by a person. It holds through every run until its day has passed.
+    ScoreOverride {
+        /// Which score.
+        score: ScoreName,
+        /// Its value: points of 100; for risk percent.
+        value: Micro,
+        /// Why.
+        reason: String,
+        /// Who.
+        by: OwnerId,
+        /// Last day on which it holds.
+        until: Day,
     }
 }
 

@@ -13,7 +13,8 @@ use crate::action::{ActionKind, ActionState};
 use crate::ids::{AccountId, ActionId, PlaybookId};
 use crate::signal::{
     Account, Assignment, ChurnEvent, Contact, Contract, Fact, Interaction, Invoice, Movement, Opportunity,
-    OpportunityState, Owner, Product, RecordRef, Signal, SignalKey, Subscription, Survey, Ticket, Treatment, Usage,
+    OpportunityState, Owner, Product, RecordRef, ScoreName, ScoreOverride, Signal, SignalKey, Subscription, Survey,
+    Ticket, Treatment, Usage,
 };
 use crate::time::{Day, Timestamp};
 
@@ -83,6 +84,9 @@ pub struct Snapshot {
     pub assignments: Vec<Held<Assignment>>,
     /// Actions logged by earlier tools.
     pub treatments: Vec<Held<Treatment>>,
+    /// Scores set by people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Held<ScoreOverride>>,
     /// Our own earlier actions.
     pub prior: Vec<PriorAction>,
 }
@@ -126,6 +130,7 @@ impl Snapshot {
             churn_events: Vec::new(),
             assignments: Vec::new(),
             treatments: Vec::new(),
+            overrides: Vec::new(),
             prior: prior.into_iter().filter(|p| p.day < as_of.day()).collect(),
         };
         snapshot.prior.sort();
@@ -191,6 +196,7 @@ impl Snapshot {
                 Fact::ChurnEvent(fact) => snapshot.churn_events.push(Held { record, at, fact }),
                 Fact::Assignment(fact) => snapshot.assignments.push(Held { record, at, fact }),
                 Fact::Treatment(fact) => snapshot.treatments.push(Held { record, at, fact }),
+                Fact::ScoreOverride(fact) => snapshot.overrides.push(Held { record, at, fact }),
                 Fact::Owner(_) | Fact::Product(_) => {}
             }
         }
@@ -216,12 +222,43 @@ impl Snapshot {
         by_record(&mut self.churn_events);
         by_record(&mut self.assignments);
         by_record(&mut self.treatments);
+        by_record(&mut self.overrides);
     }
 
     /// The account's own fact.
     #[must_use]
     pub fn account_fact(&self) -> Option<&Account> {
         self.account.as_ref().map(|held| &held.fact)
+    }
+
+    /// The override of a score that holds on the as-of day; of several the latest.
+    #[must_use]
+    pub fn override_of(&self, score: ScoreName) -> Option<&Held<ScoreOverride>> {
+        let today = self.as_of.day();
+        self.overrides
+            .iter()
+            .filter(|held| held.fact.score == Some(score) && held.fact.value.is_some())
+            .filter(|held| held.fact.until.is_some_and(|until| today <= until))
+            .max_by(|a, b| (a.at, &a.record).cmp(&(b.at, &b.record)))
+    }
+
+    /// What is known of one product alone: its use, and the subscriptions to it. Use that names no product is that of the
+    /// account's `only` product.
+    #[must_use]
+    pub fn of_product(&self, product: &str, only: bool) -> Snapshot {
+        let usage = self.usage.iter().filter(|u| match u.fact.product.as_deref() {
+            Some(named) => named == product,
+            None => only,
+        });
+        let subscriptions = self
+            .subscriptions
+            .iter()
+            .filter(|s| s.fact.product.as_deref() == Some(product));
+        Snapshot {
+            usage: usage.cloned().collect(),
+            subscriptions: subscriptions.cloned().collect(),
+            ..Snapshot::of(self.account_id.clone(), self.as_of, Vec::new(), Vec::new(), 0)
+        }
     }
 
     /// The account's name, or its id where no name is known.
@@ -262,7 +299,8 @@ impl Portfolio {
                 | Fact::Opportunity(_)
                 | Fact::ChurnEvent(_)
                 | Fact::Assignment(_)
-                | Fact::Treatment(_) => {}
+                | Fact::Treatment(_)
+                | Fact::ScoreOverride(_) => {}
             }
         }
         portfolio

@@ -1,5 +1,8 @@
 //! `perennial account`.
 
+mod diff;
+mod set;
+
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
@@ -9,13 +12,16 @@ use perennial_core::ids::AccountId;
 use perennial_core::number::Micro;
 use perennial_core::replay::read;
 use perennial_core::score::Contribution;
-use perennial_store::{DecisionRow, Store};
+use perennial_core::time::Timestamp;
+use perennial_store::Store;
 use serde_json::{Value, json};
 
 use super::output::{Need, amount, open};
 use super::people_queue::item;
-use super::{Failure, Output};
+use super::{Failure, Output, time_argument};
 use crate::config::Config;
+use crate::content;
+use crate::history::{History, Past};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AccountCommand {
@@ -29,19 +35,43 @@ pub(super) enum AccountCommand {
     Show {
         /// Account id
         id: String,
+        /// Weeks of past scores
+        #[arg(long, default_value_t = 26, value_parser = clap::value_parser!(u32).range(1..=260))]
+        weeks: u32,
     },
+    /// Why the scores of an account moved between two dates: exact terms, and the records that are new
+    Diff {
+        /// Account id
+        id: String,
+        /// First date
+        #[arg(value_parser = time_argument)]
+        from: Timestamp,
+        /// Second date
+        #[arg(value_parser = time_argument)]
+        to: Timestamp,
+    },
+    /// Put your own judgement in place of a score, with a reason and a last day
+    Set(set::SetArgs),
 }
 
 /// Accounts read at once.
 const PAGE: u32 = 500;
-/// Past decisions that `show` lists.
-const HISTORY: u32 = 12;
+
+fn no_account(id: &AccountId) -> Failure {
+    Failure::input(format!(
+        "there is no account `{id}`: `perennial account list` shows those there are"
+    ))
+}
 
 pub(super) async fn account(config: &Config, command: AccountCommand, output: &Output) -> Result<(), Failure> {
     let store = open(config, Need::Existing).await?;
     match command {
         AccountCommand::List { limit } => list(&store, limit, output).await,
-        AccountCommand::Show { id } => show(&store, &AccountId::new(id), output).await,
+        AccountCommand::Show { id, weeks } => show(config, &store, &AccountId::new(id), weeks, output).await,
+        AccountCommand::Diff { id, from, to } => {
+            diff::diff(config, &store, &AccountId::new(id), (from, to), output).await
+        }
+        AccountCommand::Set(args) => set::set(config, &store, args, output).await,
     }
 }
 
@@ -166,15 +196,15 @@ fn contributions(list: &[Contribution]) -> Vec<Value> {
         .collect()
 }
 
-async fn show(store: &Store, id: &AccountId, output: &Output) -> Result<(), Failure> {
-    let history = store.decisions_of(id, HISTORY).await?;
-    let Some(latest) = history.first() else {
-        let known = store.account_signals(std::slice::from_ref(id)).await?;
-        return Err(Failure::input(if known.contains_key(id) {
-            format!("nothing was decided about `{id}` yet: `perennial run --once`")
-        } else {
-            format!("there is no account `{id}`: `perennial account list` shows those there are")
-        }));
+async fn show(config: &Config, store: &Store, id: &AccountId, weeks: u32, output: &Output) -> Result<(), Failure> {
+    let Some(history) = History::read(store, id).await? else {
+        return Err(no_account(id));
+    };
+    let decided = store.decisions_of(id, 1).await?;
+    let Some(latest) = decided.first() else {
+        return Err(Failure::input(format!(
+            "nothing was decided about `{id}` yet: `perennial run --once`"
+        )));
     };
     let d: Decision = read("decision", &latest.output.text()?)?;
     let actions = store
@@ -182,7 +212,12 @@ async fn show(store: &Store, id: &AccountId, output: &Output) -> Result<(), Fail
         .await?
         .remove(id)
         .unwrap_or_default();
-    let past = past_scores(&history)?;
+    let (_, policies) = content::compile(config)?;
+    let past = history.weekly(latest.as_of, weeks, &policies);
+    let trend = (
+        history.at(latest.as_of.plus_days(-policies.scoring.trend_days), &policies),
+        policies.scoring.trend_days,
+    );
     if output.json() {
         let features: BTreeMap<&String, Value> = d
             .features
@@ -202,19 +237,22 @@ async fn show(store: &Store, id: &AccountId, output: &Output) -> Result<(), Fail
             "as_of": d.as_of,
             "decision": latest.id,
             "scores": {
-                "health": { "score": s.health.score_micro.map(Micro::to_f64), "band": s.health.band, "confidence": s.health.confidence_micro.to_f64(), "contributions": contributions(&s.health.contributions), "missing": s.health.missing },
-                "risk": { "probability": s.risk.probability_micro.map(Micro::to_f64), "log_odds": s.risk.log_odds_micro.to_f64(), "intercept": s.risk.intercept_micro.to_f64(), "contributions": contributions(&s.risk.contributions), "missing": s.risk.missing },
-                "expansion": { "score": s.expansion.score_micro.map(Micro::to_f64), "contributions": contributions(&s.expansion.contributions), "missing": s.expansion.missing },
+                "health": { "score": s.health.score_micro.map(Micro::to_f64), "band": s.health.band, "confidence": s.health.confidence_micro.to_f64(), "contributions": contributions(&s.health.contributions), "missing": s.health.missing, "overridden": s.health.overridden },
+                "risk": { "probability": s.risk.probability_micro.map(Micro::to_f64), "log_odds": s.risk.log_odds_micro.to_f64(), "intercept": s.risk.intercept_micro.to_f64(), "contributions": contributions(&s.risk.contributions), "missing": s.risk.missing, "overridden": s.risk.overridden },
+                "expansion": { "score": s.expansion.score_micro.map(Micro::to_f64), "contributions": contributions(&s.expansion.contributions), "missing": s.expansion.missing, "overridden": s.expansion.overridden },
             },
             "postures": s.postures,
             "features": features,
             "actions": actions.iter().map(item).collect::<Vec<_>>(),
             "notes": d.notes,
-            "history": past.iter().map(|(at, h, r)| json!({ "as_of": at, "health": h.map(Micro::to_f64), "risk": r.map(Micro::to_f64) })).collect::<Vec<_>>(),
+            "cards": s.cards,
+            "trend_days": trend.1,
+            "trend": { "health": trend.0.scores.health.score_micro.map(Micro::to_f64), "risk": trend.0.scores.risk.probability_micro.map(Micro::to_f64) },
+            "history": past.iter().map(|p| json!({ "as_of": p.as_of, "health": p.scores.health.score_micro.map(Micro::to_f64), "risk": p.scores.risk.probability_micro.map(Micro::to_f64) })).collect::<Vec<_>>(),
         }));
         return Ok(());
     }
-    print(id, &d, &past, output);
+    print(id, &d, &past, &trend, output);
     if !actions.is_empty() {
         output.heading("actions");
         output.table(
@@ -239,23 +277,74 @@ async fn show(store: &Store, id: &AccountId, output: &Output) -> Result<(), Fail
     Ok(())
 }
 
-type Past = Vec<(String, Option<Micro>, Option<Micro>)>;
-
-fn past_scores(history: &[DecisionRow]) -> Result<Past, Failure> {
-    history
+/// Health and risk week by week, each week a column, so that a slow decline is seen at a glance.
+fn charts(d: &Decision, past: &[Past], (before, days): &(Past, i64), output: &Output) {
+    let health: Vec<Option<f64>> = past
         .iter()
-        .map(|row| {
-            let d: Decision = read("decision", &row.output.text()?)?;
-            Ok((
-                row.as_of.to_string(),
-                d.scores.health.score_micro,
-                d.scores.risk.probability_micro,
-            ))
-        })
+        .map(|p| p.scores.health.score_micro.map(Micro::to_f64))
+        .collect();
+    let risk: Vec<Option<f64>> = past
+        .iter()
+        .map(|p| p.scores.risk.probability_micro.map(|v| v.to_f64() * 100.0))
+        .collect();
+    let moved = |now: Option<Micro>, then: Option<Micro>, scale: f64| match now.zip(then) {
+        Some((now, then)) => format!("{:+.0} in {days} days", (now.to_f64() - then.to_f64()) * scale),
+        None => format!("{days} days ago: cannot assess"),
+    };
+    let (s, b) = (&d.scores, &before.scores);
+    output.heading(&format!(
+        "the last {} weeks, by the policies as they are now",
+        past.len().saturating_sub(1)
+    ));
+    output.line(&format!(
+        "health {} {}",
+        sparkline(&health),
+        moved(s.health.score_micro, b.health.score_micro, 1.0)
+    ));
+    output.line(&format!(
+        "risk   {} {}",
+        sparkline(&risk),
+        moved(s.risk.probability_micro, b.risk.probability_micro, 100.0)
+    ));
+    for card in &s.cards {
+        let parts: Vec<String> = card
+            .parts
+            .iter()
+            .filter(|p| !p.subject.is_empty())
+            .map(|p| format!("{} {}", p.subject, points(p.index.score_micro)))
+            .collect();
+        let why = card
+            .missing
+            .as_ref()
+            .map_or_else(String::new, |m| format!(" (missing: {m})"));
+        let parts = if parts.is_empty() {
+            String::new()
+        } else {
+            format!("  {}", parts.join(", "))
+        };
+        output.line(&format!(
+            "{} {}{why}{parts}",
+            card.name.replace('_', " "),
+            points(card.score_micro)
+        ));
+    }
+}
+
+fn signed(value: Micro, places: usize) -> String {
+    let text = value.display(places);
+    if value.0 < 0 { text } else { format!("+{text}") }
+}
+
+/// A value from 0 to 100 a column; a point where it is not known.
+fn sparkline(values: &[Option<f64>]) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    values
+        .iter()
+        .map(|value| value.map_or('·', |v| BARS[((v.clamp(0.0, 99.999) / 100.0) * 8.0) as usize]))
         .collect()
 }
 
-fn print(id: &AccountId, d: &Decision, past: &Past, output: &Output) {
+fn print(id: &AccountId, d: &Decision, past: &[Past], trend: &(Past, i64), output: &Output) {
     let f = &d.features;
     output.line(&output.bold(&format!(
         "{id}  {}  {} a year  as of {}",
@@ -270,13 +359,22 @@ fn print(id: &AccountId, d: &Decision, past: &Past, output: &Output) {
         percent(s.risk.probability_micro),
         points(s.expansion.score_micro)
     ));
-    if past.len() > 1 {
-        let trend: Vec<String> = past
-            .iter()
-            .rev()
-            .map(|(at, h, _)| format!("{} {}", &at[..10], points(*h)))
-            .collect();
-        output.line(&format!("health so far: {}", trend.join("  ")));
+    charts(d, past, trend, output);
+    for (name, overridden) in [
+        ("health", &s.health.overridden),
+        ("risk", &s.risk.overridden),
+        ("expansion", &s.expansion.overridden),
+    ] {
+        if let Some(o) = overridden {
+            let by = o.by.as_ref().map_or("somebody", |by| by.as_str());
+            let computed = o
+                .computed_micro
+                .map_or_else(|| "cannot assess".to_owned(), |v| v.display(0));
+            output.line(&format!(
+                "! {name} was set by {by} until {}: {} (the engine says {computed})",
+                o.until, o.reason
+            ));
+        }
     }
     output.heading("health, by what adds to it");
     output.table(
@@ -286,7 +384,7 @@ fn print(id: &AccountId, d: &Decision, past: &Past, output: &Output) {
                 .points_micro
                 .map_or_else(String::new, |p| format!("{} points", p.display(0)));
             vec![
-                format!("+{}", c.adds_micro.display(2)),
+                signed(c.adds_micro, 2),
                 points,
                 perennial_core::feature::label(&c.fact),
                 c.value.clone(),

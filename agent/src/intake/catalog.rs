@@ -9,7 +9,7 @@ use perennial_core::number::Micro;
 use perennial_core::signal::{
     Account, Arm, Assignment, ChurnEvent, Contact, ContactRole, Contract, CrmRef, Fact, FactKind, Interaction,
     InteractionKind, Invoice, Movement, MovementKind, Opportunity, OpportunityKind, OpportunityState, Owner, OwnerRole,
-    Product, Subscription, Survey, SurveyKind, Ticket, Tier, Treatment,
+    Product, ScoreName, ScoreOverride, Subscription, Survey, SurveyKind, Ticket, Tier, Treatment,
 };
 use perennial_core::time::{Day, Timestamp};
 
@@ -95,6 +95,7 @@ catalogue! {
     ChurnEvent { date: Day, reason: String, feedback: String, refund: Money, reactivation: bool }
     Assignment { arm: Arm, arr: Money, contract_end: Day }
     Treatment { action: String, executed: bool, propensity: Micro, engine_arm: bool }
+    ScoreOverride { score: ScoreName, value: Micro, reason: String, by: OwnerId, until: Day }
 }
 
 /// Fields without which a record of this kind says nothing: a mapping must fill them.
@@ -108,6 +109,7 @@ pub(super) fn needed(kind: FactKind) -> &'static [&'static str] {
         FactKind::ChurnEvent => &["date"],
         FactKind::Assignment => &["arm"],
         FactKind::Treatment => &["action"],
+        FactKind::ScoreOverride => &["score", "value", "reason", "by", "until"],
         FactKind::Account
         | FactKind::Owner
         | FactKind::Product

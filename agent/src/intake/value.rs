@@ -12,7 +12,7 @@ use perennial_core::money::{Currency, Money};
 use perennial_core::number::Micro;
 use perennial_core::signal::{
     Arm, ContactRole, Crm, CrmRef, InteractionKind, MovementKind, OpportunityKind, OpportunityState, OwnerRole,
-    SurveyKind, Tier,
+    ScoreName, SurveyKind, Tier,
 };
 use perennial_core::time::{Day, Timestamp};
 use rust_decimal::Decimal;
@@ -119,6 +119,7 @@ macro_rules! held_words {
 
 held_words!(
     Arm,
+    ScoreName,
     ContactRole,
     InteractionKind,
     MovementKind,

@@ -22,8 +22,6 @@ pub(crate) const PAGE_BYTES: u32 = 4096;
 const WRITE_CACHE_KIB: u32 = 262_144;
 /// Memory for pages of each reading connection, in KiB.
 const READ_CACHE_KIB: u32 = 16_384;
-/// Bytes of the SQLite file that are read through the page cache of the system.
-const MMAP_BYTES: u64 = 1 << 30;
 /// Pages in the write-ahead log before they are copied into the file: 256 MiB. An import writes the same pages of an
 /// index with every batch; the later they are copied, the fewer times.
 const CHECKPOINT_PAGES: u32 = 65_536;
@@ -92,7 +90,6 @@ async fn open_sqlite(path: &Path, place: &str, options: &Options) -> Result<Pool
         .busy_timeout(Duration::from_millis(options.busy_timeout_ms))
         .foreign_keys(true)
         .pragma("temp_store", "memory")
-        .pragma("mmap_size", MMAP_BYTES.to_string())
         .disable_statement_logging();
     let mut writer = common
         .clone()

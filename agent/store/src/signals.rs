@@ -6,16 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use perennial_core::ids::{ExternalId, SourceId};
+use perennial_core::ids::{AccountId, ExternalId, SourceId};
 use perennial_core::replay::{Hash, canonical};
 use perennial_core::signal::{FactKind, SignalKey};
+use perennial_core::time::Timestamp;
 
 use crate::Store;
 use crate::convert::{corrupt, unsigned};
 use crate::db::{Col, Column, Durability, Many, Statement, Tx, args};
 use crate::error::Result;
 use crate::fields::Fields;
-use crate::rows::{Belongs, Kept, LinkReport, NewSignal, Stored};
+use crate::ledger;
+use crate::rows::{Belongs, Kept, LedgerDraft, LinkReport, NewSignal, Stored};
 
 /// Account of signals of the whole portfolio.
 pub(crate) const PORTFOLIO: &str = "";
@@ -231,9 +233,34 @@ impl Store {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let prepared = batch;
         let mut tx = self.db.write(Durability::Normal).await?;
-        let known = look_up(&mut tx, self.tenant.0, prepared).await?;
+        let stored = self.insert_in(&mut tx, batch).await?;
+        tx.commit().await?;
+        Ok(stored)
+    }
+
+    /// Stores signals that a person's deed brings, together with the entries of the ledger that tell of it.
+    ///
+    /// # Errors
+    /// What writing brings; nothing is stored then.
+    pub async fn insert_signals_with(
+        &self,
+        batch: &mut [SignalRow],
+        account: Option<&AccountId>,
+        entries: &[LedgerDraft],
+        now: Timestamp,
+    ) -> Result<Vec<Stored>> {
+        let mut tx = self.db.write(Durability::Full).await?;
+        let stored = self.insert_in(&mut tx, batch).await?;
+        let head = ledger::lock_head(&mut tx, self.tenant).await?;
+        let entries: Vec<_> = entries.iter().map(|entry| (account, now, entry)).collect();
+        ledger::append(&mut tx, self.tenant, &head, &entries).await?;
+        tx.commit().await?;
+        Ok(stored)
+    }
+
+    async fn insert_in(&self, tx: &mut Tx<'_>, prepared: &mut [SignalRow]) -> Result<Vec<Stored>> {
+        let known = look_up(tx, self.tenant.0, prepared).await?;
         let plan = plan(prepared, &known);
         resolve(prepared, &plan, &known);
         let insert: Vec<&SignalRow> = plan.insert.iter().map(|i| &prepared[*i]).collect();
@@ -251,7 +278,6 @@ impl Store {
             let rows = [Column::text(moved.iter().copied())];
             tx.execute(&MOVED, args![self.tenant.0], Some(&rows)).await?;
         }
-        tx.commit().await?;
         Ok(plan.stored)
     }
 

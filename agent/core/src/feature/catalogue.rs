@@ -298,6 +298,24 @@ pub const CATALOGUE: &[Definition] = &[
     other("renewal_opportunity", Unit::Flag, "a renewal deal is open"),
     other("expansion_opportunity", Unit::Flag, "an expansion deal is open"),
     // Scores, added once they are computed.
+    number(
+        "health_override",
+        Unit::Score,
+        1,
+        "health as a person set it, until the day they named; unknown when nobody did",
+    ),
+    number(
+        "risk_override",
+        Unit::Percent,
+        1,
+        "risk as a person set it, until the day they named; unknown when nobody did",
+    ),
+    number(
+        "expansion_override",
+        Unit::Score,
+        1,
+        "expansion as a person set it, until the day they named; unknown when nobody did",
+    ),
     number("health", Unit::Score, 1, "health score, 0 to 100, higher is healthier"),
     number(
         "health_confidence",
@@ -312,6 +330,25 @@ pub const CATALOGUE: &[Definition] = &[
         1,
         "expansion score, 0 to 100, higher is readier",
     ),
+];
+
+/// Features of use, which a scorecard may ask for product by product.
+pub const USE_FACTS: &[&str] = &[
+    "active_users",
+    "active_users_before",
+    "active_users_change",
+    "activity_log_ratio",
+    "days_since_use",
+    "events_change",
+    "feature_breadth",
+    "features_lost",
+    "features_used",
+    "features_used_before",
+    "seat_share",
+    "seat_utilisation",
+    "seats",
+    "usage_age_days",
+    "usage_shift",
 ];
 
 /// The entry of a feature.
@@ -329,6 +366,7 @@ pub fn label(name: &str) -> String {
         "auto_renew" => "renews by itself".to_owned(),
         "champion_absent" => "weeks without the champion".to_owned(),
         "days_late" => "late bills".to_owned(),
+        "expansion_override" | "health_override" | "risk_override" => "set by a person".to_owned(),
         "feature_breadth" => "breadth of features".to_owned(),
         "nps" => "promoter score".to_owned(),
         "seat_share" | "seat_utilisation" => "seats in use".to_owned(),

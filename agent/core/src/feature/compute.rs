@@ -8,8 +8,9 @@ mod usage;
 pub use money::Renewal;
 
 use super::{Features, Found, Value};
+use crate::number::Micro;
 use crate::policy::Settings;
-use crate::signal::Arm;
+use crate::signal::{Arm, ScoreName};
 use crate::snapshot::Snapshot;
 
 /// Features of a snapshot, and the agreements whose end lies ahead, the nearest first.
@@ -25,6 +26,16 @@ pub fn compute(snapshot: &Snapshot, settings: &Settings) -> (Features, Vec<Renew
     people::compute(snapshot, &mut put);
     support::compute(snapshot, seats, &mut put);
     (out, renewals)
+}
+
+/// Features of use alone, for a part of a snapshot such as one product.
+#[must_use]
+pub fn compute_use(snapshot: &Snapshot) -> Features {
+    let mut out = Features::default();
+    usage::compute(snapshot, &mut |name: &str, found: Found| {
+        out.insert(&snapshot.account_id, name, found);
+    });
+    out
 }
 
 /// Receives one feature.
@@ -70,6 +81,13 @@ fn account(snapshot: &Snapshot, put: &mut Put<'_>) {
             None => Found::unknown("account.since"),
         },
     );
+    let overridden = |score: ScoreName| match snapshot.override_of(score) {
+        Some(held) => Found::number(held.fact.value.map_or(0.0, Micro::to_f64)).from([held]),
+        None => Found::unknown("an override by a person"),
+    };
+    put("health_override", overridden(ScoreName::Health));
+    put("risk_override", overridden(ScoreName::Risk));
+    put("expansion_override", overridden(ScoreName::Expansion));
     let holdout = snapshot.assignments.iter().any(|a| a.fact.arm == Some(Arm::Holdout));
     put(
         "holdout",

@@ -8,8 +8,10 @@ use toml::Spanned;
 
 use super::Settings;
 use super::file::{Problem, did_you_mean, parse};
+use super::scorecard::{Index, IndexTable, Scorecard, ScorecardTable, index, scorecards};
 use crate::feature::{CATALOGUE, Unit, definition};
 use crate::money::{Currency, Money};
+use crate::signal::Tier;
 
 /// The compiled file.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub struct Scoring {
     pub health: Index,
     /// Expansion index.
     pub expansion: Index,
+    /// Further indices.
+    pub scorecards: Vec<Scorecard>,
     /// Renewal risk.
     pub risk: Risk,
     /// Renewal posture.
@@ -26,41 +30,10 @@ pub struct Scoring {
     pub value: ValueTerms,
     /// A person's day.
     pub capacity: Capacity,
-}
-
-/// A weighted index of 0 to 100.
-#[derive(Debug, Clone)]
-pub struct Index {
-    /// Below this share of known weight, in percent, the index is unknown.
-    pub unknown_below: f64,
-    /// What it is made of; weights add up to 100.
-    pub measures: Vec<Measure>,
-    /// Names of the bands.
-    pub bands: Bands,
-}
-
-/// One measure of an index.
-#[derive(Debug, Clone)]
-pub struct Measure {
-    /// Feature.
-    pub fact: String,
-    /// Category, for people.
-    pub group: String,
-    /// Weight of 100.
-    pub weight: f64,
-    /// Points at values: piecewise linear, flat outside.
-    pub points: Vec<(f64, f64)>,
-    /// Older than this it counts as unknown.
-    pub max_age_days: Option<i64>,
-}
-
-/// Limits of the bands, in points.
-#[derive(Debug, Clone, Copy)]
-pub struct Bands {
-    /// Below it red.
-    pub red_below: f64,
-    /// From it green; yellow between.
-    pub green_from: f64,
+    /// Days over which a trend is told.
+    pub trend_days: i64,
+    /// When a book is covered.
+    pub coverage: CoverageTerms,
 }
 
 /// Logistic scorecard of not renewing.
@@ -126,6 +99,17 @@ pub struct Capacity {
     pub slot_minutes: i64,
 }
 
+/// When a book of accounts is covered, by tier.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CoverageTerms {
+    /// Days within which an account of a tier should be touched.
+    pub touch_days: BTreeMap<Tier, i64>,
+    /// How much of a person an account of a tier takes; a mid-touch account is 1.
+    pub load: BTreeMap<Tier, f64>,
+    /// More accounts than this are too many for one person.
+    pub accounts_max: i64,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ScoringFile {
@@ -134,10 +118,28 @@ struct ScoringFile {
     history: HistoryTable,
     health: IndexTable,
     expansion: IndexTable,
+    #[serde(default)]
+    scorecard: Vec<ScorecardTable>,
     risk: RiskTable,
     posture: PostureTable,
     value: ValueTable,
     capacity: CapacityTable,
+    trend: TrendTable,
+    coverage: CoverageTable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrendTable {
+    days: Spanned<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CoverageTable {
+    accounts_max: Spanned<i64>,
+    touch_days: BTreeMap<Spanned<String>, Spanned<i64>>,
+    load: BTreeMap<Spanned<String>, Spanned<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -158,25 +160,6 @@ struct TiersTable {
 #[serde(deny_unknown_fields)]
 struct HistoryTable {
     usage_days: Spanned<i64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct IndexTable {
-    unknown_below: Spanned<f64>,
-    red_below: Spanned<f64>,
-    green_from: Spanned<f64>,
-    measure: Vec<MeasureTable>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MeasureTable {
-    fact: Spanned<String>,
-    group: String,
-    weight: Spanned<f64>,
-    points: Spanned<Vec<[f64; 2]>>,
-    max_age_days: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -224,19 +207,19 @@ struct CapacityTable {
 }
 
 /// Collects problems of one file.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     file: &'a str,
     text: &'a str,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Check<'_> {
-    fn wrong(&mut self, offset: usize, message: String, help: impl Into<String>) {
+    pub(super) fn wrong(&mut self, offset: usize, message: String, help: impl Into<String>) {
         self.problems
             .push(Problem::at(self.file, self.text, offset, message, help.into()));
     }
 
-    fn range<T: PartialOrd + Copy + std::fmt::Display>(
+    pub(super) fn range<T: PartialOrd + Copy + std::fmt::Display>(
         &mut self,
         name: &str,
         value: &Spanned<T>,
@@ -270,7 +253,7 @@ impl Check<'_> {
         }
     }
 
-    fn fact(&mut self, fact: &Spanned<String>) -> Option<&'static crate::feature::Definition> {
+    pub(super) fn fact(&mut self, fact: &Spanned<String>) -> Option<&'static crate::feature::Definition> {
         let found = definition(fact.get_ref());
         if found.is_none() {
             let help = did_you_mean(fact.get_ref(), CATALOGUE.iter().map(|d| d.name))
@@ -322,6 +305,7 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
     let scoring = Scoring {
         health: index(&mut check, &raw.health),
         expansion: index(&mut check, &raw.expansion),
+        scorecards: scorecards(&mut check, raw.scorecard),
         risk: risk(&mut check, &raw.risk),
         posture: posture(&mut check, &raw.posture),
         value: ValueTerms {
@@ -335,8 +319,38 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             default_minutes: check.range("default_minutes", &raw.capacity.default_minutes, 0, 1440),
             slot_minutes: check.range("slot_minutes", &raw.capacity.slot_minutes, 1, 240),
         },
+        trend_days: check.range("days", &raw.trend.days, 1, 365),
+        coverage: CoverageTerms {
+            touch_days: by_tier(&mut check, &raw.coverage.touch_days, 1, 3650),
+            load: by_tier(&mut check, &raw.coverage.load, 0.0, 1000.0),
+            accounts_max: check.range("accounts_max", &raw.coverage.accounts_max, 1, 100_000),
+        },
     };
     (check.problems.len() == before).then_some((scoring, settings))
+}
+
+/// A value for every tier.
+fn by_tier<T: PartialOrd + Copy + std::fmt::Display>(
+    check: &mut Check<'_>,
+    table: &BTreeMap<Spanned<String>, Spanned<T>>,
+    low: T,
+    high: T,
+) -> BTreeMap<Tier, T> {
+    let mut found = BTreeMap::new();
+    for (word, value) in table {
+        let value_in = check.range(word.get_ref(), value, low, high);
+        match Tier::from_word(word.get_ref()) {
+            Some(tier) => {
+                found.insert(tier, value_in);
+            }
+            None => {
+                let help = did_you_mean(word.get_ref(), Tier::ALL.iter().map(|t| t.as_str()))
+                    .unwrap_or_else(|| "tiers are low_touch, mid_touch and strategic".to_owned());
+                check.wrong(word.span().start, format!("unknown tier `{}`", word.get_ref()), help);
+            }
+        }
+    }
+    found
 }
 
 fn currency(check: &mut Check<'_>, code: &Spanned<String>) -> Option<Currency> {
@@ -347,68 +361,6 @@ fn currency(check: &mut Check<'_>, code: &Spanned<String>) -> Option<Currency> {
             check.wrong(code.span().start, message, "write a code such as USD, EUR or GBP");
             None
         }
-    }
-}
-
-fn index(check: &mut Check<'_>, raw: &IndexTable) -> Index {
-    let mut sum = 0.0;
-    let mut measures = Vec::new();
-    for m in &raw.measure {
-        if let Some(found) = check.fact(&m.fact) {
-            let scored = ["health", "health_confidence", "risk", "expansion"].contains(&found.name);
-            if matches!(found.unit, Unit::Text | Unit::Date | Unit::Money) || scored {
-                let message = format!("`{}` ({}) cannot be a measure", found.name, found.unit.as_str());
-                check.wrong(
-                    m.fact.span().start,
-                    message,
-                    "use a number or a yes/no fact that is not itself a score",
-                );
-            }
-        }
-        sum += check.range("weight", &m.weight, 0.0, 100.0);
-        let points: Vec<(f64, f64)> = m.points.get_ref().iter().map(|p| (p[0], p[1])).collect();
-        let rising = points.windows(2).all(|w| w[0].0 < w[1].0);
-        let inside = points.iter().all(|p| (0.0..=100.0).contains(&p.1));
-        if points.len() < 2 || !rising || !inside {
-            let message = format!("`points` of `{}` do not make a curve", m.fact.get_ref());
-            let help = "give at least two pairs [value, points] with rising values and points from 0 to 100";
-            check.wrong(m.points.span().start, message, help);
-        }
-        let max_age_days = m
-            .max_age_days
-            .as_ref()
-            .map(|age| check.range("max_age_days", age, 1, 3650));
-        measures.push(Measure {
-            fact: m.fact.get_ref().clone(),
-            group: m.group.clone(),
-            weight: *m.weight.get_ref(),
-            points,
-            max_age_days,
-        });
-    }
-    if (sum - 100.0).abs() > 1e-9 {
-        let at = raw.unknown_below.span().start;
-        check.wrong(
-            at,
-            format!("the weights of this index add up to {sum}, not to 100"),
-            "change the weights below",
-        );
-    }
-    let bands = Bands {
-        red_below: check.range("red_below", &raw.red_below, 0.0, 100.0),
-        green_from: check.range("green_from", &raw.green_from, 0.0, 100.0),
-    };
-    if bands.red_below > bands.green_from {
-        check.wrong(
-            raw.red_below.span().start,
-            "`red_below` is above `green_from`".to_owned(),
-            "exchange the two",
-        );
-    }
-    Index {
-        unknown_below: check.range("unknown_below", &raw.unknown_below, 0.0, 100.0),
-        measures,
-        bands,
     }
 }
 

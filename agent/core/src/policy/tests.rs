@@ -477,3 +477,37 @@ fn a_condition_on_an_unknown_fact_does_not_hold_and_names_the_gap() {
     );
     assert!(policies.triggers.matches(&features).holds.contains("open-escalation"));
 }
+
+#[test]
+fn a_scorecard_that_cannot_be_weighed_is_named_with_its_place() {
+    let one = |from: &str, to: &str| {
+        let problems = after("scoring.toml", from, to);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems[0].clone()
+    };
+    let both = after("scoring.toml", "group = \"use/breadth\"", "group = \"use/bredth\"");
+    assert_eq!(
+        both,
+        [
+            "scoring.toml:133:42: no measure is in the group `use/breadth`; remove it, or put a measure into it",
+            "scoring.toml:143:9: the group `use/bredth` has no weight; did you mean `use/breadth`?"
+        ]
+    );
+    let wrong = one("per = \"product\"\nroll", "per = \"team\"\nroll");
+    assert!(
+        wrong.contains("`per` cannot be `team`") && wrong.contains("account, product"),
+        "{wrong}"
+    );
+    let wrong = one("roll_up = \"arr_weighted\"", "roll_up = \"median\"");
+    assert!(wrong.contains("mean, arr_weighted, worst"), "{wrong}");
+    let wrong = one("\"trend\" = 30 }", "\"trend\" = 30, \"mood\" = 5 }");
+    assert!(wrong.contains("no measure is in the group `mood`"), "{wrong}");
+    let wrong = one("load = { strategic", "load = { strategc");
+    assert!(
+        wrong.contains("unknown tier `strategc`") && wrong.contains("strategic"),
+        "{wrong}"
+    );
+    let text = "group = \"use/breadth\"\nfact = \"features_used\"";
+    let wrong = one(text, "group = \"use/breadth\"\nfact = \"nps\"");
+    assert!(wrong.contains("`nps` is not known by product"), "{wrong}");
+}
