@@ -108,9 +108,16 @@ fn time_argument(text: &str) -> Result<Timestamp, String> {
     text.parse::<Timestamp>().map_err(|error| error.to_string())
 }
 
-/// Runs the command and says how it ended: 0 done, 1 failed, 2 bad usage or bad input.
+/// Reads the arguments, runs the command and says how it ended: 0 done, 1 failed, 2 bad usage or bad input.
 #[must_use]
-pub fn main(cli: Cli) -> ExitCode {
+pub fn start() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => main(cli),
+        Err(error) => usage(&error),
+    }
+}
+
+fn main(cli: Cli) -> ExitCode {
     let output = Output::new(cli.global.json, cli.global.no_color);
     start_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -121,6 +128,22 @@ pub fn main(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(&output),
     }
+}
+
+/// Says what is wrong with the arguments, or the help that was asked for. A caller that asked for JSON gets one document too.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked = std::env::args_os().any(|argument| argument == "--json");
+    if asked && error.use_stderr() {
+        let text = error.to_string();
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let message = lines.next().unwrap_or_default().trim_start_matches("error: ");
+        let help: Vec<&str> = lines.map(str::trim).collect();
+        Output::new(true, true)
+            .document(&serde_json::json!({ "error": { "message": message, "causes": [], "help": help.join("; ") } }));
+    }
+    // A reader that went away cannot be told.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// Logs go to standard error, quiet unless `PERENNIAL_LOG` (a filter such as `info`) says otherwise.

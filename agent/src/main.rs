@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    perennial::cli::main(perennial::cli::Cli::parse())
+    perennial::cli::start()
 }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use perennial_core::ids::TenantId;
-use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::Store;
 use crate::db::{Db, Durability, Pools};
@@ -148,6 +148,21 @@ async fn open_postgres(url: &str, place: &str, options: &Options) -> Result<Pool
         .application_name("perennial")
         .options([("lock_timeout", format!("{}ms", options.busy_timeout_ms))])
         .disable_statement_logging();
+    // The pool tries again until its time is up and then only says so; one try tells at once what is wrong.
+    let one = sqlx::postgres::PgConnection::connect_with(&connect);
+    let one = match tokio::time::timeout(Duration::from_millis(CONNECT_MS), one).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(source)) => {
+            return Err(dialect::classify(
+                Dialect::Postgres,
+                place,
+                "opening the database",
+                source,
+            ));
+        }
+        Err(_) => return Err(unreachable(sqlx::Error::PoolTimedOut)),
+    };
+    one.close().await.map_err(unreachable)?;
     let pool = PgPoolOptions::new()
         .max_connections(options.readers.max(1))
         .acquire_timeout(Duration::from_millis(CONNECT_MS))

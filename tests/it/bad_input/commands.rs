@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use super::{Case, Place};
+use super::{Case, PROGRAM, Place};
 
 #[test]
 fn the_command_line_names_the_wrong_word_and_the_right_one() {
@@ -83,6 +83,9 @@ fn the_command_line_names_the_wrong_word_and_the_right_one() {
     ];
     for (name, args, says) in cases {
         place.fails(name, args, 2, says);
+        let said = perennial_tests::run(PROGRAM, place.path(), &[*args, &["--json"]].concat());
+        let message = said.json()["error"]["message"].as_str().map(str::to_owned);
+        assert!(message.is_some_and(|m| !m.is_empty()), "{name}: {said:?}");
     }
 }
 

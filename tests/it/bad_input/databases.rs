@@ -162,6 +162,7 @@ fn a_server_that_does_not_answer_is_named_without_its_password() {
     let args = ["--db", REACHED_NOT, "import", "data", "--mapping", "map.toml"];
     let says = [
         "the database `postgres://127.0.0.1:1/customers` cannot be reached",
+        "onnection refused",
         "check --db, that the server runs",
     ];
     let said = place.fails("no server", &args, 1, &says);
