@@ -13,6 +13,7 @@ pub mod decide;
 mod document;
 pub mod draft;
 pub mod feature;
+pub mod fit;
 pub mod ids;
 pub mod money;
 pub mod number;
