@@ -8,6 +8,7 @@ pub mod cycle;
 pub mod demo;
 pub mod dispatch;
 pub mod intake;
+pub mod measure;
 pub mod queue;
 
 /// The mind makes and drops many small texts: with this allocator a cycle takes a fifth less time.

@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod approval;
+pub mod backtest;
 pub mod candidate;
 pub mod decide;
 mod document;
