@@ -115,7 +115,8 @@ pub struct Model {
     pub slope: Measured,
     /// Calibration intercept, log odds, 0 is perfect.
     pub intercept: Measured,
-    /// Expected calibration error over ten bins of equal count.
+    /// Expected calibration error over ten bins of equal count. Redrawn accounts add noise to every bin, so the interval
+    /// lies high.
     pub ece: Measured,
     /// Share of churned among the `k` highest.
     pub precision_at_k: Measured,

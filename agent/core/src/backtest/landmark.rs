@@ -8,7 +8,7 @@ use crate::feature::{CATALOGUE, Features, Renewal, Value, compute};
 use crate::ids::AccountId;
 use crate::policy::{Risk, Settings};
 use crate::score::{RISK_FLOOR, risk_input};
-use crate::signal::{FactKind, Signal};
+use crate::signal::{Fact, FactKind, Signal};
 use crate::snapshot::Snapshot;
 use crate::time::{Day, Timestamp};
 
@@ -92,7 +92,7 @@ pub fn landmarks(
         if today > design.until {
             break;
         }
-        let (_, _, renewals) = view.at(today.start());
+        let (_, _, renewals) = view.at(today.start(), Need::Agreements);
         let Some((renewal, end)) = next(&renewals) else {
             // Nothing to renew yet: look again when something new is known.
             let later = signals.iter().map(|s| s.observed_at.day()).filter(|day| *day > today);
@@ -144,29 +144,24 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn at(&self, as_of: Timestamp) -> (Snapshot, Features, Vec<Renewal>) {
+    fn at(&self, as_of: Timestamp, need: Need) -> (Snapshot, Features, Vec<Renewal>) {
         let oldest_use = as_of.plus_days(-self.settings.usage_days - 7);
         let known: Vec<Signal> = self
             .signals
             .iter()
             .filter(|s| s.observed_at <= as_of)
-            .filter(|s| s.fact.kind() != FactKind::Usage || s.event_at >= oldest_use)
+            .filter(|s| s.fact.kind() != FactKind::Usage || (need == Need::Everything && s.event_at >= oldest_use))
             .cloned()
+            .map(without_flag)
             .collect();
-        let full = Snapshot::of(self.account.clone(), as_of, known, Vec::new(), self.settings.usage_days);
-        let mut snapshot = full.clone();
-        // A flag without a date says how things ended. It must not empty the set of renewals; the search for leaks
-        // sees it in the snapshot as it was.
-        if let Some(held) = &mut snapshot.account {
-            held.fact.churned = None;
-        }
+        let snapshot = Snapshot::of(self.account.clone(), as_of, known, Vec::new(), self.settings.usage_days);
         let (features, renewals) = compute(&snapshot, self.settings);
-        (full, features, renewals)
+        (snapshot, features, renewals)
     }
 
     fn row(&self, lead_weeks: i64, decision: Day, end: Day, main: bool, risk: &Risk) -> Option<LeadRow> {
         let at = decision.plus(-7 * lead_weeks);
-        let (snapshot, features, renewals) = self.at(at.start());
+        let (snapshot, features, renewals) = self.at(at.start(), Need::Everything);
         let (_, known_end) = next(&renewals)?;
         let arr_minor = features.money("arr").map(|m| m.minor).filter(|minor| *minor > 0)?;
         if known_end != end {
@@ -195,6 +190,10 @@ impl View<'_> {
                 }
             }
             filled(&snapshot, &mut fields);
+            let flagged = |s: &&Signal| matches!(&s.fact, Fact::Account(account) if account.churned == Some(true));
+            if self.signals.iter().filter(flagged).any(|s| s.observed_at <= at.start()) {
+                fields.insert("account.churned".to_owned());
+            }
         }
         Some(LeadRow {
             lead_weeks,
@@ -210,7 +209,7 @@ impl View<'_> {
     /// Whether the account had left; `None` where its revenue then is not known.
     fn outcome(&self, since: Day, known_by: Day) -> Option<bool> {
         // Revenue at a moment is that of the movements dated before it, so the day after sees the last day of grace.
-        let (snapshot, features, _) = self.at(known_by.plus(1).start());
+        let (snapshot, features, _) = self.at(known_by.plus(1).start(), Need::Agreements);
         let said = snapshot
             .churn_events
             .iter()
@@ -220,6 +219,24 @@ impl View<'_> {
         let arr = features.money("arr")?.minor;
         Some(arr <= 0 || said.is_some_and(|(_, back)| !back) && snapshot.movements.is_empty())
     }
+}
+
+/// What a look at the account is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Everything that was known.
+    Everything,
+    /// Terms and revenue; measured use, which is most of what there is, is left out.
+    Agreements,
+}
+
+/// A flag without a date says how things ended. It must not empty the set of renewals, so it is left out; the search for
+/// leaks names it.
+fn without_flag(mut signal: Signal) -> Signal {
+    if let Fact::Account(account) = &mut signal.fact {
+        account.churned = None;
+    }
+    signal
 }
 
 /// Names of the fields that some record fills, usage aside; a flag counts when it says yes.

@@ -94,26 +94,24 @@ impl Floor {
     /// Whether a number of outcomes is enough.
     ///
     /// # Errors
-    /// [`CannotEstimate::NoRows`], [`CannotEstimate::OneOutcome`] or [`CannotEstimate::InsufficientHistory`].
+    /// [`CannotEstimate::InsufficientHistory`]; of [`Floor::NONE`] [`CannotEstimate::NoRows`] or
+    /// [`CannotEstimate::OneOutcome`].
     pub fn check(&self, rows: usize, events: usize) -> Result<(), CannotEstimate> {
-        if rows == 0 {
-            return Err(CannotEstimate::NoRows);
+        if events >= self.events && rows - events >= self.events {
+            return Ok(());
         }
-        if events < self.events || rows - events < self.events {
-            // One of a kind is what a floor of one would say less plainly.
-            if self.events <= 1 {
-                return Err(CannotEstimate::OneOutcome(if events == 0 {
-                    "events"
-                } else {
-                    "rows without an event"
-                }));
-            }
+        if self.events > 1 {
             return Err(CannotEstimate::InsufficientHistory {
                 rows,
                 events,
                 events_min: self.events,
             });
         }
-        Ok(())
+        // One of a kind is all that is asked for, so the kind that is missing says more.
+        Err(match (rows, events) {
+            (0, _) => CannotEstimate::NoRows,
+            (_, 0) => CannotEstimate::OneOutcome("events"),
+            (_, _) => CannotEstimate::OneOutcome("rows without an event"),
+        })
     }
 }

@@ -152,6 +152,12 @@ fn print(found: &Backtest, output: &Output) {
                 main.not_assessable
             ));
         }
+    }
+    if let Some(main) = report
+        .main
+        .as_ref()
+        .filter(|main| main.base_rate_log_loss.value.is_some())
+    {
         output.line(&output.dim(&format!(
             "log loss of the training base rate {}; flagged means a risk from {:.0} % on at least 60 days before the decision;\n\
              intervals 95 %, accounts redrawn {} times, seed {}",
@@ -161,16 +167,21 @@ fn print(found: &Backtest, output: &Output) {
             report.seed
         )));
     }
-    if report.leads.len() > 1 {
+    if report
+        .leads
+        .iter()
+        .any(|curve| curve.base_rate_log_loss.value.is_some())
+    {
         output.heading("By weeks ahead");
         let cell = |curve: &Curve, name: &str| {
             curve
                 .models
                 .iter()
-                .find(|m| m.model == name)
-                .map_or_else(String::new, |m| {
-                    format!("{} / {}", text(&m.auc, 3), text(&m.log_loss, 4))
-                })
+                .find(|m| m.model == name && m.cannot_estimate.is_none())
+                .map_or_else(
+                    || "-".to_owned(),
+                    |m| format!("{} / {}", text(&m.auc, 3), text(&m.log_loss, 4)),
+                )
         };
         output.table(
             &[
@@ -187,7 +198,11 @@ fn print(found: &Backtest, output: &Output) {
                     curve.lead_weeks.to_string(),
                     curve.rows.to_string(),
                     curve.events.to_string(),
-                    text(&curve.base_rate_log_loss, 4),
+                    if curve.base_rate_log_loss.value.is_some() {
+                        text(&curve.base_rate_log_loss, 4)
+                    } else {
+                        "-".to_owned()
+                    },
                     cell(curve, "scorecard"),
                     cell(curve, "prior_mean"),
                     cell(curve, "zero_mean"),
@@ -205,8 +220,8 @@ const COLUMNS: [Column; 13] = [
     ("AUC", |m| (&m.auc, 3)),
     ("ARR-weighted AUC", |m| (&m.arr_auc, 3)),
     ("log loss", |m| (&m.log_loss, 4)),
-    ("  less the base rate's", |m| (&m.log_loss_vs_base_rate, 4)),
-    ("  less the scorecard's", |m| (&m.log_loss_vs_scorecard, 4)),
+    (" less the base rate's", |m| (&m.log_loss_vs_base_rate, 3)),
+    (" less the scorecard's", |m| (&m.log_loss_vs_scorecard, 3)),
     ("Brier", |m| (&m.brier, 4)),
     ("calibration slope", |m| (&m.slope, 2)),
     ("calibration intercept", |m| (&m.intercept, 2)),
@@ -242,7 +257,12 @@ fn table(curve: &Curve, output: &Output) {
             std::iter::once(label)
                 .chain(shown.iter().map(|m| {
                     let (measured, places) = of(m);
-                    with_interval(measured, places)
+                    // Four places and an interval do not fit beside each other; `--json` has all.
+                    if places > 3 {
+                        text(measured, places)
+                    } else {
+                        with_interval(measured, places)
+                    }
                 }))
                 .collect()
         });
