@@ -9,6 +9,7 @@ mod doctor;
 mod error;
 mod import;
 mod init;
+mod measure;
 mod output;
 mod people_queue;
 mod replay;
@@ -86,6 +87,9 @@ enum Command {
     /// The ledger of everything decided and done
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// How good the engine's judgement is, measured on history
+    #[command(subcommand)]
+    Measure(measure::MeasureCommand),
     /// Make a decision again from its stored inputs and compare it byte for byte
     Replay {
         /// Decision id, or the id of an action
@@ -181,6 +185,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Coverage(args) => coverage::coverage(&config(&overrides)?, &args, output).await,
         Command::Explain { action } => card::explain(&config(&overrides)?, &action, output).await,
         Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
+        Command::Measure(command) => measure::measure(&config(&overrides)?, command, output).await,
         Command::Replay { id } => replay::replay(&config(&overrides)?, &id, output).await,
         Command::Db(command) => database::db(&config(&overrides)?, &command, output).await,
     }

@@ -8,6 +8,7 @@ mod bad_input;
 mod content;
 mod crms;
 mod docs;
+mod fit;
 mod pictures;
 mod pipeline;
 mod ravenstack;

@@ -8,11 +8,13 @@
 
 pub mod action;
 pub mod approval;
+pub mod backtest;
 pub mod candidate;
 pub mod decide;
 mod document;
 pub mod draft;
 pub mod feature;
+pub mod fit;
 pub mod ids;
 pub mod money;
 pub mod number;

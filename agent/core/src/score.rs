@@ -19,7 +19,7 @@ use crate::feature::{Features, Renewal, Value, display, label};
 use crate::ids::{AccountId, OwnerId};
 use crate::money::Money;
 use crate::number::Micro;
-use crate::policy::{Index, PostureLimits, Risk, Scoring, Settings};
+use crate::policy::{Index, PostureLimits, Risk, RiskInput, Scoring, Settings};
 use crate::signal::{RecordRef, ScoreName, word_enum};
 use crate::snapshot::Snapshot;
 use crate::time::{Day, Timestamp};
@@ -185,7 +185,7 @@ pub struct Scores {
 }
 
 /// Share of the risk inputs' weight below which no probability is given.
-const RISK_FLOOR: f64 = 0.5;
+pub(crate) const RISK_FLOOR: f64 = 0.5;
 /// Drivers that a posture names.
 const DRIVERS: usize = 3;
 
@@ -405,14 +405,11 @@ fn risk(features: &Features, policy: &Risk) -> RiskScore {
     let (mut known, mut all) = (0.0, 0.0);
     for input in &policy.inputs {
         all += input.weight.abs();
-        let value = match &input.equals {
-            Some(word) => features.text(&input.fact).map(|w| if w == word { 1.0 } else { 0.0 }),
-            None => features.number(&input.fact),
-        };
+        let value = risk_input(features, input);
         let Some(feature) = features.0.get(&input.fact) else {
             continue;
         };
-        let Some(raw) = value else {
+        let Some(x) = value else {
             let field = features.missing(&input.fact).unwrap_or("not computed").to_owned();
             missing.push(Missing {
                 fact: input.fact.clone(),
@@ -421,12 +418,6 @@ fn risk(features: &Features, policy: &Risk) -> RiskScore {
             continue;
         };
         known += input.weight.abs();
-        let scaled = input
-            .log_scale
-            .map_or(raw, |scale| libm::log(1.0 + raw.max(0.0) / scale));
-        let x = input
-            .at_least
-            .map_or(scaled, |limit| if scaled >= limit { 1.0 } else { 0.0 });
         let adds_micro = Micro::from_f64(input.weight * (x - input.mean) / input.sd);
         let fact = input
             .equals
@@ -454,6 +445,23 @@ fn risk(features: &Features, policy: &Risk) -> RiskScore {
         missing,
         overridden: None,
     }
+}
+
+/// The value that an input of the risk enters with, in the units of its mean and deviation; `None` where it is not known.
+#[must_use]
+pub fn risk_input(features: &Features, input: &RiskInput) -> Option<f64> {
+    let raw = match &input.equals {
+        Some(word) => features.text(&input.fact).map(|w| if w == word { 1.0 } else { 0.0 }),
+        None => features.number(&input.fact),
+    }?;
+    let scaled = input
+        .log_scale
+        .map_or(raw, |scale| libm::log(1.0 + raw.max(0.0) / scale));
+    Some(
+        input
+            .at_least
+            .map_or(scaled, |limit| if scaled >= limit { 1.0 } else { 0.0 }),
+    )
 }
 
 /// 1 / (1 + e^-z).

@@ -1,0 +1,18 @@
+//! The back-test of the renewal risk: what would have been said before renewals that have been decided since.
+//!
+//! Promises: a row holds what was known at its landmark and nothing later, with the end of the term frozen there; only
+//! renewals with full follow-up count; training outcomes were known before the first landmark that is tested, and no
+//! account is forecast by a model that was fitted on it.
+//!
+//! Deliberately not here: reading accounts (the engine pages through them), and changing the policy.
+
+mod evaluate;
+mod landmark;
+mod leak;
+
+#[cfg(test)]
+mod tests;
+
+pub use evaluate::{Curve, DEFINITION, Measured, Model, Report, Terms, evaluate};
+pub use landmark::{Design, Landmark, LeadRow, landmarks};
+pub use leak::{Finding, LeakCheck};

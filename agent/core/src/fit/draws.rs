@@ -1,0 +1,149 @@
+//! Draws from a stored seed, and what the bootstrap (Efron 1979) makes of them.
+
+use super::{CannotEstimate, Forecast, log_loss};
+
+/// A stream of pseudo-random numbers: SplitMix64 (Steele, Lea and Flood 2014). One purpose, one seed.
+#[derive(Debug, Clone)]
+pub struct Draws(u64);
+
+impl Draws {
+    /// The stream of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Draws {
+        Draws(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A whole number from 0 to below `n`, all alike up to one in 2^64 / n; 0 when `n` is 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        ((u128::from(self.bits()) * n as u128) >> 64) as usize
+    }
+}
+
+/// An estimate with its percentile interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// From the data itself.
+    pub estimate: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Draws that gave a value.
+    pub draws: usize,
+}
+
+/// Share of draws that must give a value for an interval to be believed.
+const DRAWS_GIVEN: f64 = 0.9;
+
+/// Percentile interval of a measure, accounts drawn with replacement. `groups` names the account of every forecast, so
+/// that an account's forecasts stay together; `level` is 0.95 for a 95 % interval.
+///
+/// # Errors
+/// The measure's own refusal; [`CannotEstimate::Shape`]; [`CannotEstimate::NotConverged`] when more than a tenth of the
+/// draws have no value.
+pub fn bootstrap(
+    forecasts: &[Forecast],
+    groups: &[u64],
+    draws: usize,
+    seed: u64,
+    level: f64,
+    measure: impl Fn(&[Forecast]) -> Result<f64, CannotEstimate>,
+) -> Result<Interval, CannotEstimate> {
+    let estimate = measure(forecasts)?;
+    let drawn = resample(forecasts.len(), groups, draws, seed, |rows| {
+        let rows: Vec<Forecast> = rows.iter().map(|i| forecasts[*i]).collect();
+        measure(&rows).ok()
+    })?;
+    interval(estimate, drawn, draws, level)
+}
+
+/// Percentile interval of a difference in mean log loss, `ours` less `theirs`, on the same draws for both: below 0 is in
+/// our favour. The two lists forecast the same outcomes in the same order.
+///
+/// # Errors
+/// As [`bootstrap`].
+pub fn paired_bootstrap(
+    ours: &[Forecast],
+    theirs: &[Forecast],
+    groups: &[u64],
+    draws: usize,
+    seed: u64,
+    level: f64,
+) -> Result<Interval, CannotEstimate> {
+    if ours.len() != theirs.len() {
+        return Err(CannotEstimate::Shape {
+            given: theirs.len(),
+            wanted: ours.len(),
+        });
+    }
+    let estimate = log_loss(ours)? - log_loss(theirs)?;
+    let loss = |f: &Forecast| log_loss(std::slice::from_ref(f));
+    let differences = ours
+        .iter()
+        .zip(theirs)
+        .map(|(a, b)| Ok(loss(a)? - loss(b)?))
+        .collect::<Result<Vec<f64>, CannotEstimate>>()?;
+    let drawn = resample(ours.len(), groups, draws, seed, |rows| {
+        (!rows.is_empty()).then(|| rows.iter().map(|i| differences[*i]).sum::<f64>() / rows.len() as f64)
+    })?;
+    interval(estimate, drawn, draws, level)
+}
+
+fn resample(
+    rows: usize,
+    groups: &[u64],
+    draws: usize,
+    seed: u64,
+    measure: impl Fn(&[usize]) -> Option<f64>,
+) -> Result<Vec<f64>, CannotEstimate> {
+    if groups.len() != rows {
+        return Err(CannotEstimate::Shape {
+            given: groups.len(),
+            wanted: rows,
+        });
+    }
+    let mut members: std::collections::BTreeMap<u64, Vec<usize>> = std::collections::BTreeMap::new();
+    for (row, group) in groups.iter().enumerate() {
+        members.entry(*group).or_default().push(row);
+    }
+    let members: Vec<Vec<usize>> = members.into_values().collect();
+    let mut stream = Draws::new(seed);
+    let mut values = Vec::with_capacity(draws);
+    for _ in 0..draws {
+        let mut drawn = Vec::with_capacity(rows);
+        for _ in 0..members.len() {
+            drawn.extend_from_slice(&members[stream.below(members.len())]);
+        }
+        values.extend(measure(&drawn));
+    }
+    Ok(values)
+}
+
+fn interval(estimate: f64, mut drawn: Vec<f64>, draws: usize, level: f64) -> Result<Interval, CannotEstimate> {
+    if !(level > 0.0 && level < 1.0) {
+        return Err(CannotEstimate::OutOfRange("level"));
+    }
+    if draws == 0 || (drawn.len() as f64) < DRAWS_GIVEN * draws as f64 {
+        return Err(CannotEstimate::NotConverged);
+    }
+    drawn.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        let place = libm::round(share * (drawn.len() - 1) as f64) as usize;
+        drawn[place.min(drawn.len() - 1)]
+    };
+    Ok(Interval {
+        estimate,
+        low: at(0.5 * (1.0 - level)),
+        high: at(0.5 * (1.0 + level)),
+        draws: drawn.len(),
+    })
+}
