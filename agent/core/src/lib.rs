@@ -12,6 +12,8 @@ pub mod candidate;
 pub mod decide;
 mod document;
 pub mod draft;
+pub mod draw;
+pub mod effect;
 pub mod feature;
 pub mod ids;
 pub mod money;
