@@ -15,6 +15,7 @@ pub mod draft;
 pub mod draw;
 pub mod effect;
 pub mod feature;
+pub mod holdout;
 pub mod ids;
 pub mod money;
 pub mod number;
