@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod approval;
+pub mod bandit;
 pub mod candidate;
 pub mod decide;
 mod document;
@@ -19,6 +20,7 @@ pub mod holdout;
 pub mod ids;
 pub mod money;
 pub mod number;
+pub mod ope;
 pub mod policy;
 pub mod rank;
 pub mod replay;
