@@ -12,7 +12,7 @@ mod text;
 mod trigger;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use autonomy::{Autonomy, Level, Request, RuleRef, Verdict};
 pub use file::Problem;
-pub use playbook::{Economics, Playbook, Step, Subject};
+pub use playbook::{Discount, Economics, Playbook, Step, Subject};
 pub use scoring::{Bands, Capacity, Index, Measure, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
 pub use text::Pattern;
 pub use trigger::{Matched, Triggers, schema_text};
