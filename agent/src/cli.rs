@@ -6,6 +6,7 @@ mod card;
 mod database;
 mod doctor;
 mod error;
+mod holdout;
 mod import;
 mod init;
 mod output;
@@ -88,6 +89,9 @@ enum Command {
         /// Decision id, or the id of an action
         id: String,
     },
+    /// Accounts that are left untreated, so that what the engine brings can be measured
+    #[command(subcommand)]
+    Holdout(holdout::HoldoutCommand),
     /// Run local Salesforce and HubSpot servers to try things on
     Sandbox(sandbox::SandboxArgs),
     /// The database
@@ -155,6 +159,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Explain { action } => card::explain(&config(&overrides)?, &action, output).await,
         Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
         Command::Replay { id } => replay::replay(&config(&overrides)?, &id, output).await,
+        Command::Holdout(command) => holdout::holdout(&config(&overrides)?, command, output).await,
         Command::Db(command) => database::db(&config(&overrides)?, &command, output).await,
     }
 }

@@ -7,6 +7,7 @@ pub mod content;
 pub mod cycle;
 pub mod demo;
 pub mod dispatch;
+pub mod holdout;
 pub mod intake;
 pub mod queue;
 

@@ -7,6 +7,7 @@ mod bad_input;
 mod content;
 mod crms;
 mod docs;
+mod holdout;
 mod pictures;
 mod pipeline;
 mod ravenstack;

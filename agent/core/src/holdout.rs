@@ -8,6 +8,8 @@
 //!
 //! Promises: the order of the input changes nothing. Not here: the lift, which compares the arms at the end.
 
+mod family;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,8 @@ use crate::draw::Stream;
 use crate::ids::AccountId;
 use crate::replay::Hash;
 use crate::signal::{Arm, word_enum};
+
+pub use family::{Families, LeftOut, Member, families};
 
 word_enum! {
     /// How soon the contract of a unit ends, counted from the day of the assignment.

@@ -9,13 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use perennial_core::ids::{ExternalId, SourceId};
 use perennial_core::replay::{Hash, canonical};
 use perennial_core::signal::{FactKind, SignalKey};
+use perennial_core::time::Timestamp;
 
 use crate::Store;
 use crate::convert::{corrupt, unsigned};
 use crate::db::{Col, Column, Durability, Many, Statement, Tx, args};
 use crate::error::Result;
 use crate::fields::Fields;
-use crate::rows::{Belongs, Kept, LinkReport, NewSignal, Stored};
+use crate::ledger;
+use crate::rows::{Belongs, Kept, LedgerDraft, LinkReport, NewSignal, Stored};
 
 /// Account of signals of the whole portfolio.
 pub(crate) const PORTFOLIO: &str = "";
@@ -231,28 +233,33 @@ impl Store {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let prepared = batch;
         let mut tx = self.db.write(Durability::Normal).await?;
-        let known = look_up(&mut tx, self.tenant.0, prepared).await?;
-        let plan = plan(prepared, &known);
-        resolve(prepared, &plan, &known);
-        let insert: Vec<&SignalRow> = plan.insert.iter().map(|i| &prepared[*i]).collect();
-        let replace: Vec<&SignalRow> = plan.replace.iter().map(|i| &prepared[*i]).collect();
-        if !insert.is_empty() {
-            tx.insert(&INSERT_MANY, &INSERT, self.tenant.0, &columns(&insert))
-                .await?;
-        }
-        if !replace.is_empty() {
-            tx.execute(&REPLACE, args![self.tenant.0], Some(&columns(&replace)))
-                .await?;
-        }
-        let moved = moved(prepared, &plan, &known);
-        if !moved.is_empty() {
-            let rows = [Column::text(moved.iter().copied())];
-            tx.execute(&MOVED, args![self.tenant.0], Some(&rows)).await?;
-        }
+        let stored = insert(&mut tx, self.tenant.0, batch).await?;
         tx.commit().await?;
-        Ok(plan.stored)
+        Ok(stored)
+    }
+
+    /// Stores signals that must all be new, with an entry of the ledger, in one transaction. Says whether it did: when
+    /// one of the records is known already, nothing is stored and nothing is entered.
+    ///
+    /// # Errors
+    /// What writing brings; nothing is stored then.
+    pub async fn insert_new_signals(
+        &self,
+        batch: &mut [SignalRow],
+        entry: &LedgerDraft,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let mut tx = self.db.write(Durability::Full).await?;
+        // The head of the ledger is the lock of the tenant: two that store the same records come one after the other.
+        let head = ledger::lock_head(&mut tx, self.tenant).await?;
+        let stored = insert(&mut tx, self.tenant.0, batch).await?;
+        if stored.iter().any(|s| *s != Stored::New) {
+            return Ok(false);
+        }
+        ledger::append(&mut tx, self.tenant, &head, &[(None, now, entry)]).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Gives every signal that came by way of another record the account of that record's latest revision, where it
@@ -288,6 +295,26 @@ impl Store {
             examples,
         })
     }
+}
+
+async fn insert(tx: &mut Tx<'_>, tenant: i64, prepared: &mut [SignalRow]) -> Result<Vec<Stored>> {
+    let known = look_up(tx, tenant, prepared).await?;
+    let plan = plan(prepared, &known);
+    resolve(prepared, &plan, &known);
+    let insert: Vec<&SignalRow> = plan.insert.iter().map(|i| &prepared[*i]).collect();
+    let replace: Vec<&SignalRow> = plan.replace.iter().map(|i| &prepared[*i]).collect();
+    if !insert.is_empty() {
+        tx.insert(&INSERT_MANY, &INSERT, tenant, &columns(&insert)).await?;
+    }
+    if !replace.is_empty() {
+        tx.execute(&REPLACE, args![tenant], Some(&columns(&replace))).await?;
+    }
+    let moved = moved(prepared, &plan, &known);
+    if !moved.is_empty() {
+        let rows = [Column::text(moved.iter().copied())];
+        tx.execute(&MOVED, args![tenant], Some(&rows)).await?;
+    }
+    Ok(plan.stored)
 }
 
 async fn look_up(tx: &mut Tx<'_>, tenant: i64, prepared: &[SignalRow]) -> Result<Revisions> {
