@@ -15,6 +15,7 @@ mod document;
 pub mod draft;
 pub mod draw;
 pub mod effect;
+pub mod explore;
 pub mod feature;
 pub mod holdout;
 pub mod ids;
