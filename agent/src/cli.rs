@@ -9,6 +9,7 @@ mod error;
 mod holdout;
 mod import;
 mod init;
+mod measure;
 mod output;
 mod people_queue;
 mod replay;
@@ -92,6 +93,9 @@ enum Command {
     /// Accounts that are left untreated, so that what the engine brings can be measured
     #[command(subcommand)]
     Holdout(holdout::HoldoutCommand),
+    /// How well the engine's choices do
+    #[command(subcommand)]
+    Measure(measure::MeasureCommand),
     /// Run local Salesforce and HubSpot servers to try things on
     Sandbox(sandbox::SandboxArgs),
     /// The database
@@ -160,6 +164,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
         Command::Replay { id } => replay::replay(&config(&overrides)?, &id, output).await,
         Command::Holdout(command) => holdout::holdout(&config(&overrides)?, command, output).await,
+        Command::Measure(command) => measure::measure(&config(&overrides)?, command, output),
         Command::Db(command) => database::db(&config(&overrides)?, &command, output).await,
     }
 }

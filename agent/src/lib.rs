@@ -9,6 +9,7 @@ pub mod demo;
 pub mod dispatch;
 pub mod holdout;
 pub mod intake;
+pub mod measure;
 pub mod queue;
 
 /// The mind makes and drops many small texts: with this allocator a cycle takes a fifth less time.
