@@ -7,6 +7,7 @@ mod coverage;
 mod database;
 mod doctor;
 mod error;
+mod holdout;
 mod import;
 mod init;
 mod measure;
@@ -87,7 +88,7 @@ enum Command {
     /// The ledger of everything decided and done
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// How good the engine's judgement is, measured on history
+    /// How good the engine's judgement is: on history, and on made-up worlds where the truth is known
     #[command(subcommand)]
     Measure(measure::MeasureCommand),
     /// Make a decision again from its stored inputs and compare it byte for byte
@@ -95,6 +96,9 @@ enum Command {
         /// Decision id, or the id of an action
         id: String,
     },
+    /// Accounts that are left untreated, so that what the engine brings can be measured
+    #[command(subcommand)]
+    Holdout(holdout::HoldoutCommand),
     /// Run local Salesforce and HubSpot servers to try things on
     Sandbox(sandbox::SandboxArgs),
     /// The database
@@ -187,6 +191,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
         Command::Measure(command) => measure::measure(&config(&overrides)?, command, output).await,
         Command::Replay { id } => replay::replay(&config(&overrides)?, &id, output).await,
+        Command::Holdout(command) => holdout::holdout(&config(&overrides)?, command, output).await,
         Command::Db(command) => database::db(&config(&overrides)?, &command, output).await,
     }
 }

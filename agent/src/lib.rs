@@ -8,6 +8,7 @@ pub mod cycle;
 pub mod demo;
 pub mod dispatch;
 pub mod history;
+pub mod holdout;
 pub mod intake;
 pub mod measure;
 pub mod queue;

@@ -1,3 +1,4 @@
-//! Measurements over the whole book: they read, and write nothing.
+//! Measurements: over the whole book, and on made-up worlds where the truth is known. They read, and write nothing.
 
 pub mod backtest;
+pub mod rank;

@@ -9,6 +9,7 @@ mod content;
 mod crms;
 mod docs;
 mod fit;
+mod holdout;
 mod pictures;
 mod pipeline;
 mod ravenstack;

@@ -72,24 +72,32 @@ pub(crate) struct Known<'a> {
 /// Days in which an earlier action makes the customer tired of us.
 const TIRED_DAYS: i64 = 30;
 
-/// The candidates of the playbooks that hold, in the order of the playbooks' names, and notes on what was left out.
+/// A candidate that is not proposed.
+pub(crate) struct LeftOut {
+    /// Why.
+    pub(crate) note: Note,
+    /// What it would have been called.
+    pub(crate) action: ActionId,
+    /// What it would have been worth, where it would have been worth proposing.
+    pub(crate) worth: Option<Result<Worth, String>>,
+}
+
+/// The candidates of the playbooks that hold, in the order of the playbooks' names, and those that are left out. Steps
+/// that are left out go to `notes`.
 pub(crate) fn candidates<'a>(
     known: &Known<'_>,
     holds: impl Iterator<Item = &'a Playbook>,
     policies: &Policies,
     notes: &mut Vec<Note>,
-) -> Vec<Candidate<'a>> {
+) -> (Vec<Candidate<'a>>, Vec<LeftOut>) {
     let snapshot = &known.inputs.snapshot;
     let today = snapshot.as_of.day();
     let slots = slots(known);
-    let mut list = Vec::new();
+    let (mut list, mut left_out) = (Vec::new(), Vec::new());
     for playbook in holds {
         let id = playbook.id.as_str();
         let subject = subject(playbook.subject, known);
-        if let Some(why) = suppressed(snapshot, playbook, &subject) {
-            notes.push(Note::about(NoteKind::Suppressed, id, why));
-            continue;
-        }
+        let action = ActionId::derive(known.inputs.tenant, &snapshot.account_id, &playbook.id, &subject, today);
         let tired = snapshot.prior.iter().any(|p| {
             !matches!(p.state, ActionState::Superseded | ActionState::Denied) && p.day.days_until(today) <= TIRED_DAYS
         });
@@ -104,24 +112,40 @@ pub(crate) fn candidates<'a>(
             &policies.scoring.value,
             tired,
         );
+        let worthless = worth.as_ref().is_ok_and(|w| w.value_minor <= 0);
+        if let Some(why) = suppressed(snapshot, playbook, &subject) {
+            left_out.push(LeftOut {
+                note: Note::about(NoteKind::Suppressed, id, why),
+                action,
+                worth: (!worthless).then_some(worth),
+            });
+            continue;
+        }
         if let Ok(worth) = &worth
-            && worth.value_minor <= 0
+            && worthless
         {
             let why = format!(
                 "would cost more than it is expected to bring: {} minutes against {} a year",
                 worth.minutes,
                 known.features.display("arr")
             );
-            notes.push(Note::about(NoteKind::NotWorth, id, why));
+            left_out.push(LeftOut {
+                note: Note::about(NoteKind::NotWorth, id, why),
+                action,
+                worth: None,
+            });
             continue;
         }
-        let action = ActionId::derive(known.inputs.tenant, &snapshot.account_id, &playbook.id, &subject, today);
         let draft = match playbook.document {
             None => None,
             Some(kind) => match crate::document::draft(kind, known, policies) {
                 Ok(draft) => Some(draft),
                 Err(why) => {
-                    notes.push(Note::about(NoteKind::Draft, id, why));
+                    left_out.push(LeftOut {
+                        note: Note::about(NoteKind::Draft, id, why),
+                        action,
+                        worth: Some(worth),
+                    });
                     continue;
                 }
             },
@@ -144,7 +168,7 @@ pub(crate) fn candidates<'a>(
             due: today.plus(playbook.due_days),
         });
     }
-    list
+    (list, left_out)
 }
 
 fn evidence(features: &Features, fact: &str) -> Option<EvidenceLine> {

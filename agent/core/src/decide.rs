@@ -1,14 +1,16 @@
 //! The whole pipeline on one page: from inputs to a decision, with no other input than its arguments.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::action::{ActionKind, ActionState, Effect, Write};
-use crate::candidate::{Candidate, EvidenceLine, Known, candidates};
+use crate::candidate::{Candidate, EvidenceLine, Known, LeftOut, candidates};
 use crate::draft::{DocumentKind, Draft};
 use crate::feature::{self, Features, Renewal};
 use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
+use crate::number::Micro;
 use crate::policy::{Level, Policies, Request, Verdict};
 use crate::rank::{DayItem, Worth};
 use crate::replay::Hash;
@@ -147,6 +149,8 @@ crate::signal::word_enum! {
         CannotAssess = "cannot_assess",
         /// The same was proposed lately.
         Suppressed = "suppressed",
+        /// A rule forbids it.
+        Denied = "denied",
         /// It costs more than it brings.
         NotWorth = "not_worth",
         /// One step of an action has nothing to write to.
@@ -182,7 +186,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         &policies.settings,
     );
     let mut notes = Vec::new();
-    let mut candidates = if may_treat(&features, &mut notes) {
+    let (mut candidates, left_out) = if may_treat(&features, &mut notes) {
         let matched = policies.triggers.matches(&features);
         notes.extend(matched.cannot_assess.iter().map(|(playbook, missing)| {
             Note::about(
@@ -200,9 +204,9 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         };
         candidates(&known, holds, policies, &mut notes)
     } else {
-        Vec::new()
+        (Vec::new(), Vec::new())
     };
-    candidates.sort_by(|a, b| by_worth(a, b));
+    candidates.sort_by_key(order);
     let owner = snapshot.account_fact().and_then(|a| a.owner.clone());
     if owner.is_none() && !candidates.is_empty() {
         notes.push(Note {
@@ -226,6 +230,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         }
         proposals.push(proposal);
     }
+    why_not(left_out, &proposals, &mut notes);
     notes.sort();
     Decision {
         engine: ENGINE.to_owned(),
@@ -264,9 +269,53 @@ fn may_treat(features: &Features, notes: &mut Vec<Note>) -> bool {
     notes.is_empty()
 }
 
-fn by_worth(a: &Candidate<'_>, b: &Candidate<'_>) -> std::cmp::Ordering {
-    let per_minute = |c: &Candidate<'_>| c.worth.as_ref().ok().map(|w| w.per_minute_micro);
-    per_minute(b).cmp(&per_minute(a)).then_with(|| a.action.cmp(&b.action))
+/// Place in the order: more per minute first, unknown worth last, ties by id.
+type Order = (Reverse<Option<Micro>>, ActionId);
+
+fn order(candidate: &Candidate<'_>) -> Order {
+    let per_minute = candidate.worth.as_ref().ok().map(|w| w.per_minute_micro);
+    (Reverse(per_minute), candidate.action.clone())
+}
+
+/// Notes on what was left out or denied, with the place it would have had among what may happen.
+fn why_not(left_out: Vec<LeftOut>, proposals: &[Proposal], notes: &mut Vec<Note>) {
+    let per_minute = |worth: Option<&Worth>| Reverse(worth.map(|w| w.per_minute_micro));
+    let place = |worth: Option<&Worth>, action: &ActionId| {
+        let ahead = proposals
+            .iter()
+            .filter(|p| p.verdict.level != Level::Never)
+            .filter(|p| (per_minute(p.worth.as_ref()), &p.action) < (per_minute(worth), action));
+        ordinal(ahead.count() + 1)
+    };
+    for LeftOut {
+        mut note,
+        action,
+        worth,
+    } in left_out
+    {
+        if let Some(worth) = worth {
+            let place = place(worth.as_ref().ok(), &action);
+            note.text = format!("would have been {place}, left out: {}", note.text);
+        }
+        notes.push(note);
+    }
+    for p in proposals.iter().filter(|p| p.verdict.level == Level::Never) {
+        let place = place(p.worth.as_ref(), &p.action);
+        let rules = p.verdict.rules.first().map_or_else(String::new, |rule| {
+            format!(" by {}:{} ({}: {})", rule.file, rule.line, rule.id, rule.why)
+        });
+        let text = format!("would have been {place}, denied{rules}");
+        notes.push(Note::about(NoteKind::Denied, p.playbook.as_str(), text));
+    }
+}
+
+/// `first` to `tenth`, then `number 11` and so on.
+fn ordinal(place: usize) -> String {
+    const WORDS: [&str; 10] = [
+        "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
+    ];
+    let word = place.checked_sub(1).and_then(|i| WORDS.get(i));
+    word.map_or_else(|| format!("number {place}"), |w| (*w).to_owned())
 }
 
 /// Days that count for the limit of contacts with a customer.
@@ -354,3 +403,6 @@ impl Proposal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

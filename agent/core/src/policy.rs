@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use autonomy::{Autonomy, Level, Request, RuleRef, Verdict};
 pub use file::Problem;
-pub use playbook::{Economics, Playbook, Step, Subject};
+pub use playbook::{Discount, Economics, Playbook, Step, Subject};
 pub use scorecard::{Bands, Index, Measure, Per, RollUp, Scorecard};
 pub use scoring::{Capacity, CoverageTerms, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
 pub use text::Pattern;

@@ -1,9 +1,9 @@
 //! Value and order: what an action is worth, and whose day it fits into.
 //!
 //! The value of action a for account i with yearly revenue A and risk p is
-//! `V = A [Δp m + Δe m'] - minutes c - fatigue` with `Δp = p - σ(logit p - δ)`; the order is by
+//! `V = A [Δp m + Δe m'] - discount A P(accept) - minutes c - fatigue` with `Δp = p - σ(logit p - δ)`; the order is by
 //! `(V now - V at the next review) / minutes`. Urgency enters only through the decay of the effect until the next
-//! review. A discount has no term yet: no shipped playbook gives one.
+//! review.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,14 +33,20 @@ pub struct Worth {
     pub risk_fall_micro: Micro,
     /// Expected expansion as a share of the yearly revenue.
     pub expansion_micro: Micro,
-    /// Shift of the log odds that the playbook's prior expects.
+    /// Shift of the log odds that is expected of the playbook: its prior, drawn towards what was observed.
     pub shift_micro: Micro,
+    /// Shift that the prior alone expects, where something was observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prior_shift_micro: Option<Micro>,
     /// Minutes of a person.
     pub minutes: i64,
     /// Cost of those minutes.
     pub cost_minor: i64,
     /// Cost of one more action on the customer.
     pub fatigue_minor: i64,
+    /// Expected cost of the discount, where the playbook gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discount_minor: Option<i64>,
 }
 
 /// The value of a playbook for an account.
@@ -61,9 +67,11 @@ pub fn worth(
     }
     let cost = economics.minutes as f64 * terms.minute_minor;
     let fatigue = if tired { terms.fatigue_minor } else { 0.0 };
+    let discount = economics.discount.map(|d| arr * d.share * d.accept);
+    let costs = cost + fatigue + discount.unwrap_or(0.0);
     let value = |share: f64| {
         let fall = risk.map_or(0.0, |p| risk_fall(p.to_f64(), economics.shift * share));
-        arr * (fall * terms.margin + economics.expansion * share * terms.expansion_margin) - cost - fatigue
+        arr * (fall * terms.margin + economics.expansion * share * terms.expansion_margin) - costs
     };
     let (now, next) = (value(1.0), value(economics.decay));
     Ok(Worth {
@@ -78,9 +86,11 @@ pub fn worth(
         risk_fall_micro: Micro::from_f64(risk.map_or(0.0, |p| risk_fall(p.to_f64(), economics.shift))),
         expansion_micro: Micro::from_f64(economics.expansion),
         shift_micro: Micro::from_f64(economics.shift),
+        prior_shift_micro: economics.prior_shift.map(Micro::from_f64),
         minutes: economics.minutes,
         cost_minor: libm::round(cost) as i64,
         fatigue_minor: libm::round(fatigue) as i64,
+        discount_minor: discount.map(|d| libm::round(d) as i64),
     })
 }
 
@@ -195,101 +205,4 @@ fn need_slots(minutes: i64, slot: i64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn terms() -> ValueTerms {
-        ValueTerms {
-            margin: 0.8,
-            expansion_margin: 0.8,
-            minute_minor: 150.0,
-            fatigue_minor: 0.0,
-            act_from: 0.8,
-        }
-    }
-
-    #[test]
-    fn value_and_order_equal_the_reference_figures() {
-        let economics = Economics {
-            shift: 0.40,
-            shift_sd: 0.2,
-            expansion: 0.0,
-            decay: 0.75,
-            minutes: 45,
-        };
-        let worth = worth(
-            Some(4_800_000),
-            Currency::USD,
-            Some(Micro(300_000)),
-            &economics,
-            &terms(),
-            false,
-        )
-        .expect("known");
-        assert_eq!(worth.risk_fall_micro, Micro(76_832));
-        assert_eq!(worth.value_minor, 288_284);
-        assert_eq!(worth.next_minor, 219_875);
-        assert_eq!(worth.per_minute_micro.display(4), "15.2019");
-    }
-
-    #[test]
-    fn a_missing_fact_is_named_and_not_zero() {
-        let economics = Economics {
-            shift: 0.4,
-            shift_sd: 0.2,
-            expansion: 0.0,
-            decay: 0.75,
-            minutes: 45,
-        };
-        let none = worth(None, Currency::USD, Some(Micro(300_000)), &economics, &terms(), false);
-        assert_eq!(none, Err("the yearly revenue".to_owned()));
-        let none = worth(Some(1), Currency::USD, None, &economics, &terms(), false);
-        assert_eq!(none, Err("the renewal risk".to_owned()));
-    }
-
-    fn item(account: &str, minutes: i64, gain: i64) -> DayItem {
-        DayItem {
-            action: ActionId::new(format!("{account}-{minutes}")),
-            account: AccountId::new(account),
-            gain_minor: Some(gain),
-            per_minute_micro: Some(Micro::from_f64(gain as f64 / minutes as f64)),
-            minutes,
-        }
-    }
-
-    #[test]
-    fn a_day_is_the_exact_optimum_not_the_greedy_one() {
-        let items = [
-            item("k1", 2, 30),
-            item("k1", 5, 66),
-            item("k2", 2, 26),
-            item("k2", 3, 51),
-            item("k3", 1, 14),
-            item("k3", 3, 35),
-            item("k4", 2, 29),
-            item("k4", 4, 52),
-        ];
-        let day = plan_day(None, 9, 1, &items);
-        assert_eq!(day.gain_minor, 133);
-        let mut names: Vec<&str> = day.actions.iter().map(ActionId::as_str).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["k1-2", "k2-3", "k4-4"]);
-        assert_eq!(day.planned_minutes, 9);
-    }
-
-    #[test]
-    fn a_day_never_exceeds_its_minutes() {
-        let items: Vec<DayItem> = (0..50).map(|i| item(&format!("a{i}"), 10 + i % 40, 100 + i)).collect();
-        for capacity in [0, 10, 59, 240] {
-            assert!(plan_day(None, capacity, 15, &items).planned_minutes <= capacity);
-        }
-    }
-
-    #[test]
-    fn equal_value_goes_to_the_earlier_id() {
-        let items = [item("b", 30, 100), item("a", 30, 100)];
-        assert_eq!(plan_day(None, 30, 15, &items).actions[0].as_str(), "a-30");
-        let reversed = [items[1].clone(), items[0].clone()];
-        assert_eq!(plan_day(None, 30, 15, &reversed).actions[0].as_str(), "a-30");
-    }
-}
+mod tests;

@@ -632,6 +632,18 @@ facts! {
         arr: Money,
         /// Contract end when it was fixed.
         contract_end: Day,
+        /// Market segment when it was fixed, a stratum of the draw.
+        segment: String,
+        /// Parent account that was drawn; the account shares its arm.
+        unit: AccountId,
+        /// Number of the cohort it came with, from 1.
+        cohort: i64,
+        /// Seed of the draw.
+        seed: i64,
+        /// Share of the units that was held out, in millionths.
+        share: Micro,
+        /// Hash of the arms of the whole cohort.
+        hash: String,
     }
     /// An action that an earlier tool logged.
     Treatment {

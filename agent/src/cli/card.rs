@@ -520,6 +520,19 @@ fn formula(p: &Proposal, output: &Output) {
         w.minutes,
         amount(Some(w.fatigue_minor), code)
     ));
+    if let Some(prior) = w.prior_shift_micro {
+        output.line(&format!(
+            "outcomes moved the log odds from the prior's {} to {}",
+            prior.display(2),
+            w.shift_micro.display(2)
+        ));
+    }
+    if let Some(discount) = w.discount_minor {
+        output.line(&format!(
+            "less {} for the discount, as often as it is expected to be taken",
+            amount(Some(discount), code)
+        ));
+    }
     output.line(&format!(
         "= {} now, {} at the next review: {} a minute is lost by waiting",
         amount(Some(w.value_minor), code),

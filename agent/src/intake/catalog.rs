@@ -93,7 +93,10 @@ catalogue! {
         opened: Day, closed: Day, owner: OwnerId, next_step: String, crm: CrmRef,
     }
     ChurnEvent { date: Day, reason: String, feedback: String, refund: Money, reactivation: bool }
-    Assignment { arm: Arm, arr: Money, contract_end: Day }
+    Assignment {
+        arm: Arm, arr: Money, contract_end: Day, segment: String, unit: AccountId, cohort: i64, seed: i64, share: Micro,
+        hash: String,
+    }
     Treatment { action: String, executed: bool, propensity: Micro, engine_arm: bool }
     ScoreOverride { score: ScoreName, value: Micro, reason: String, by: OwnerId, until: Day }
 }

@@ -234,7 +234,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut tx = self.db.write(Durability::Normal).await?;
-        let stored = self.insert_in(&mut tx, batch).await?;
+        let stored = insert(&mut tx, self.tenant.0, batch).await?;
         tx.commit().await?;
         Ok(stored)
     }
@@ -251,7 +251,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<Stored>> {
         let mut tx = self.db.write(Durability::Full).await?;
-        let stored = self.insert_in(&mut tx, batch).await?;
+        let stored = insert(&mut tx, self.tenant.0, batch).await?;
         let head = ledger::lock_head(&mut tx, self.tenant).await?;
         let entries: Vec<_> = entries.iter().map(|entry| (account, now, entry)).collect();
         ledger::append(&mut tx, self.tenant, &head, &entries).await?;
@@ -259,26 +259,27 @@ impl Store {
         Ok(stored)
     }
 
-    async fn insert_in(&self, tx: &mut Tx<'_>, prepared: &mut [SignalRow]) -> Result<Vec<Stored>> {
-        let known = look_up(tx, self.tenant.0, prepared).await?;
-        let plan = plan(prepared, &known);
-        resolve(prepared, &plan, &known);
-        let insert: Vec<&SignalRow> = plan.insert.iter().map(|i| &prepared[*i]).collect();
-        let replace: Vec<&SignalRow> = plan.replace.iter().map(|i| &prepared[*i]).collect();
-        if !insert.is_empty() {
-            tx.insert(&INSERT_MANY, &INSERT, self.tenant.0, &columns(&insert))
-                .await?;
+    /// Stores signals that must all be new, with an entry of the ledger, in one transaction. Says whether it did: when
+    /// one of the records is known already, nothing is stored and nothing is entered.
+    ///
+    /// # Errors
+    /// What writing brings; nothing is stored then.
+    pub async fn insert_new_signals(
+        &self,
+        batch: &mut [SignalRow],
+        entry: &LedgerDraft,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let mut tx = self.db.write(Durability::Full).await?;
+        // The head of the ledger is the lock of the tenant: two that store the same records come one after the other.
+        let head = ledger::lock_head(&mut tx, self.tenant).await?;
+        let stored = insert(&mut tx, self.tenant.0, batch).await?;
+        if stored.iter().any(|s| *s != Stored::New) {
+            return Ok(false);
         }
-        if !replace.is_empty() {
-            tx.execute(&REPLACE, args![self.tenant.0], Some(&columns(&replace)))
-                .await?;
-        }
-        let moved = moved(prepared, &plan, &known);
-        if !moved.is_empty() {
-            let rows = [Column::text(moved.iter().copied())];
-            tx.execute(&MOVED, args![self.tenant.0], Some(&rows)).await?;
-        }
-        Ok(plan.stored)
+        ledger::append(&mut tx, self.tenant, &head, &[(None, now, entry)]).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Gives every signal that came by way of another record the account of that record's latest revision, where it
@@ -314,6 +315,26 @@ impl Store {
             examples,
         })
     }
+}
+
+async fn insert(tx: &mut Tx<'_>, tenant: i64, prepared: &mut [SignalRow]) -> Result<Vec<Stored>> {
+    let known = look_up(tx, tenant, prepared).await?;
+    let plan = plan(prepared, &known);
+    resolve(prepared, &plan, &known);
+    let insert: Vec<&SignalRow> = plan.insert.iter().map(|i| &prepared[*i]).collect();
+    let replace: Vec<&SignalRow> = plan.replace.iter().map(|i| &prepared[*i]).collect();
+    if !insert.is_empty() {
+        tx.insert(&INSERT_MANY, &INSERT, tenant, &columns(&insert)).await?;
+    }
+    if !replace.is_empty() {
+        tx.execute(&REPLACE, args![tenant], Some(&columns(&replace))).await?;
+    }
+    let moved = moved(prepared, &plan, &known);
+    if !moved.is_empty() {
+        let rows = [Column::text(moved.iter().copied())];
+        tx.execute(&MOVED, args![tenant], Some(&rows)).await?;
+    }
+    Ok(plan.stored)
 }
 
 async fn look_up(tx: &mut Tx<'_>, tenant: i64, prepared: &[SignalRow]) -> Result<Revisions> {

@@ -9,6 +9,7 @@ use super::file::{Problem, did_you_mean, parse, place};
 use super::text::Pattern;
 use crate::action::{AccountField, ActionKind, Priority};
 use crate::draft::DocumentKind;
+use crate::effect::{Belief, Observed, chance_above_zero};
 use crate::ids::PlaybookId;
 use crate::signal::{OpportunityKind, word_enum};
 
@@ -67,19 +68,33 @@ pub struct Playbook {
     pub steps: Vec<Step>,
 }
 
-/// Expected effect and cost. Conservative priors, to be replaced by what outcomes show.
+/// Expected effect and cost. The shift is a conservative prior, drawn towards what randomised outcomes show where the
+/// file has them.
 #[derive(Debug, Clone, Copy)]
 pub struct Economics {
-    /// Mean of the shift of the log odds of renewing.
+    /// Mean of the shift of the log odds of renewing, after what was observed.
     pub shift: f64,
     /// Its standard deviation.
     pub shift_sd: f64,
+    /// Mean of the prior, where something was observed.
+    pub prior_shift: Option<f64>,
     /// Expected expansion as a share of the yearly revenue.
     pub expansion: f64,
     /// Share of the effect that is left at the next review.
     pub decay: f64,
     /// Minutes of a person.
     pub minutes: i64,
+    /// What it gives away.
+    pub discount: Option<Discount>,
+}
+
+/// A price below the list.
+#[derive(Debug, Clone, Copy)]
+pub struct Discount {
+    /// Share of the yearly revenue, 0 to 1.
+    pub share: f64,
+    /// Probability that the customer takes it, 0 to 1.
+    pub accept: f64,
 }
 
 /// One write of a playbook.
@@ -142,6 +157,10 @@ struct EffectTable {
     expansion: Spanned<f64>,
     decay: Spanned<f64>,
     minutes: Spanned<i64>,
+    observed_shift: Option<Spanned<f64>>,
+    observed_se: Option<Spanned<f64>>,
+    discount: Option<Spanned<f64>>,
+    accept: Option<Spanned<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -249,18 +268,20 @@ pub(super) fn compile(
             check.wrong(fact.span().start, format!("unknown fact `{}`", fact.get_ref()), help);
         }
     }
-    let economics = Economics {
-        shift: check.range("shift", &raw.effect.shift, 0.0, 5.0),
-        shift_sd: check.range("shift_sd", &raw.effect.shift_sd, 0.0, 5.0),
-        expansion: check.range("expansion", &raw.effect.expansion, 0.0, 5.0),
-        decay: check.range("decay", &raw.effect.decay, 0.0, 1.0),
-        minutes: check.range("minutes", &raw.effect.minutes, 1, 480),
-    };
+    let economics = economics(&mut check, &raw.effect, kind);
     let sure = chance_of_good(&economics);
     if sure < act_from {
-        let message = format!("the prior says the effect is good with a chance of {sure:.2}, below {act_from:.2}");
-        let help =
-            "lower `shift_sd`, raise `shift`, or lower `act_from` in scoring.toml: as it is, this playbook never acts";
+        let (says, help) = match economics.prior_shift {
+            None => (
+                "the prior says",
+                "lower `shift_sd`, raise `shift`, or lower `act_from` in scoring.toml: as it is, this playbook never acts",
+            ),
+            Some(_) => (
+                "the prior and what was observed say",
+                "take the playbook away: outcomes do not show that it helps, so it never acts",
+            ),
+        };
+        let message = format!("{says} the effect is good with a chance of {sure:.2}, below {act_from:.2}");
         check.wrong(raw.effect.shift.span().start, message, help);
     }
     if raw.step.is_empty() {
@@ -299,6 +320,79 @@ pub(super) fn compile(
     })
 }
 
+fn economics(check: &mut Check<'_>, raw: &EffectTable, kind: Option<ActionKind>) -> Economics {
+    let shift = check.range("shift", &raw.shift, 0.0, 5.0);
+    let shift_sd = check.range("shift_sd", &raw.shift_sd, 0.0, 5.0);
+    let prior = Economics {
+        shift,
+        shift_sd,
+        prior_shift: None,
+        expansion: check.range("expansion", &raw.expansion, 0.0, 5.0),
+        decay: check.range("decay", &raw.decay, 0.0, 1.0),
+        minutes: check.range("minutes", &raw.minutes, 1, 480),
+        discount: discount(check, raw, kind),
+    };
+    match observed(check, raw, shift, shift_sd) {
+        Some(belief) => Economics {
+            shift: belief.mean(),
+            shift_sd: belief.sd(),
+            prior_shift: Some(shift),
+            ..prior
+        },
+        None => prior,
+    }
+}
+
+/// The belief after what randomised outcomes showed, where the file gives both numbers.
+fn observed(check: &mut Check<'_>, raw: &EffectTable, shift: f64, shift_sd: f64) -> Option<Belief> {
+    let (seen, se) = match (&raw.observed_shift, &raw.observed_se) {
+        (None, None) => return None,
+        (Some(seen), Some(se)) => (seen, se),
+        (Some(one), None) | (None, Some(one)) => {
+            let message = "an observation needs `observed_shift` and `observed_se`".to_owned();
+            check.wrong(one.span().start, message, "give both, or neither");
+            return None;
+        }
+    };
+    let shown = Observed {
+        shift: check.range("observed_shift", seen, -5.0, 5.0),
+        se: check.range("observed_se", se, 0.0, 5.0),
+    };
+    let updated = Belief::new(shift, shift_sd).and_then(|prior| prior.updated(shown));
+    if updated.is_err() {
+        let message = "nothing can be learned from what was observed".to_owned();
+        check.wrong(se.span().start, message, "`shift_sd` and `observed_se` must be above 0");
+    }
+    updated.ok()
+}
+
+/// A price below the list is given by `offerDiscount` and by nothing else, so that its row of the autonomy table holds.
+fn discount(check: &mut Check<'_>, raw: &EffectTable, kind: Option<ActionKind>) -> Option<Discount> {
+    match (&raw.discount, &raw.accept, kind == Some(ActionKind::OfferDiscount)) {
+        (None, None, false) => None,
+        (Some(share), Some(accept), true) => Some(Discount {
+            share: check.range("discount", share, 0.0, 1.0),
+            accept: check.range("accept", accept, 0.0, 1.0),
+        }),
+        (Some(wrong), _, false) | (None, Some(wrong), false) => {
+            let message = "only an `offerDiscount` gives a discount".to_owned();
+            check.wrong(
+                wrong.span().start,
+                message,
+                "set action = \"offerDiscount\", or leave `discount` and `accept` out",
+            );
+            None
+        }
+        (Some(_), None, true) | (None, Some(_) | None, true) => {
+            let message = "an `offerDiscount` needs `discount` and `accept`".to_owned();
+            let help =
+                "give the share of the revenue a year that is given away, and the chance that the customer takes it";
+            check.wrong(raw.shift.span().start, message, help);
+            None
+        }
+    }
+}
+
 /// P(effect > 0) of a normal prior; an expansion without a shift counts as sure.
 fn chance_of_good(e: &Economics) -> f64 {
     if e.shift == 0.0 && e.expansion > 0.0 || e.shift_sd == 0.0 && e.shift > 0.0 {
@@ -307,7 +401,7 @@ fn chance_of_good(e: &Economics) -> f64 {
     if e.shift_sd == 0.0 {
         return 0.5;
     }
-    0.5 * libm::erfc(-e.shift / e.shift_sd / std::f64::consts::SQRT_2)
+    chance_above_zero(e.shift, e.shift_sd)
 }
 
 fn step(check: &mut Check<'_>, raw: &StepTable, has_document: bool) -> Option<Step> {

@@ -223,6 +223,41 @@ fn each_mistake_is_named_with_file_line_column_and_remedy() {
         ),
         (
             "playbooks/usage-drop.toml",
+            "shift_sd  = 0.20",
+            "shift_sd  = 0.20\nobserved_shift = -0.4\nobserved_se = 0.1",
+            "the prior and what was observed say the effect is good with a chance of 0.",
+            "take the playbook away",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "shift_sd  = 0.20",
+            "shift_sd  = 0.20\nobserved_shift = 0.4",
+            "an observation needs `observed_shift` and `observed_se`",
+            "give both, or neither",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "shift_sd  = 0.20",
+            "shift_sd  = 0.20\nobserved_shift = 0.4\nobserved_se = 0.0",
+            "nothing can be learned from what was observed",
+            "must be above 0",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "shift_sd  = 0.20",
+            "shift_sd  = 0.20\ndiscount = 0.1\naccept = 0.5",
+            "only an `offerDiscount` gives a discount",
+            "leave `discount` and `accept` out",
+        ),
+        (
+            "playbooks/usage-drop.toml",
+            "action  = \"createTask\"",
+            "action  = \"offerDiscount\"",
+            "an `offerDiscount` needs `discount` and `accept`",
+            "the chance that the customer takes it",
+        ),
+        (
+            "playbooks/usage-drop.toml",
             "write    = \"createTask\"",
             "write    = \"createTsk\"",
             "unknown write `createTsk`",
@@ -434,6 +469,21 @@ fn contact_limit_and_field_list_hold() {
         policies.autonomy.verdict(&request, &policies.settings).rules[0].id,
         "limit:fields"
     );
+}
+
+#[test]
+fn a_playbook_expects_what_outcomes_showed_drawn_towards_its_prior() {
+    let mut content = shipped();
+    let text = content.policies.get_mut("playbooks/usage-drop.toml").expect("shipped");
+    let prior = "shift     = 0.15\nshift_sd  = 0.20\nobserved_shift = 0.50\nobserved_se = 0.25\n";
+    let at = text.find("\nshift ").expect("the prior") + 1;
+    let end = text.find("\nexpansion").expect("the next key") + 1;
+    text.replace_range(at..end, prior);
+    let policies = Policies::compile(&content).unwrap_or_else(|p| panic!("{p:?}"));
+    let economics = policies.playbooks["usage-drop"].economics;
+    assert!((economics.shift - 0.286_585).abs() < 5e-7, "{economics:?}");
+    assert!((economics.shift_sd - 0.156_174).abs() < 5e-7, "{economics:?}");
+    assert_eq!(economics.prior_shift, Some(0.15));
 }
 
 #[test]

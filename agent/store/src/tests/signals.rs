@@ -16,6 +16,7 @@ both!(
     accounts_are_listed_by_bytes_and_orphans_are_found,
     what_was_stored_comes_back,
     an_unknown_record_is_reported,
+    records_that_must_be_new_are_stored_with_their_entry_or_not_at_all,
 );
 
 /// A small xorshift, so that a test's shuffle is the same every time.
@@ -231,4 +232,40 @@ impl Store {
         let mut rows: Vec<SignalRow> = signals.iter().cloned().map(SignalRow::of).collect();
         self.insert_signals(&mut rows).await
     }
+}
+
+async fn records_that_must_be_new_are_stored_with_their_entry_or_not_at_all(bed: Bed) {
+    let entry = LedgerDraft {
+        kind: "holdout".to_owned(),
+        reference: "hash".to_owned(),
+        body: "{}".to_owned(),
+    };
+    let rows = |numbers: [usize; 2]| numbers.map(|n| SignalRow::of(account(n)));
+    let now = perennial_core::time::Timestamp::from_us(5);
+    assert!(
+        bed.store
+            .insert_new_signals(&mut rows([1, 2]), &entry, now)
+            .await
+            .expect("stores")
+    );
+    let state = bed.store.state_hash().await.expect("hashes");
+    // One of the two is known: neither is stored, and the ledger says nothing of it.
+    assert!(
+        !bed.store
+            .insert_new_signals(&mut rows([2, 3]), &entry, now)
+            .await
+            .expect("stores")
+    );
+    assert_eq!(bed.store.state_hash().await.expect("hashes"), state);
+    let entries = bed.store.ledger_page(0, 10).await.expect("reads");
+    assert_eq!(
+        entries.iter().map(|e| e.reference.as_str()).collect::<Vec<_>>(),
+        ["hash"]
+    );
+    assert!(
+        bed.store
+            .insert_new_signals(&mut rows([3, 4]), &entry, now)
+            .await
+            .expect("stores")
+    );
 }

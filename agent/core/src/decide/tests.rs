@@ -1,0 +1,155 @@
+use super::*;
+use crate::action::ActionKind;
+use crate::ids::{ExternalId, SourceId};
+use crate::money::{Currency, Money};
+use crate::policy::tests::shipped;
+use crate::signal::{Account, Arm, Assignment, Fact, Interaction, InteractionKind, Signal, Subscription, Tier};
+
+const AS_OF: &str = "2026-03-02";
+
+fn signal(id: &str, on: &str, fact: Fact) -> Signal {
+    let at: Timestamp = format!("{on}T00:00:00Z").parse().unwrap();
+    Signal {
+        source: SourceId::new("test"),
+        external_id: ExternalId::new(id),
+        event_at: at,
+        observed_at: at,
+        revision_at: Timestamp::EPOCH,
+        fact,
+    }
+}
+
+/// A mid-touch account in the renewal window that nobody has spoken to for long, so that several playbooks hold.
+fn signals(account: Account) -> Vec<Signal> {
+    let account = Account {
+        name: Some("Acme".to_owned()),
+        tier: Some(Tier::MidTouch),
+        since: Some("2024-01-01".parse().unwrap()),
+        ..account
+    };
+    let subscription = Subscription {
+        start: Some("2025-05-01".parse().unwrap()),
+        end: Some("2026-05-01".parse().unwrap()),
+        term_months: Some(12),
+        arr: Some(Money::new(6_000_000, Currency::USD)),
+        seats: Some(50),
+        auto_renew: Some(false),
+        ..Subscription::default()
+    };
+    let call = Interaction {
+        kind: Some(InteractionKind::Call),
+        ..Interaction::default()
+    };
+    let mut list = vec![
+        signal("a", "2024-01-01", Fact::Account(account)),
+        signal("s", "2025-05-01", Fact::Subscription(subscription)),
+        signal("i", "2025-06-01", Fact::Interaction(call)),
+    ];
+    for week in 0..20 {
+        let start: Day = "2025-10-06".parse().unwrap();
+        let start = start.plus(week * 7);
+        let used = if week < 14 { 40 } else { 10 };
+        let values = [
+            ("seats", 50),
+            ("active_users", used),
+            ("champion_seen", 0),
+            ("features_used", 3),
+        ];
+        let fact = crate::signal::Usage {
+            product: None,
+            grain: crate::signal::Grain::Week,
+            start,
+            values: values.map(|(n, v)| (n.to_owned(), Micro::whole(v))).into(),
+        };
+        list.push(signal(&format!("u{week}"), &start.to_string(), Fact::Usage(fact)));
+    }
+    list
+}
+
+fn decided(signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decision {
+    let policies = Policies::compile(&shipped()).unwrap_or_else(|p| panic!("{p:?}"));
+    let as_of: Timestamp = format!("{AS_OF}T00:00:00Z").parse().unwrap();
+    let inputs = Inputs {
+        tenant: TenantId::DEFAULT,
+        content: policies.content,
+        default_crm: Crm::Salesforce,
+        our_name: None,
+        snapshot: Snapshot::of(AccountId::new("A"), as_of, signals, prior, policies.settings.usage_days),
+        owner: None,
+    };
+    decide(&inputs, &policies)
+}
+
+fn texts(decision: &Decision, kind: NoteKind) -> Vec<(String, String)> {
+    let notes = decision.notes.iter().filter(|n| n.kind == kind);
+    let name = |n: &Note| n.playbook.as_ref().map_or_else(String::new, |p| p.as_str().to_owned());
+    notes.map(|n| (name(n), n.text.clone())).collect()
+}
+
+#[test]
+fn what_is_done_already_is_left_out_with_the_place_it_would_have_had() {
+    let open = decided(signals(Account::default()), Vec::new());
+    assert!(open.proposals.len() >= 3, "{:?}", open.notes);
+    let order: Vec<&str> = open.proposals.iter().map(|p| p.playbook.as_str()).collect();
+    let second = &open.proposals[1];
+    let prior = PriorAction {
+        action: ActionId::new("act_before"),
+        kind: second.kind,
+        playbook: second.playbook.clone(),
+        subject: second.subject.clone(),
+        day: "2026-02-27".parse().unwrap(),
+        state: ActionState::Pending,
+        snoozed_until: None,
+    };
+    let after = decided(signals(Account::default()), vec![prior]);
+    let expected = "would have been second, left out: act_before of 2026-02-27 is still pending".to_owned();
+    assert_eq!(texts(&after, NoteKind::Suppressed), [(order[1].to_owned(), expected)]);
+    assert!(after.proposals.iter().all(|p| p.playbook != second.playbook));
+}
+
+#[test]
+fn what_a_rule_forbids_names_the_rule_its_line_and_the_place_it_would_have_had() {
+    let account = Account {
+        do_not_contact: Some(true),
+        ..Account::default()
+    };
+    let decision = decided(signals(account), Vec::new());
+    let denied: Vec<(usize, &Proposal)> = decision
+        .proposals
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| p.verdict.level == Level::Never)
+        .collect();
+    assert!(!denied.is_empty() && denied.len() < decision.proposals.len());
+    let notes: BTreeMap<String, String> = texts(&decision, NoteKind::Denied).into_iter().collect();
+    assert_eq!(notes.len(), denied.len());
+    for (at, proposal) in denied {
+        assert!(proposal.kind != ActionKind::CreateTask);
+        let allowed = decision.proposals[..at]
+            .iter()
+            .filter(|p| p.verdict.level != Level::Never);
+        let place = ordinal(allowed.count() + 1);
+        let line = proposal.verdict.rules[0].line;
+        let begin = format!("would have been {place}, denied by autonomy.toml:{line} (do-not-contact: ");
+        let text = &notes[proposal.playbook.as_str()];
+        assert!(text.starts_with(&begin), "`{text}` should begin `{begin}`");
+    }
+}
+
+#[test]
+fn an_account_of_the_holdout_gets_nothing_proposed() {
+    let mut list = signals(Account::default());
+    let fact = Assignment {
+        arm: Some(Arm::Holdout),
+        ..Assignment::default()
+    };
+    list.push(signal("h", "2026-01-01", Fact::Assignment(fact)));
+    let decision = decided(list, Vec::new());
+    assert!(decision.proposals.is_empty());
+    assert_eq!(texts(&decision, NoteKind::Holdout).len(), 1);
+}
+
+#[test]
+fn places_are_words_up_to_ten() {
+    assert_eq!([ordinal(1), ordinal(10), ordinal(11)], ["first", "tenth", "number 11"]);
+}
