@@ -409,7 +409,7 @@ fn the_planted_book_is_forecast_better_and_more_honestly_than_by_the_scorecard()
     let main = &document["backtest"]["main"];
     assert_eq!(
         (main["lead_weeks"].as_i64(), main["events"].as_u64()),
-        (Some(13), Some(37))
+        (Some(13), Some(45))
     );
     let model = |name: &str| {
         let models = main["models"].as_array().unwrap();

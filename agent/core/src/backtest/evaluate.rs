@@ -16,8 +16,9 @@ use crate::time::Day;
 pub const DEFINITION: &str = "renewal back-test v1";
 /// Parts of the accounts: each is forecast by a model fitted on the others.
 const FOLDS: u64 = 5;
-/// Share of the churned decisions whose outcome falls before the split.
-const TRAINING_SHARE: f64 = 0.6;
+/// Share of the churned decisions whose outcome falls before the split. Those that lie across it are lost to the test, so
+/// this is not more than half.
+const TRAINING_SHARE: f64 = 0.5;
 /// Days before the decision by which a flag must stand to count.
 const FLAG_DAYS: i64 = 60;
 const LEVEL: f64 = 0.95;
@@ -25,8 +26,8 @@ const LEVEL: f64 = 0.95;
 /// How to evaluate.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// Outcomes known by this day are for training; landmarks from it on are tested. By default the day by which three
-    /// fifths of the churned decisions were known.
+    /// Outcomes known by this day are for training; landmarks from it on are tested. By default the day by which
+    /// half of the churned decisions that can be assessed at the main lead were known.
     pub split: Option<Day>,
     /// Events that training and test each need, and as many others.
     pub floor: Floor,
@@ -184,7 +185,7 @@ pub fn evaluate(landmarks: &[Landmark], risk: &Risk, terms: &Terms) -> Report {
     let mut accounts: Vec<&str> = landmarks.iter().map(|l| l.account.as_str()).collect();
     accounts.sort_unstable();
     accounts.dedup();
-    let split = terms.split.or_else(|| default_split(landmarks));
+    let split = terms.split.or_else(|| default_split(landmarks, terms.lead_weeks));
     let mut weeks: Vec<i64> = landmarks
         .iter()
         .flat_map(|l| l.rows.iter().map(|r| r.lead_weeks))
@@ -212,8 +213,9 @@ pub fn evaluate(landmarks: &[Landmark], risk: &Risk, terms: &Terms) -> Report {
     }
 }
 
-fn default_split(landmarks: &[Landmark]) -> Option<Day> {
-    let mut known: Vec<Day> = landmarks.iter().filter(|l| l.churned).map(|l| l.known_by).collect();
+fn default_split(landmarks: &[Landmark], lead_weeks: i64) -> Option<Day> {
+    let counts = |l: &&Landmark| l.churned && l.rows.iter().any(|r| r.lead_weeks == lead_weeks && r.assessable);
+    let mut known: Vec<Day> = landmarks.iter().filter(counts).map(|l| l.known_by).collect();
     known.sort_unstable();
     let place = (TRAINING_SHARE * known.len() as f64) as usize;
     known.get(place.min(known.len().checked_sub(1)?)).copied()

@@ -6,7 +6,7 @@ use crate::ids::{AccountId, ExternalId, SourceId};
 use crate::money::{Currency, Money};
 use crate::policy::{Risk, RiskInput, Settings};
 use crate::score::sigmoid;
-use crate::signal::{Account, Contract, Fact, Movement, MovementKind, Signal};
+use crate::signal::{Account, ChurnEvent, Contract, Fact, Movement, MovementKind, Signal, Subscription};
 use crate::time::Day;
 
 fn settings() -> Settings {
@@ -137,6 +137,49 @@ fn who_comes_back_within_the_days_of_grace_has_renewed() {
     assert!(!found(&signals, "2024-06-30")[0].churned);
     signals[4] = movement("m2", day("2024-02-15"), MovementKind::Reactivation, 9_000);
     assert!(found(&signals, "2024-06-30")[0].churned);
+}
+
+#[test]
+fn where_notice_is_agreed_its_last_day_is_the_decision() {
+    let mut signals = customer("2023-01-01", true);
+    if let Fact::Contract(contract) = &mut signals[1].fact {
+        contract.notice_days = Some(60);
+    }
+    let list = found(&signals, "2024-06-30");
+    assert_eq!(list[0].end, day("2023-12-31"));
+    assert_eq!(list[0].decision, day("2023-11-01"));
+    assert_eq!(list[0].rows[0].at, day("2023-11-01").plus(-91));
+}
+
+#[test]
+fn without_movements_the_end_of_a_subscription_or_a_churn_event_is_the_outcome() {
+    let start = day("2023-01-01");
+    let subscription = |ended: Option<Day>| {
+        let fact = Subscription {
+            start: Some(start),
+            term_months: Some(12),
+            auto_renew: Some(true),
+            arr: Some(Money::new(1_200_000, Currency::USD)),
+            ended,
+            ..Subscription::default()
+        };
+        vec![signal("s", start, Fact::Subscription(fact))]
+    };
+    assert!(!found(&subscription(None), "2024-06-30")[0].churned);
+    assert!(found(&subscription(Some(day("2024-01-10"))), "2024-06-30")[0].churned);
+    let said = |date: Day, reactivation| {
+        let fact = ChurnEvent {
+            date: Some(date),
+            reactivation: Some(reactivation),
+            ..ChurnEvent::default()
+        };
+        signal(&format!("e{date}"), date, Fact::ChurnEvent(fact))
+    };
+    let mut left = subscription(None);
+    left.push(said(day("2023-12-20"), false));
+    assert!(found(&left, "2024-06-30")[0].churned);
+    left.push(said(day("2024-01-20"), true));
+    assert!(!found(&left, "2024-06-30")[0].churned);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(in crate::cli) struct BacktestArgs {
     /// Days after the end of a term in which a late renewal counts as one
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(0..=365))]
     grace_days: i64,
-    /// Train on outcomes known by this day, test landmarks from it on [default: when 3/5 of the churn was known]
+    /// Train on outcomes known by this day, test landmarks from it on [default: when half of the churn was known]
     #[arg(long, value_name = "DAY", value_parser = day)]
     split: Option<Day>,
     /// Churn of the book over the horizon, in percent, to set the scorecard's intercept by [default: as written]
