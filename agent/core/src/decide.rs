@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{ActionKind, ActionState, Effect, Write};
 use crate::candidate::{Candidate, EvidenceLine, Known, candidates};
+use crate::detect::{Detection, Peers, detect};
 use crate::draft::{DocumentKind, Draft};
 use crate::feature::{self, Features, Renewal};
 use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
@@ -37,6 +38,9 @@ pub struct Inputs {
     /// Our person in charge, where their record is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
+    /// What moved the use of all accounts at once.
+    #[serde(default, skip_serializing_if = "Peers::is_empty")]
+    pub peers: Peers,
 }
 
 /// What follows for one account at one time.
@@ -56,6 +60,9 @@ pub struct Decision {
     pub renewals: Vec<Renewal>,
     /// Scores.
     pub scores: Scores,
+    /// What has changed; what is calm is absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<Detection>,
     /// What is proposed, the most valuable minute first.
     pub proposals: Vec<Proposal>,
     /// What was left out, and why.
@@ -172,6 +179,10 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
     let (account, as_of) = (&snapshot.account_id, snapshot.as_of);
     let (mut features, renewals) = feature::compute(snapshot, &policies.settings);
     let scores = score::score(account, as_of, &mut features, &renewals, &policies.scoring);
+    let signals = match &policies.scoring.signals {
+        Some(policy) => detect(snapshot, &inputs.peers, &mut features, &scores, policy),
+        None => Vec::new(),
+    };
     let mut notes = Vec::new();
     let mut candidates = if may_treat(&features, &mut notes) {
         let matched = policies.triggers.matches(&features);
@@ -226,6 +237,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         features,
         renewals,
         scores,
+        signals,
         proposals,
         notes,
         drafts,

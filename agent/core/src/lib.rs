@@ -10,6 +10,7 @@ pub mod action;
 pub mod approval;
 pub mod candidate;
 pub mod decide;
+pub mod detect;
 mod document;
 pub mod draft;
 pub mod feature;

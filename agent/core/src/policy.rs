@@ -8,11 +8,12 @@ mod autonomy;
 mod file;
 mod playbook;
 mod scoring;
+mod signals;
 mod text;
 mod trigger;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ pub use autonomy::{Autonomy, Level, Request, RuleRef, Verdict};
 pub use file::Problem;
 pub use playbook::{Economics, Playbook, Step, Subject};
 pub use scoring::{Bands, Capacity, Index, Measure, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
+pub use signals::{Limits, SignalsPolicy};
 pub use text::Pattern;
 pub use trigger::{Matched, Triggers, schema_text};
 

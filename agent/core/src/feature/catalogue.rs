@@ -297,6 +297,12 @@ pub const CATALOGUE: &[Definition] = &[
     number("opportunity_age_days", Unit::Days, 1, "age of the oldest open deal"),
     other("renewal_opportunity", Unit::Flag, "a renewal deal is open"),
     other("expansion_opportunity", Unit::Flag, "an expansion deal is open"),
+    // Signals, where the policy has detectors.
+    other(
+        "usage_drop_open",
+        Unit::Flag,
+        "active seats fell against peers and have not come back: the signal `usage_drop` is open or confirmed",
+    ),
     // Scores, added once they are computed.
     number("health", Unit::Score, 1, "health score, 0 to 100, higher is healthier"),
     number(

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::Settings;
 use super::file::{Problem, did_you_mean, parse};
+use super::signals::{SignalsPolicy, SignalsTable, signals};
 use crate::feature::{CATALOGUE, Unit, definition};
 use crate::money::{Currency, Money};
 
@@ -26,6 +27,8 @@ pub struct Scoring {
     pub value: ValueTerms,
     /// A person's day.
     pub capacity: Capacity,
+    /// Detectors; none in a file of before there were any.
+    pub signals: Option<SignalsPolicy>,
 }
 
 /// A weighted index of 0 to 100.
@@ -138,6 +141,7 @@ struct ScoringFile {
     posture: PostureTable,
     value: ValueTable,
     capacity: CapacityTable,
+    signals: Option<SignalsTable>,
 }
 
 #[derive(Deserialize)]
@@ -224,19 +228,19 @@ struct CapacityTable {
 }
 
 /// Collects problems of one file.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     file: &'a str,
     text: &'a str,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Check<'_> {
-    fn wrong(&mut self, offset: usize, message: String, help: impl Into<String>) {
+    pub(super) fn wrong(&mut self, offset: usize, message: String, help: impl Into<String>) {
         self.problems
             .push(Problem::at(self.file, self.text, offset, message, help.into()));
     }
 
-    fn range<T: PartialOrd + Copy + std::fmt::Display>(
+    pub(super) fn range<T: PartialOrd + Copy + std::fmt::Display>(
         &mut self,
         name: &str,
         value: &Spanned<T>,
@@ -335,6 +339,7 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             default_minutes: check.range("default_minutes", &raw.capacity.default_minutes, 0, 1440),
             slot_minutes: check.range("slot_minutes", &raw.capacity.slot_minutes, 1, 240),
         },
+        signals: raw.signals.as_ref().map(|table| signals(&mut check, table)),
     };
     (check.problems.len() == before).then_some((scoring, settings))
 }
