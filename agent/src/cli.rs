@@ -8,6 +8,7 @@ mod doctor;
 mod error;
 mod import;
 mod init;
+mod measure;
 mod output;
 mod people_queue;
 mod replay;
@@ -90,6 +91,9 @@ enum Command {
     },
     /// Run local Salesforce and HubSpot servers to try things on
     Sandbox(sandbox::SandboxArgs),
+    /// How well the methods do where the truth is known
+    #[command(subcommand)]
+    Measure(measure::MeasureCommand),
     /// The database
     #[command(subcommand)]
     Db(database::DbCommand),
@@ -147,6 +151,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
             output.line(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
+        Command::Measure(command) => measure::measure(&command, output),
         Command::Sandbox(args) => sandbox::sandbox(&args, &overrides, output).await,
         Command::Import(args) => import::import(&config(&overrides)?, &args, output).await,
         Command::Run(args) => run::run(&config(&overrides)?, &args, output).await,

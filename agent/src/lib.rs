@@ -8,7 +8,9 @@ pub mod cycle;
 pub mod demo;
 pub mod dispatch;
 pub mod intake;
+pub mod measure;
 pub mod queue;
+pub mod simulate;
 
 /// The mind makes and drops many small texts: with this allocator a cycle takes a fifth less time.
 #[global_allocator]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use life::{cusum, decayed};
 pub use peers::{PEERS_MAX, PEERS_MIN, Peers, fnv1a64, sample};
-pub use usage_drop::{REARM_WEEKS, alarms, shift};
+pub use usage_drop::{REARM_WEEKS, alarms, alarms_of, shift};
 pub use weeks::{LogOdds, log_odds};
 
 use crate::feature::{Features, Found, MAX_RECORDS, Value};

@@ -56,13 +56,23 @@ fn against(series: &LogOdds, peers: &Peers, monday: Day, anchor: Day) -> Result<
 /// Mondays of the weeks in which the detector would have raised an alarm, over the whole series.
 #[must_use]
 pub fn alarms(series: &LogOdds, peers: &Peers, limit: f64) -> Vec<Day> {
+    let weeks = i64::try_from(series.weeks.len()).unwrap_or(0);
+    let values = (0..weeks).map(|week| {
+        let monday = series.first.plus(WEEK_DAYS * week);
+        (monday, shift(series, peers, monday).ok().map(|(d, _)| d))
+    });
+    alarms_of(values, limit)
+}
+
+/// Weeks whose value is below the limit, each at least 8 weeks after the one before. Values come in the order of weeks.
+#[must_use]
+pub fn alarms_of(values: impl IntoIterator<Item = (Day, Option<f64>)>, limit: f64) -> Vec<Day> {
     let mut found: Vec<Day> = Vec::new();
-    for week in 0..series.weeks.len() {
-        let monday = series.first.plus(WEEK_DAYS * i64::try_from(week).unwrap_or(0));
+    for (monday, value) in values {
         let armed = found
             .last()
             .is_none_or(|last| last.days_until(monday) >= REARM_WEEKS * WEEK_DAYS);
-        if armed && shift(series, peers, monday).is_ok_and(|(d, _)| d < limit) {
+        if armed && value.is_some_and(|d| d < limit) {
             found.push(monday);
         }
     }
