@@ -180,7 +180,10 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
     let (mut features, renewals) = feature::compute(snapshot, &policies.settings);
     let scores = score::score(account, as_of, &mut features, &renewals, &policies.scoring);
     let signals = match &policies.scoring.signals {
-        Some(policy) => detect(snapshot, &inputs.peers, &mut features, &scores, policy),
+        Some(policy) => {
+            let at_risk_from = policies.scoring.posture.at_risk_from;
+            detect(snapshot, &inputs.peers, &mut features, &scores, at_risk_from, policy)
+        }
         None => Vec::new(),
     };
     let mut notes = Vec::new();

@@ -7,8 +7,11 @@
 //! Not here: what to do about it (see `policy` and `candidate`).
 
 mod breadth;
+mod expansion;
 mod life;
 mod peers;
+mod service;
+mod stakeholder;
 mod usage_drop;
 mod weeks;
 
@@ -17,8 +20,10 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use expansion::OUT_OF_SIGHT_DAYS;
 pub use life::{cusum, decayed};
 pub use peers::{PEERS_MAX, PEERS_MIN, Peers, fnv1a64, sample};
+pub use stakeholder::{Change, ChangeKind, changes};
 pub use usage_drop::{REARM_WEEKS, alarms, alarms_of, shift};
 pub use weeks::{LogOdds, log_odds};
 
@@ -30,6 +35,7 @@ use crate::signal::{RecordRef, word_enum};
 use crate::snapshot::Snapshot;
 use crate::time::Day;
 use life::{Level, Stage, Waits};
+use stakeholder::Person;
 use weeks::{WEEK_DAYS, Weeks};
 
 word_enum! {
@@ -41,8 +47,26 @@ word_enum! {
         BreadthLoss = "breadth_loss",
         /// Seats were given back.
         SeatContraction = "seat_contraction",
+        /// No touch between us and the customer for long.
+        Silence = "silence",
+        /// Few seats are active some weeks after the start.
+        OnboardingStall = "onboarding_stall",
+        /// A case of severity 1, or an escalated one, is open.
+        TicketEscalation = "ticket_escalation",
+        /// An answer to a survey is far below the one before.
+        SurveyDrop = "survey_drop",
+        /// A bill is due and not paid.
+        LatePayment = "late_payment",
+        /// Somebody left, fell silent, has another title or role, or a new executive is there.
+        StakeholderChange = "stakeholder_change",
+        /// One person carries the relationship.
+        SingleThreaded = "single_threaded",
+        /// Active users will reach the seats.
+        SeatLimit = "seat_limit",
         /// The share of active seats rose, against peers.
         UsageGrowth = "usage_growth",
+        /// Uses so much of what it has that another module fits.
+        ModuleReadiness = "module_readiness",
     }
 }
 
@@ -114,6 +138,9 @@ pub(crate) struct Known<'a> {
     peers: &'a Peers,
     weeks: Weeks<'a>,
     log_odds: LogOdds,
+    people: Vec<Person<'a>>,
+    /// By the number of the person.
+    changes: Vec<(usize, Change<'a>)>,
 }
 
 /// What a detector measures as of a day.
@@ -156,15 +183,43 @@ impl Detector {
             Detector::UsageDrop => usage_drop::read,
             Detector::BreadthLoss => breadth::read,
             Detector::SeatContraction => breadth::read_seats,
+            Detector::Silence => service::silence,
+            Detector::OnboardingStall => service::onboarding,
+            Detector::TicketEscalation => service::escalation,
+            Detector::SurveyDrop => service::survey,
+            Detector::LatePayment => service::payment,
+            Detector::StakeholderChange => stakeholder::read,
+            Detector::SingleThreaded => stakeholder::read_single,
+            Detector::SeatLimit => expansion::seat_limit,
             Detector::UsageGrowth => usage_drop::read_growth,
+            Detector::ModuleReadiness => expansion::module,
         }
     }
 
     fn rearm_days(self) -> i64 {
         match self {
             Detector::UsageDrop | Detector::UsageGrowth => REARM_WEEKS * WEEK_DAYS,
-            Detector::BreadthLoss | Detector::SeatContraction => 0,
+            Detector::BreadthLoss
+            | Detector::SeatContraction
+            | Detector::Silence
+            | Detector::OnboardingStall
+            | Detector::TicketEscalation
+            | Detector::SurveyDrop
+            | Detector::LatePayment
+            | Detector::StakeholderChange
+            | Detector::SingleThreaded
+            | Detector::SeatLimit
+            | Detector::ModuleReadiness => 0,
         }
+    }
+
+    /// Whether it speaks for selling more.
+    #[must_use]
+    pub fn is_expansion(self) -> bool {
+        matches!(
+            self,
+            Detector::SeatLimit | Detector::UsageGrowth | Detector::ModuleReadiness
+        )
     }
 
     /// What its value and its limits are measured in.
@@ -172,7 +227,15 @@ impl Detector {
     pub fn unit(self) -> &'static str {
         match self {
             Detector::UsageDrop | Detector::UsageGrowth => "log odds",
-            Detector::BreadthLoss | Detector::SeatContraction => "share",
+            Detector::BreadthLoss
+            | Detector::SeatContraction
+            | Detector::OnboardingStall
+            | Detector::SingleThreaded
+            | Detector::ModuleReadiness => "share",
+            Detector::Silence | Detector::LatePayment | Detector::SeatLimit => "days",
+            Detector::TicketEscalation => "cases",
+            Detector::SurveyDrop => "points of 10",
+            Detector::StakeholderChange => "changes",
         }
     }
 
@@ -180,8 +243,17 @@ impl Detector {
     #[must_use]
     pub fn falls(self) -> bool {
         match self {
-            Detector::UsageDrop => true,
-            Detector::UsageGrowth | Detector::BreadthLoss | Detector::SeatContraction => false,
+            Detector::UsageDrop | Detector::OnboardingStall | Detector::SeatLimit => true,
+            Detector::BreadthLoss
+            | Detector::SeatContraction
+            | Detector::Silence
+            | Detector::TicketEscalation
+            | Detector::SurveyDrop
+            | Detector::LatePayment
+            | Detector::StakeholderChange
+            | Detector::SingleThreaded
+            | Detector::UsageGrowth
+            | Detector::ModuleReadiness => false,
         }
     }
 }
@@ -192,14 +264,18 @@ pub fn detect(
     snapshot: &Snapshot,
     peers: &Peers,
     features: &mut Features,
-    _scores: &Scores,
+    scores: &Scores,
+    at_risk_from: f64,
     policy: &SignalsPolicy,
 ) -> Vec<Detection> {
     let weeks = Weeks::of(snapshot);
+    let people = stakeholder::people(snapshot);
     let known = Known {
         snapshot,
         peers,
         log_odds: weeks.log_odds(),
+        changes: stakeholder::of(snapshot, &people, &weeks),
+        people,
         weeks,
     };
     let mut found = Vec::new();
@@ -209,8 +285,30 @@ pub fn detect(
             state,
         }));
     }
-    facts(&found, snapshot, features, policy);
+    let risk = high_risk(&found, features, scores, at_risk_from);
+    if risk.is_some() {
+        found.retain(|d| !d.detector.is_expansion() || d.active().is_none());
+    }
+    facts(&found, snapshot, features, policy, risk);
     found
+}
+
+/// The name of a high risk that is open: nobody is offered more while it is.
+fn high_risk(found: &[Detection], features: &Features, scores: &Scores, at_risk_from: f64) -> Option<&'static str> {
+    let open = |detector: Detector| found.iter().any(|d| d.detector == detector && d.active().is_some());
+    let likely = scores
+        .risk
+        .probability_micro
+        .is_some_and(|p| p.to_f64() * 100.0 >= at_risk_from);
+    if open(Detector::UsageDrop) {
+        Some("usage_drop")
+    } else if open(Detector::TicketEscalation) {
+        Some("ticket_escalation")
+    } else if features.flag("churn_notice") == Some(true) {
+        Some("churn_notice")
+    } else {
+        likely.then_some("risk")
+    }
 }
 
 fn level(reading: &Result<Reading<'_>, String>, limits: &Limits) -> Level {
@@ -310,7 +408,14 @@ fn run(detector: Detector, limits: &Limits, policy: &SignalsPolicy, known: &Know
 }
 
 /// Adds the facts that conditions of playbooks can read.
-fn facts(found: &[Detection], snapshot: &Snapshot, features: &mut Features, policy: &SignalsPolicy) {
+fn facts(
+    found: &[Detection],
+    snapshot: &Snapshot,
+    features: &mut Features,
+    policy: &SignalsPolicy,
+    risk: Option<&'static str>,
+) {
+    let today = snapshot.as_of.day();
     let of = |detector: Detector| found.iter().find(|d| d.detector == detector);
     let mut put = |name: &str, detector: Detector, value: &dyn Fn(Option<&Episode>) -> Option<Value>, gap: &str| {
         let said = of(detector);
@@ -332,4 +437,20 @@ fn facts(found: &[Detection], snapshot: &Snapshot, features: &mut Features, poli
     };
     let is_open = |episode: Option<&Episode>| Some(Value::Flag(episode.is_some()));
     put("usage_drop_open", Detector::UsageDrop, &is_open, "");
+    put("breadth_loss_open", Detector::BreadthLoss, &is_open, "");
+    put("seat_contraction_open", Detector::SeatContraction, &is_open, "");
+    put("survey_drop_open", Detector::SurveyDrop, &is_open, "");
+    put("single_threaded_open", Detector::SingleThreaded, &is_open, "");
+    let age = |episode: Option<&Episode>| {
+        let days = episode?.opened.days_until(today);
+        Some(Value::Number(Micro::whole(days)))
+    };
+    let gap = "a change among the people at the customer in the last 60 days";
+    put("stakeholder_change_days", Detector::StakeholderChange, &age, gap);
+    let days = |episode: Option<&Episode>| Some(Value::Number(episode?.value_micro));
+    let date = |episode: Option<&Episode>| Some(Value::Day(episode?.subject.as_deref()?.parse().ok()?));
+    let held_back = risk.map(|risk| format!("a limit of seats while no high risk is open: `{risk}`"));
+    let gap = held_back.as_deref().unwrap_or("a limit of seats in sight");
+    put("seat_limit_days", Detector::SeatLimit, &days, gap);
+    put("seat_limit_date", Detector::SeatLimit, &date, gap);
 }

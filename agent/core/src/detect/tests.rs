@@ -1,5 +1,7 @@
 //! Golden values, the life of a signal, and what a detector does with gaps.
 
+mod records;
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -73,7 +75,15 @@ pub(super) fn state(detector: Detector, today: Day, signals: Vec<Signal>) -> (&'
         &policies.scoring,
     );
     let policy = policies.scoring.signals.as_ref().expect("the shipped table");
-    let found = detect(&snapshot, &no_peer_effect(), &mut features, &scores, policy);
+    let at_risk_from = policies.scoring.posture.at_risk_from;
+    let found = detect(
+        &snapshot,
+        &no_peer_effect(),
+        &mut features,
+        &scores,
+        at_risk_from,
+        policy,
+    );
     match found.into_iter().find(|d| d.detector == detector).map(|d| d.state) {
         None => ("calm", String::new()),
         Some(State::Open(e)) => ("open", e.opened.to_string()),
