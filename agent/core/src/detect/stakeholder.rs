@@ -59,9 +59,11 @@ const AWAY_WEEKS: i64 = 32;
 /// Weeks without the champion that count, the weeks looked at before, and in how many of them they were there.
 const CHAMPION: (i64, i64, usize) = (3, 8, 6);
 
-/// All records of one person.
+/// All records of one person, and the touches with them.
 pub(super) struct Person<'a> {
     records: Vec<&'a Held<Contact>>,
+    /// In the order of time.
+    touches: Vec<(Timestamp, &'a RecordRef)>,
 }
 
 fn words(text: Option<&str>) -> Option<String> {
@@ -71,19 +73,46 @@ fn words(text: Option<&str>) -> Option<String> {
 
 /// People by their records: the same mail address or the same name is the same person.
 pub(super) fn people(snapshot: &Snapshot) -> Vec<Person<'_>> {
+    // Number of the person that an address or a name, or a record's id, stands for.
+    let mut known: BTreeMap<(bool, String), usize> = BTreeMap::new();
     let mut people: Vec<Person<'_>> = Vec::new();
     for held in &snapshot.contacts {
-        let same = |other: &&Held<Contact>| {
-            let equal = |a: Option<&str>, b: Option<&str>| words(a).is_some_and(|a| words(b) == Some(a));
-            equal(held.fact.email.as_deref(), other.fact.email.as_deref())
-                || equal(held.fact.name.as_deref(), other.fact.name.as_deref())
-        };
-        let (mine, others): (Vec<_>, Vec<_>) = people.into_iter().partition(|p| p.records.iter().any(same));
-        let mut records: Vec<_> = mine.into_iter().flat_map(|p| p.records).collect();
-        records.push(held);
-        people = others;
-        people.push(Person { records });
+        let email = words(held.fact.email.as_deref()).map(|email| (true, email));
+        let name = words(held.fact.name.as_deref()).map(|name| (false, name));
+        let of = |key: &Option<(bool, String)>| key.as_ref().and_then(|key| known.get(key)).copied();
+        let (by_email, by_name) = (of(&email), of(&name));
+        let number = by_email.or(by_name).unwrap_or(people.len());
+        if number == people.len() {
+            people.push(Person {
+                records: Vec::new(),
+                touches: Vec::new(),
+            });
+        }
+        if let Some(other) = by_name.filter(|other| *other != number) {
+            // A record that joins two: what stood for the one stands for the other.
+            let moved = people
+                .get_mut(other)
+                .map(|p| std::mem::take(&mut p.records))
+                .unwrap_or_default();
+            people[number].records.extend(moved);
+            known.values_mut().filter(|n| **n == other).for_each(|n| *n = number);
+        }
+        people[number].records.push(held);
+        known.extend(email.into_iter().chain(name).map(|key| (key, number)));
     }
+    people.retain(|p| !p.records.is_empty());
+    let ids: BTreeMap<&str, usize> = people
+        .iter()
+        .enumerate()
+        .flat_map(|(number, p)| p.records.iter().map(move |r| (r.record.external_id.as_str(), number)))
+        .collect();
+    for touch in &snapshot.interactions {
+        let person = touch.fact.contact.as_deref().and_then(|contact| ids.get(contact));
+        if let Some(person) = person.and_then(|number| people.get_mut(*number)) {
+            person.touches.push((touch.at, &touch.record));
+        }
+    }
+    people.iter_mut().for_each(|p| p.touches.sort());
     people
 }
 
@@ -194,14 +223,7 @@ impl<'a> Person<'a> {
 
     /// Was in touch every two weeks or more often, and has been silent for three times as long as usual.
     fn silence(&self, snapshot: &'a Snapshot) -> Option<Change<'a>> {
-        let mine = |contact: &str| self.records.iter().any(|r| r.record.external_id.as_str() == contact);
-        let mut touches: Vec<(Day, &RecordRef)> = snapshot
-            .interactions
-            .iter()
-            .filter(|i| i.fact.contact.as_deref().is_some_and(mine))
-            .map(|i| (i.at.day(), &i.record))
-            .collect();
-        touches.sort();
+        let touches: Vec<(Day, &'a RecordRef)> = self.touches.iter().map(|(at, record)| (at.day(), *record)).collect();
         let (last, record) = *touches.last()?;
         let recent = &touches[touches.len().saturating_sub(REGULAR.0 * 2)..];
         let gaps: Vec<f64> = recent.windows(2).map(|w| w[0].0.days_until(w[1].0) as f64).collect();
@@ -363,17 +385,14 @@ pub(super) fn read_single<'a>(known: &Known<'a>, day: Day, _opened: Option<Day>)
     let mut touches: Vec<(usize, &Person<'a>, Vec<&'a RecordRef>)> = live
         .into_iter()
         .map(|person| {
-            let mine = |contact: &str| person.records.iter().any(|r| r.record.external_id.as_str() == contact);
-            let mut touches: Vec<(Timestamp, &'a RecordRef)> = known
-                .snapshot
-                .interactions
+            let touches: Vec<&'a RecordRef> = person
+                .touches
                 .iter()
-                .filter(|i| (0..=ENGAGEMENT_DAYS).contains(&i.at.day().days_until(day)))
-                .filter(|i| i.fact.contact.as_deref().is_some_and(mine))
-                .map(|i| (i.at, &i.record))
+                .rev()
+                .filter(|(at, _)| (0..=ENGAGEMENT_DAYS).contains(&at.day().days_until(day)))
+                .map(|(_, record)| *record)
                 .collect();
-            touches.sort_by(|a, b| b.cmp(a));
-            (touches.len(), person, touches.into_iter().map(|t| t.1).collect())
+            (touches.len(), person, touches)
         })
         .collect();
     let total: usize = touches.iter().map(|t| t.0).sum();
