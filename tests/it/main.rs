@@ -6,6 +6,7 @@ mod architecture;
 mod bad_input;
 mod content;
 mod crms;
+mod detect;
 mod docs;
 mod pictures;
 mod pipeline;
