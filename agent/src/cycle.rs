@@ -3,6 +3,7 @@
 //! Promises: repeating a run for the same time with the same facts and policies changes nothing; a run that was stopped
 //! anywhere can be run again. Order of accounts and number of threads do not change a byte.
 
+mod peers;
 mod plan;
 mod rows;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 use perennial_core::action::Write;
 use perennial_core::decide::{Decision, ENGINE, Inputs, NoteKind, Proposal, decide};
+use perennial_core::detect::Peers;
 use perennial_core::ids::{AccountId, DecisionId, RunId};
 use perennial_core::policy::{Level, Policies};
 use perennial_core::replay::{Hash, canonical};
@@ -290,6 +292,7 @@ impl<'a> Cycle<'a> {
                 our_name: self.engine.config.our_name.clone(),
                 portfolio: Arc::clone(&self.portfolio),
                 policies: Arc::clone(&self.policies),
+                peers: peers::peers(store, &self.policies, self.options.as_of, size).await?,
             }),
         };
         let decided = pages
@@ -418,6 +421,7 @@ struct InputsOf {
     our_name: Option<String>,
     portfolio: Arc<Portfolio>,
     policies: Arc<Policies>,
+    peers: Peers,
 }
 
 impl Context {
@@ -459,6 +463,7 @@ impl InputsOf {
             our_name: self.our_name.clone(),
             snapshot,
             owner,
+            peers: self.peers.clone(),
         };
         let decision = decide(&inputs, &self.policies);
         let (inputs, output) = (canonical(&inputs), canonical(&decision));

@@ -12,6 +12,7 @@ pub mod holdout;
 pub mod intake;
 pub mod measure;
 pub mod queue;
+pub mod simulate;
 
 /// The mind makes and drops many small texts: with this allocator a cycle takes a fifth less time.
 #[global_allocator]

@@ -1,4 +1,5 @@
 //! Measurements: over the whole book, and on made-up worlds where the truth is known. They read, and write nothing.
 
 pub mod backtest;
+pub mod detect;
 pub mod rank;

@@ -128,6 +128,7 @@ async fn stage_of(stage: &str, folder: &Path, url: &str) {
                     our_name: None,
                     snapshot: Snapshot::of(id, as_of, signals, Vec::new(), policies.settings.usage_days),
                     owner: None,
+                    peers: Default::default(),
                 })
                 .collect();
             let start = clock();

@@ -7,6 +7,7 @@ mod architecture;
 mod bad_input;
 mod content;
 mod crms;
+mod detect;
 mod docs;
 mod fit;
 mod holdout;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{ActionKind, ActionState, Effect, Write};
 use crate::candidate::{Candidate, EvidenceLine, Known, LeftOut, candidates};
+use crate::detect::{Detection, Peers, detect};
 use crate::draft::{DocumentKind, Draft};
 use crate::feature::{self, Features, Renewal};
 use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
@@ -39,6 +40,9 @@ pub struct Inputs {
     /// Our person in charge, where their record is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
+    /// What moved the use of all accounts at once.
+    #[serde(default, skip_serializing_if = "Peers::is_empty")]
+    pub peers: Peers,
 }
 
 /// What follows for one account at one time.
@@ -61,6 +65,9 @@ pub struct Decision {
     pub renewals: Vec<Renewal>,
     /// Scores.
     pub scores: Scores,
+    /// What has changed; what is calm is absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<Detection>,
     /// What is proposed, the most valuable minute first.
     pub proposals: Vec<Proposal>,
     /// What was left out, and why.
@@ -185,6 +192,13 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         &policies.scoring,
         &policies.settings,
     );
+    let signals = match &policies.scoring.signals {
+        Some(policy) => {
+            let at_risk_from = policies.scoring.posture.at_risk_from;
+            detect(snapshot, &inputs.peers, &mut features, &scores, at_risk_from, policy)
+        }
+        None => Vec::new(),
+    };
     let mut notes = Vec::new();
     let (mut candidates, left_out) = if may_treat(&features, &mut notes) {
         let matched = policies.triggers.matches(&features);
@@ -241,6 +255,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         features,
         renewals,
         scores,
+        signals,
         proposals,
         notes,
         drafts,

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use catalogue::{CATALOGUE, Definition, USE_FACTS, Unit, definition, label};
+pub(crate) use compute::most;
 pub use compute::{Renewal, compute, compute_use};
 
 use crate::ids::AccountId;
@@ -240,6 +241,15 @@ impl Found {
 }
 
 impl Found {
+    /// A value concluded from records, the newest first, or the field that is missing.
+    pub(crate) fn concluded(state: Result<Value, String>, as_of: Timestamp, records: Vec<RecordRef>) -> Found {
+        Found {
+            state: state.map_or_else(State::Unknown, State::Known),
+            as_of: Some(as_of),
+            records,
+        }
+    }
+
     /// A value computed from other features.
     pub(crate) fn computed(state: State, as_of: Timestamp) -> Found {
         Found {

@@ -12,6 +12,7 @@ pub mod backtest;
 pub mod bandit;
 pub mod candidate;
 pub mod decide;
+pub mod detect;
 mod document;
 pub mod draft;
 pub mod draw;

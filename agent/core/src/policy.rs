@@ -9,6 +9,7 @@ mod file;
 mod playbook;
 mod scorecard;
 mod scoring;
+mod signals;
 mod text;
 mod trigger;
 
@@ -25,6 +26,7 @@ pub use file::Problem;
 pub use playbook::{Discount, Economics, Playbook, Step, Subject};
 pub use scorecard::{Bands, Index, Measure, Per, RollUp, Scorecard};
 pub use scoring::{Capacity, CoverageTerms, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
+pub use signals::{Limits, SignalsPolicy};
 pub use text::Pattern;
 pub use trigger::{Matched, Triggers, schema_text};
 

@@ -66,6 +66,10 @@ pub struct Snapshot {
     pub movements: Vec<Held<Movement>>,
     /// People.
     pub contacts: Vec<Held<Contact>>,
+    /// Versions of people's records that exports brought one after the other, the present one too, where there is more
+    /// than one; `at` is when the export was taken. In the order of record and export.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contact_history: Vec<Held<Contact>>,
     /// Measured use, no older than the history the scoring policy asks for.
     pub usage: Vec<Held<Usage>>,
     /// Support cases.
@@ -121,6 +125,7 @@ impl Snapshot {
             subscriptions: Vec::new(),
             movements: Vec::new(),
             contacts: Vec::new(),
+            contact_history: versions(&signals, as_of),
             usage: Vec::new(),
             tickets: Vec::new(),
             interactions: Vec::new(),
@@ -305,6 +310,35 @@ impl Portfolio {
         }
         portfolio
     }
+}
+
+/// Versions of people's records, each as its export had it, where exports taken by `as_of` differ.
+fn versions(signals: &[Signal], as_of: Timestamp) -> Vec<Held<Contact>> {
+    let mut by_record: BTreeMap<RecordRef, BTreeMap<Timestamp, &Contact>> = BTreeMap::new();
+    for signal in signals {
+        if let Fact::Contact(fact) = &signal.fact
+            && signal.observed_at <= as_of
+            && signal.revision_at <= as_of
+        {
+            let record = RecordRef {
+                kind: signal.fact.kind(),
+                source: signal.source.clone(),
+                external_id: signal.external_id.clone(),
+            };
+            by_record.entry(record).or_default().insert(signal.revision_at, fact);
+        }
+    }
+    let mut versions = Vec::new();
+    for (record, facts) in by_record.into_iter().filter(|(_, facts)| facts.len() > 1) {
+        for (at, fact) in facts {
+            let mut fact = fact.clone();
+            hide(&mut fact.left, as_of.day());
+            hide(&mut fact.bounced, as_of.day());
+            let record = record.clone();
+            versions.push(Held { record, at, fact });
+        }
+    }
+    versions
 }
 
 /// One signal a record: observed by `as_of`, and of its revisions the latest taken by then, else the earliest later one

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use clap::Subcommand;
 use perennial_core::decide::Decision;
+use perennial_core::detect::{Detection, State as SignalState};
 use perennial_core::feature::State;
 use perennial_core::ids::AccountId;
 use perennial_core::number::Micro;
@@ -241,6 +242,7 @@ async fn show(config: &Config, store: &Store, id: &AccountId, weeks: u32, output
                 "risk": { "probability": s.risk.probability_micro.map(Micro::to_f64), "log_odds": s.risk.log_odds_micro.to_f64(), "intercept": s.risk.intercept_micro.to_f64(), "contributions": contributions(&s.risk.contributions), "missing": s.risk.missing, "overridden": s.risk.overridden },
                 "expansion": { "score": s.expansion.score_micro.map(Micro::to_f64), "contributions": contributions(&s.expansion.contributions), "missing": s.expansion.missing, "overridden": s.expansion.overridden },
             },
+            "signals": d.signals,
             "postures": s.postures,
             "features": features,
             "actions": actions.iter().map(item).collect::<Vec<_>>(),
@@ -344,6 +346,32 @@ fn sparkline(values: &[Option<f64>]) -> String {
         .collect()
 }
 
+/// What has changed; what cannot be judged is in the JSON form.
+fn signals(found: &[Detection], output: &Output) {
+    let rows: Vec<Vec<String>> = found
+        .iter()
+        .filter_map(|d| {
+            let (state, episode) = match &d.state {
+                SignalState::Open(episode) => ("open", episode),
+                SignalState::Confirmed(episode) => ("confirmed", episode),
+                SignalState::Cleared(episode) => ("cleared", episode),
+                SignalState::Unknown { .. } => return None,
+            };
+            Some(vec![
+                d.detector.as_str().replace('_', " "),
+                state.to_owned(),
+                episode.opened.to_string(),
+                format!("{} {}", episode.value_micro.display(2), d.detector.unit()),
+                episode.subject.clone().unwrap_or_default(),
+            ])
+        })
+        .collect();
+    if !rows.is_empty() {
+        output.heading("signals");
+        output.table(&["what changed", "state", "since", "value", "who or what"], rows);
+    }
+}
+
 fn print(id: &AccountId, d: &Decision, past: &[Past], trend: &(Past, i64), output: &Output) {
     let f = &d.features;
     output.line(&output.bold(&format!(
@@ -398,6 +426,7 @@ fn print(id: &AccountId, d: &Decision, past: &[Past], trend: &(Past, i64), outpu
             m.field
         )));
     }
+    signals(&d.signals, output);
     if !s.postures.is_empty() {
         output.heading("renewals");
         output.table(

@@ -7,11 +7,14 @@ use clap::Subcommand;
 
 use super::{Failure, Output};
 use crate::config::Config;
+use crate::measure::detect;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MeasureCommand {
     /// How good the renewal risk would have been on renewals that have been decided since
     Backtest(backtest::BacktestArgs),
+    /// Usage drops: planted departures of champions found, and false alarms, on simulated tenants
+    Detect(detect::DetectArgs),
     /// Compare orders of work on made-up worlds where the truth is known
     Rank(rank::RankArgs),
 }
@@ -19,6 +22,10 @@ pub(super) enum MeasureCommand {
 pub(super) async fn measure(config: &Config, command: MeasureCommand, output: &Output) -> Result<(), Failure> {
     match command {
         MeasureCommand::Backtest(args) => backtest::run(config, &args, output).await,
+        MeasureCommand::Detect(args) => {
+            detect::print(&args, output);
+            Ok(())
+        }
         MeasureCommand::Rank(args) => rank::run(config, &args, output),
     }
 }

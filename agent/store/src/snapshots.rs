@@ -28,6 +28,17 @@ pub(crate) static BY_ACCOUNT: Statement = Statement::rows(
     2,
     &[Col::Text("account_id")],
 );
+/// As [`BY_ACCOUNT`], measured use only.
+pub(crate) static USE_BY_ACCOUNT: Statement = Statement::rows(
+    "reading measured use",
+    "select e.account_id, (select string_agg(concat(octet_length(s.source), ':', octet_length(s.external_id), ':',
+         octet_length(s.body), ':', s.event_us, ':', s.observed_us, ':', s.revision_us, ':',
+         s.source, s.external_id, s.body), '')
+         from signal s where s.tenant_id = $1 and s.account_id = e.account_id and s.kind = 'usage')
+     from {rows}",
+    2,
+    &[Col::Text("account_id")],
+);
 pub(crate) static ACCOUNT_IDS: Statement = Statement::same(
     "reading accounts",
     "select distinct account_id from signal
@@ -73,6 +84,7 @@ pub(crate) static HASH_LAST_TEXT: Statement = Statement::same(
 #[cfg(test)]
 pub(crate) static ALL: &[&Statement] = &[
     &BY_ACCOUNT,
+    &USE_BY_ACCOUNT,
     &ACCOUNT_IDS,
     &ORPHANS,
     &HASH_PAGE_END,
@@ -149,12 +161,28 @@ impl Store {
     /// # Errors
     /// [`crate::StoreError::Corrupt`] when a stored signal cannot be read. What reading brings.
     pub async fn account_signals(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, Vec<Signal>>> {
+        self.signals_by(&BY_ACCOUNT, accounts).await
+    }
+
+    /// The signals of some accounts that are measured use, otherwise as [`Store::account_signals`].
+    ///
+    /// # Errors
+    /// As [`Store::account_signals`].
+    pub async fn account_use(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, Vec<Signal>>> {
+        self.signals_by(&USE_BY_ACCOUNT, accounts).await
+    }
+
+    async fn signals_by(
+        &self,
+        statement: &'static Statement,
+        accounts: &[AccountId],
+    ) -> Result<BTreeMap<AccountId, Vec<Signal>>> {
         let ids: BTreeSet<&str> = accounts.iter().map(AccountId::as_str).collect();
         if ids.is_empty() {
             return Ok(BTreeMap::new());
         }
         let rows = [Column::text(ids.into_iter())];
-        let rows = self.db.fetch(&BY_ACCOUNT, args![self.tenant.0], Some(&rows)).await?;
+        let rows = self.db.fetch(statement, args![self.tenant.0], Some(&rows)).await?;
         let mut found = BTreeMap::new();
         for row in rows {
             if let Some(text) = row.opt_text(1)? {

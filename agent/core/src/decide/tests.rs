@@ -76,6 +76,7 @@ fn decided(signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decision {
         our_name: None,
         snapshot: Snapshot::of(AccountId::new("A"), as_of, signals, prior, policies.settings.usage_days),
         owner: None,
+        peers: crate::detect::Peers::default(),
     };
     decide(&inputs, &policies)
 }

@@ -297,6 +297,45 @@ pub const CATALOGUE: &[Definition] = &[
     number("opportunity_age_days", Unit::Days, 1, "age of the oldest open deal"),
     other("renewal_opportunity", Unit::Flag, "a renewal deal is open"),
     other("expansion_opportunity", Unit::Flag, "an expansion deal is open"),
+    // Signals, where the policy has detectors.
+    other(
+        "usage_drop_open",
+        Unit::Flag,
+        "active seats fell against peers and have not come back: the signal `usage_drop` is open or confirmed",
+    ),
+    other(
+        "breadth_loss_open",
+        Unit::Flag,
+        "features went out of use: the signal `breadth_loss` is open or confirmed",
+    ),
+    other(
+        "seat_contraction_open",
+        Unit::Flag,
+        "seats were given back: the signal `seat_contraction` is open or confirmed",
+    ),
+    other(
+        "survey_drop_open",
+        Unit::Flag,
+        "an answer to a survey is far below the one before: the signal `survey_drop` is open or confirmed",
+    ),
+    other(
+        "single_threaded_open",
+        Unit::Flag,
+        "one person carries the relationship: the signal `single_threaded` is open or confirmed",
+    ),
+    number(
+        "stakeholder_change_days",
+        Unit::Days,
+        1,
+        "days since the newest change among the people at the customer; unknown when there was none in 60 days",
+    ),
+    number(
+        "seat_limit_days",
+        Unit::Days,
+        1,
+        "days until active users reach the seats, by their trend; unknown when far off or while a high risk is open",
+    ),
+    other("seat_limit_date", Unit::Date, "that day"),
     // Scores, added once they are computed.
     number(
         "health_override",

@@ -5,6 +5,8 @@ mod people;
 mod support;
 mod usage;
 
+pub(crate) use usage::most;
+
 pub use money::Renewal;
 
 use super::{Features, Found, Value};

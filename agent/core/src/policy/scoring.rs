@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::Settings;
 use super::file::{Problem, did_you_mean, parse};
 use super::scorecard::{Index, IndexTable, Scorecard, ScorecardTable, index, scorecards};
+use super::signals::{SignalsPolicy, SignalsTable, signals};
 use crate::feature::{CATALOGUE, Unit, definition};
 use crate::money::{Currency, Money};
 use crate::signal::Tier;
@@ -34,6 +35,8 @@ pub struct Scoring {
     pub trend_days: i64,
     /// When a book is covered.
     pub coverage: CoverageTerms,
+    /// Detectors; none in a file of before there were any.
+    pub signals: Option<SignalsPolicy>,
 }
 
 /// Logistic scorecard of not renewing.
@@ -124,6 +127,7 @@ struct ScoringFile {
     posture: PostureTable,
     value: ValueTable,
     capacity: CapacityTable,
+    signals: Option<SignalsTable>,
     trend: TrendTable,
     coverage: CoverageTable,
 }
@@ -325,6 +329,7 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             load: by_tier(&mut check, &raw.coverage.load, 0.0, 1000.0),
             accounts_max: check.range("accounts_max", &raw.coverage.accounts_max, 1, 100_000),
         },
+        signals: raw.signals.as_ref().map(|table| signals(&mut check, table)),
     };
     (check.problems.len() == before).then_some((scoring, settings))
 }

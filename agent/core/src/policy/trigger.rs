@@ -200,7 +200,12 @@ impl Triggers {
                 .get(&id)
                 .into_iter()
                 .flatten()
-                .filter_map(|name| features.missing(name).map(|field| format!("{name} (missing: {field})")))
+                .filter_map(|name| {
+                    // A fact that is not even unknown comes from a detector, and there are none without their table.
+                    let absent = (!features.0.contains_key(name)).then_some("[signals] in scoring.toml");
+                    let field = features.missing(name).or(absent)?;
+                    Some(format!("{name} (missing: {field})"))
+                })
                 .collect();
             matched.cannot_assess.insert(id, missing);
         }

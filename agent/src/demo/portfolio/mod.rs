@@ -14,7 +14,7 @@ mod dirt;
 mod history;
 mod people;
 mod stories;
-mod stream;
+pub(crate) mod stream;
 mod table;
 #[cfg(test)]
 mod tests;

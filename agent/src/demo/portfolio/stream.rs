@@ -19,7 +19,7 @@ pub(super) enum Purpose {
 
 /// A stream of draws.
 #[derive(Debug, Clone)]
-pub(super) struct Stream(u64);
+pub(crate) struct Stream(u64);
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -31,7 +31,12 @@ fn mix(mut value: u64) -> u64 {
 
 impl Stream {
     pub(super) fn new(seed: u64, account: u32, purpose: Purpose) -> Stream {
-        let salt = (u64::from(account) << 8) | (purpose as u64);
+        Stream::salted(seed, account, purpose as u8)
+    }
+
+    /// The stream of a numbered purpose of an account.
+    pub(crate) fn salted(seed: u64, account: u32, purpose: u8) -> Stream {
+        let salt = (u64::from(account) << 8) | u64::from(purpose);
         Stream(mix(
             mix(seed.wrapping_add(STEP)) ^ mix(salt.wrapping_mul(STEP).wrapping_add(1))
         ))
@@ -43,13 +48,13 @@ impl Stream {
     }
 
     /// A whole number from 0 up to, but without, `bound`; 0 when `bound` is 0.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         // The high half of a 128-bit product: even enough for any bound used here, and without a division.
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A whole number from `low` to `high`, both included; `low` when the range is empty.
-    pub(super) fn between(&mut self, low: i64, high: i64) -> i64 {
+    pub(crate) fn between(&mut self, low: i64, high: i64) -> i64 {
         if high <= low {
             return low;
         }
@@ -58,7 +63,7 @@ impl Stream {
     }
 
     /// Whether something happens that happens `per_mille` times in a thousand.
-    pub(super) fn chance(&mut self, per_mille: u64) -> bool {
+    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
@@ -69,12 +74,12 @@ impl Stream {
     }
 
     /// A fraction from 0 up to, but without, 1.
-    pub(super) fn fraction(&mut self) -> f64 {
+    pub(crate) fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// About standard normal: four fractions, centred and scaled. Only sums and products, so no machine differs.
-    pub(super) fn noise(&mut self) -> f64 {
+    pub(crate) fn noise(&mut self) -> f64 {
         const SPREAD: f64 = 1.732_050_807_568_877_2;
         (self.fraction() + self.fraction() + self.fraction() + self.fraction() - 2.0) * SPREAD
     }

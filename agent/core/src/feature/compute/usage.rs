@@ -189,7 +189,8 @@ fn weeks(snapshot: &Snapshot, today: Day) -> BTreeMap<usize, Week<'_>> {
     weeks
 }
 
-fn most(now: &mut Option<f64>, value: Option<f64>) {
+/// Keeps the larger of two values; a value that is not known gives way.
+pub(crate) fn most(now: &mut Option<f64>, value: Option<f64>) {
     *now = match (*now, value) {
         (Some(a), Some(b)) => Some(a.max(b)),
         (a, b) => a.or(b),

@@ -1,0 +1,386 @@
+//! How many planted departures of champions the usage-drop detector finds, and how often it is wrong.
+//!
+//! Limits are chosen on the tuning seeds, so that a detector raises a given number of false alarms an account and year,
+//! and then applied to held-out seeds that had no part in it. Beside it stands the naive ratio (mean active users of the
+//! last 4 weeks by that of the 12 before), so that the gain shows.
+
+use clap::Args;
+use perennial_core::detect::{LogOdds, Peers, alarms_of, shift};
+use perennial_core::time::Day;
+use serde::Serialize;
+
+use crate::cli::Output;
+use crate::simulate::{SimulatedAccount, Simulation, SimulationOptions, simulate};
+
+#[derive(Debug, Args)]
+pub(crate) struct DetectArgs {
+    /// Held-out seeds
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: u64,
+}
+
+/// False alarms an account and year at which recall is measured.
+pub const RATES: [f64; 3] = [0.25, 0.5, 1.0];
+/// Seeds on which limits are chosen.
+const TUNING: std::ops::RangeInclusive<u64> = 1..=3;
+/// First seed that is held out.
+pub const HELD_OUT: u64 = 1001;
+/// Before this week the peer index is not old enough for any detector to be known.
+const FIRST_WEEK: usize = 44;
+/// Weeks after a departure in which an alarm finds it.
+const FOUND_WITHIN: usize = 6;
+/// Weeks after a departure in which an alarm is not false.
+const EXPLAINED_WITHIN: usize = 12;
+/// Weeks of use that an account needs before a departure counts.
+const HISTORY: usize = 16;
+/// Weeks after a holiday week in which the mean of four weeks still feels it most.
+const AFTER_HOLIDAY: usize = 2;
+
+/// A way to detect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Peer-adjusted difference of log odds: the engine's own.
+    PeerAdjusted,
+    /// Mean active users of 4 weeks by those of the 12 before, less 1.
+    NaiveRatio,
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        match self {
+            Method::PeerAdjusted => "peer-adjusted log odds",
+            Method::NaiveRatio => "naive ratio 4 w / 12 w",
+        }
+    }
+}
+
+/// What a method did on one history.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Outcome {
+    /// Planted departures that count.
+    pub departures: usize,
+    /// Of these, found within six weeks.
+    pub found: usize,
+    /// Alarms that no departure explains.
+    pub false_alarms: usize,
+    /// Of these, in or right after a holiday week.
+    pub in_holidays: usize,
+    /// Years over all accounts in which the method could judge.
+    pub account_years: f64,
+}
+
+impl Outcome {
+    /// Share of departures found; `None` where there were none.
+    #[must_use]
+    pub fn recall(&self) -> Option<f64> {
+        (self.departures > 0).then(|| self.found as f64 / self.departures as f64)
+    }
+
+    /// False alarms an account and year; `None` where nothing could be judged.
+    #[must_use]
+    pub fn false_rate(&self) -> Option<f64> {
+        (self.account_years > 0.0).then(|| self.false_alarms as f64 / self.account_years)
+    }
+
+    /// Share of the false alarms that holidays brought; `None` where there was no false alarm.
+    #[must_use]
+    pub fn holiday_share(&self) -> Option<f64> {
+        (self.false_alarms > 0).then(|| self.in_holidays as f64 / self.false_alarms as f64)
+    }
+
+    fn plus(self, other: Outcome) -> Outcome {
+        Outcome {
+            departures: self.departures + other.departures,
+            found: self.found + other.found,
+            false_alarms: self.false_alarms + other.false_alarms,
+            in_holidays: self.in_holidays + other.in_holidays,
+            account_years: self.account_years + other.account_years,
+        }
+    }
+}
+
+const NOTHING: Outcome = Outcome {
+    departures: 0,
+    found: 0,
+    false_alarms: 0,
+    in_holidays: 0,
+    account_years: 0.0,
+};
+
+/// A history with the value of each method in each week of each account.
+pub struct History {
+    simulation: Simulation,
+    mondays: Vec<Day>,
+    peer_adjusted: Vec<Vec<Option<f64>>>,
+    naive: Vec<Vec<Option<f64>>>,
+}
+
+impl History {
+    /// Simulates a seed and computes the values of all methods.
+    #[must_use]
+    pub fn of(options: &SimulationOptions) -> History {
+        let simulation = simulate(options);
+        let mondays: Vec<Day> = (0..options.weeks as usize).map(|week| options.monday(week)).collect();
+        let series: Vec<LogOdds> = simulation.accounts.iter().map(|a| log_odds(a, options.first)).collect();
+        let end = options.monday(options.weeks as usize);
+        let peers = Peers::of(&series, options.first, end);
+        let shifts = |series: &LogOdds| {
+            let value = |monday: &Day| shift(series, &peers, *monday).ok().map(|(d, _)| d);
+            mondays.iter().map(value).collect()
+        };
+        History {
+            peer_adjusted: series.iter().map(shifts).collect(),
+            naive: simulation.accounts.iter().map(ratios).collect(),
+            simulation,
+            mondays,
+        }
+    }
+
+    /// What a method does with a limit.
+    #[must_use]
+    pub fn outcome(&self, method: Method, limit: f64) -> Outcome {
+        let values = match method {
+            Method::PeerAdjusted => &self.peer_adjusted,
+            Method::NaiveRatio => &self.naive,
+        };
+        let accounts = self.simulation.accounts.iter().zip(values);
+        accounts.fold(NOTHING, |sum, (account, values)| {
+            sum.plus(self.outcome_of(account, values, limit))
+        })
+    }
+
+    fn outcome_of(&self, account: &SimulatedAccount, values: &[Option<f64>], limit: f64) -> Outcome {
+        let weeks = self.mondays.len();
+        // Where no peer index is known yet, no method may raise an alarm: all are judged over the same weeks.
+        let judged = (FIRST_WEEK..weeks).filter_map(|week| Some((*self.mondays.get(week)?, *values.get(week)?)));
+        let alarms: Vec<usize> = alarms_of(judged, limit)
+            .into_iter()
+            .filter_map(|monday| self.mondays.binary_search(&monday).ok())
+            .collect();
+        let first = account.usage.iter().position(Option::is_some).unwrap_or(weeks);
+        let counted: Vec<usize> = account
+            .departures
+            .iter()
+            .map(|d| d.week)
+            .filter(|week| *week >= FIRST_WEEK.max(first + HISTORY) && week + FOUND_WITHIN < weeks)
+            .collect();
+        let found = counted
+            .iter()
+            .filter(|week| alarms.iter().any(|a| (**week..=**week + FOUND_WITHIN).contains(a)))
+            .count();
+        let unexplained: Vec<usize> = alarms
+            .into_iter()
+            .filter(|a| {
+                let explains = |week: usize| (week..=week + EXPLAINED_WITHIN).contains(a);
+                !account.departures.iter().any(|d| explains(d.week))
+            })
+            .collect();
+        Outcome {
+            departures: counted.len(),
+            found,
+            false_alarms: unexplained.len(),
+            in_holidays: unexplained.iter().filter(|week| self.feels_holiday(**week)).count(),
+            account_years: values.iter().skip(FIRST_WEEK).flatten().count() as f64 / 52.0,
+        }
+    }
+
+    fn feels_holiday(&self, week: usize) -> bool {
+        let from = week.saturating_sub(AFTER_HOLIDAY);
+        self.simulation
+            .holidays
+            .iter()
+            .skip(from)
+            .take(week - from + 1)
+            .any(|holiday| *holiday)
+    }
+
+    /// Share of the judged weeks that are or follow holidays.
+    #[must_use]
+    pub fn holiday_calendar(&self) -> f64 {
+        let judged = FIRST_WEEK..self.mondays.len();
+        let count = judged.clone().filter(|week| self.feels_holiday(*week)).count();
+        count as f64 / judged.len().max(1) as f64
+    }
+}
+
+fn log_odds(account: &SimulatedAccount, first: Day) -> LogOdds {
+    let weeks = account.usage.iter();
+    LogOdds {
+        first,
+        weeks: weeks
+            .map(|w| w.map(|w| perennial_core::detect::log_odds(w.active_users as f64, w.seats as f64)))
+            .collect(),
+    }
+}
+
+/// Mean active users of the last 4 weeks by the mean of the 12 before, less 1; 3 and 8 must be known.
+fn ratios(account: &SimulatedAccount) -> Vec<Option<f64>> {
+    let mean = |from: usize, to: usize, enough: usize| {
+        let known: Vec<f64> = account.usage[from..to]
+            .iter()
+            .flatten()
+            .map(|w| w.active_users as f64)
+            .collect();
+        (known.len() >= enough).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    };
+    (0..account.usage.len())
+        .map(|week| {
+            let start = week.checked_sub(15)?;
+            let (now, before) = (mean(week - 3, week + 1, 3)?, mean(start, week - 3, 8)?);
+            (before > 0.0).then(|| now / before - 1.0)
+        })
+        .collect()
+}
+
+/// The limit at which a method raises at most `rate` false alarms an account and year over some histories.
+#[must_use]
+pub fn limit_for(histories: &[History], method: Method, rate: f64) -> f64 {
+    let (mut low, mut high) = (-4.0, 0.0);
+    for _ in 0..24 {
+        let middle = (low + high) / 2.0;
+        let outcome = histories
+            .iter()
+            .fold(NOTHING, |sum, h| sum.plus(h.outcome(method, middle)));
+        if outcome.false_rate().is_some_and(|found| found <= rate) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// One line of the report.
+#[derive(Debug, Clone, Serialize)]
+pub struct Line {
+    /// How it was detected.
+    pub method: Method,
+    /// False alarms an account and year that the limit was chosen for.
+    pub rate: f64,
+    /// The limit chosen on the tuning seeds.
+    pub limit: f64,
+    /// Held-out seed; `None` for all of them together.
+    pub seed: Option<u64>,
+    /// Counts.
+    pub outcome: Outcome,
+    /// Share of departures found.
+    pub recall: Option<f64>,
+    /// False alarms an account and year on this seed.
+    pub false_rate: Option<f64>,
+    /// Share of the false alarms that holidays brought.
+    pub holiday_share: Option<f64>,
+}
+
+/// What is printed.
+#[derive(Debug, Clone, Serialize)]
+pub struct DetectReport {
+    /// Share of the judged weeks that are or follow holidays.
+    pub holiday_calendar: f64,
+    /// One for each method, rate and seed, and one over all seeds.
+    pub lines: Vec<Line>,
+}
+
+/// Measures on so many held-out seeds.
+#[must_use]
+pub fn measure(seeds: u64) -> DetectReport {
+    let tuning: Vec<History> = TUNING.map(|seed| History::of(&SimulationOptions::new(seed))).collect();
+    let held_out: Vec<(u64, History)> = (HELD_OUT..HELD_OUT + seeds)
+        .map(|seed| (seed, History::of(&SimulationOptions::new(seed))))
+        .collect();
+    let mut lines = Vec::new();
+    for method in [Method::PeerAdjusted, Method::NaiveRatio] {
+        for rate in RATES {
+            let limit = limit_for(&tuning, method, rate);
+            let line = |seed: Option<u64>, outcome: Outcome| Line {
+                method,
+                rate,
+                limit,
+                seed,
+                outcome,
+                recall: outcome.recall(),
+                false_rate: outcome.false_rate(),
+                holiday_share: outcome.holiday_share(),
+            };
+            let mut all = NOTHING;
+            for (seed, history) in &held_out {
+                let outcome = history.outcome(method, limit);
+                all = all.plus(outcome);
+                lines.push(line(Some(*seed), outcome));
+            }
+            lines.push(line(None, all));
+        }
+    }
+    DetectReport {
+        holiday_calendar: held_out.first().map_or(0.0, |(_, history)| history.holiday_calendar()),
+        lines,
+    }
+}
+
+/// Measures and prints.
+pub(crate) fn print(args: &DetectArgs, output: &Output) {
+    let report = measure(args.seeds);
+    if output.json() {
+        output.document(&report);
+        return;
+    }
+    let share = |value: Option<f64>| value.map_or_else(|| "not known".to_owned(), |v| format!("{v:.3}"));
+    output.line(
+        "Usage drops after planted departures of champions, found within 6 weeks (800 accounts, 130 weeks a seed).",
+    );
+    output.line("Limits are chosen on seeds 1 to 3 and applied to seeds that had no part in it.");
+    output.table(
+        &[
+            "method",
+            "for rate",
+            "limit",
+            "seed",
+            "recall",
+            "departures",
+            "false a year",
+            "in holidays",
+        ],
+        report.lines.iter().map(|line| {
+            vec![
+                line.method.name().to_owned(),
+                format!("{:.2}", line.rate),
+                format!("{:.2}", line.limit),
+                line.seed.map_or_else(|| "all".to_owned(), |seed| seed.to_string()),
+                share(line.recall),
+                line.outcome.departures.to_string(),
+                share(line.false_rate),
+                share(line.holiday_share),
+            ]
+        }),
+    );
+    output.line(&format!(
+        "Weeks in or right after holidays are {:.1} % of those judged.",
+        report.holiday_calendar * 100.0
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_out_departures_are_found_more_often_than_by_the_ratio_and_holidays_raise_no_alarms() {
+        let small = |seed| {
+            History::of(&SimulationOptions {
+                accounts: 400,
+                ..SimulationOptions::new(seed)
+            })
+        };
+        let (tuning, held_out) = ([small(1)], small(HELD_OUT));
+        let outcome = |method| held_out.outcome(method, limit_for(&tuning, method, 0.5));
+        let (ours, naive) = (outcome(Method::PeerAdjusted), outcome(Method::NaiveRatio));
+        println!("{ours:?} {naive:?}");
+        assert!(ours.recall() > Some(0.6) && ours.recall() > naive.recall());
+        assert!(ours.false_rate() < Some(0.65));
+        assert!(ours.holiday_share() <= Some(0.10));
+        assert!(
+            naive.holiday_share() > Some(0.15),
+            "the ratio mistakes holidays for falls"
+        );
+    }
+}
