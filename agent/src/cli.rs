@@ -16,6 +16,7 @@ mod people_queue;
 mod replay;
 mod run;
 mod sandbox;
+mod signals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,6 +81,8 @@ enum Command {
     Account(account::AccountCommand),
     /// Who looks after what: accounts, revenue and load by tier and person, and what nobody looks after
     Coverage(coverage::CoverageArgs),
+    /// What has changed at which accounts, since when: usage drops, people who left, late bills, seats running out
+    Signals(signals::SignalsArgs),
     /// Why an action was proposed, and why it may or may not run
     Explain {
         /// Action id, or the beginning of one
@@ -187,6 +190,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Queue(command) => people_queue::queue(&config(&overrides)?, command, output).await,
         Command::Account(command) => account::account(&config(&overrides)?, command, output).await,
         Command::Coverage(args) => coverage::coverage(&config(&overrides)?, &args, output).await,
+        Command::Signals(args) => signals::signals(&config(&overrides)?, &args, output).await,
         Command::Explain { action } => card::explain(&config(&overrides)?, &action, output).await,
         Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
         Command::Measure(command) => measure::measure(&config(&overrides)?, command, output).await,

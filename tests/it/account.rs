@@ -157,3 +157,29 @@ fn coverage_adds_up_and_says_who_would_take_over() {
     assert!(unknown.err.contains("`Nobody`"), "{}", unknown.err);
     world.end();
 }
+
+#[test]
+fn signals_are_listed_by_account_and_counted_by_detector() {
+    let world = world();
+    let early = world.go(&["signals"]).refused();
+    assert!(early.err.contains("perennial run --once"), "{}", early.err);
+    world.run().ok();
+    let all = world.go(&["signals"]).ok().json();
+    let list = all["signals"].as_array().unwrap();
+    assert_eq!(list.len() as u64, all["total"].as_u64().unwrap());
+    let active: u64 = all["detectors"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|c| c["active"].as_u64().unwrap())
+        .sum();
+    assert_eq!(active, list.len() as u64);
+    let drops = world.go(&["signals", "--detector", "usage_drop"]).ok().json();
+    let drops = drops["signals"].as_array().unwrap();
+    // The demo's story has an account whose use halves.
+    assert!(drops.iter().any(|s| s["account"] == ACCOUNT), "{drops:?}");
+    assert!(drops.iter().all(|s| s["signal"]["detector"] == "usage_drop"));
+    let wrong = world.go(&["signals", "--detector", "mood"]).refused();
+    assert!(wrong.err.contains("usage_drop"), "{}", wrong.err);
+    world.end();
+}

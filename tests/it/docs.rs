@@ -422,6 +422,7 @@ const KEYED_BY_DATA: &[&str] = &[
     "before",
     "after",
     "tiers",
+    "detectors",
 ];
 
 fn fields(value: &Value, under: &str, found: &mut BTreeSet<String>) {
@@ -480,6 +481,7 @@ fn the_json_page_names_every_field() {
             "OWN-01",
         ]),
         with(&["coverage", "--without", "OWN-09"]),
+        with(&["signals", "--cleared"]),
         with(&["audit", "verify"]),
         with(&["replay", id]),
         with(&["db", "migrate"]),

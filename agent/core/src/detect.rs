@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use expansion::OUT_OF_SIGHT_DAYS;
 pub use life::{cusum, decayed};
-pub use peers::{PEERS_MAX, PEERS_MIN, Peers, fnv1a64, sample};
+pub use peers::{PEERS_MAX, PEERS_MIN, Peers, sample};
 pub use stakeholder::{Change, ChangeKind, changes};
 pub use usage_drop::{REARM_WEEKS, alarms, alarms_of, shift};
 pub use weeks::{LogOdds, log_odds};

@@ -17,7 +17,7 @@ mod survival;
 mod table;
 
 pub use calibrate::{Calibration, Calibrator, ISOTONIC_FROM, calibration, pool_adjacent_violators};
-pub use draws::{Draws, Interval, bootstrap, paired_bootstrap};
+pub use draws::{Interval, bootstrap, paired_bootstrap};
 pub use explain::{SHAPLEY_TERMS, log_odds_parts, shapley};
 pub use logit::{Logit, Prior, TAUS, evidences, fit, fit_by_evidence, intercept_for, maximum_likelihood};
 pub use metric::{

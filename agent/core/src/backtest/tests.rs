@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::fit::{Draws, Floor, fold};
+use crate::draw::Stream;
+use crate::fit::{Floor, fold};
 use crate::ids::{AccountId, ExternalId, SourceId};
 use crate::money::{Currency, Money};
 use crate::policy::{Risk, RiskInput, Settings};
@@ -211,7 +212,7 @@ fn book(plant: impl Fn(&mut Vec<Signal>, bool)) -> Vec<Landmark> {
 
 /// Decisions over four years, forecast by two inputs whose true weights are not those of the policy.
 fn history(decisions: usize) -> Vec<Landmark> {
-    let mut draws = Draws::new(11);
+    let mut draws = Stream::new(11, &["renewals"]);
     let mut share = || draws.below(1_000_000) as f64 / 1e6;
     (0..decisions)
         .map(|n| {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::weeks::{LogOdds, WEEK_DAYS, median};
+use crate::fit::fnv1a64;
 use crate::ids::AccountId;
 use crate::number::Micro;
 use crate::time::Day;
@@ -75,14 +76,6 @@ fn against_own_base(account: &LogOdds, monday: Day) -> Option<f64> {
         return None;
     }
     median(base).map(|base| now - base)
-}
-
-/// FNV-1a, 64 bits (Fowler, Noll and Vo), of the bytes of a text: an order that has nothing to do with the names.
-#[must_use]
-pub fn fnv1a64(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 /// The accounts whose use makes the index: the first [`PEERS_MAX`] in the order of [`fnv1a64`], ties by id. The same

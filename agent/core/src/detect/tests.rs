@@ -235,8 +235,6 @@ fn what_all_peers_do_is_no_fall_of_one() {
 
 #[test]
 fn the_index_and_the_sample_do_not_depend_on_the_order_of_accounts() {
-    assert_eq!(fnv1a64(""), 0xcbf2_9ce4_8422_2325);
-    assert_eq!(fnv1a64("a"), 0xaf63_dc4c_8601_ec8c);
     let ids: Vec<AccountId> = (0..2_500).map(|k| AccountId::new(format!("acc-{k}"))).collect();
     let mut turned = ids.clone();
     turned.reverse();

@@ -1,32 +1,8 @@
 //! Draws from a stored seed, and what the bootstrap (Efron 1979) makes of them.
 
+use crate::draw::Stream;
+
 use super::{CannotEstimate, Forecast, log_loss};
-
-/// A stream of pseudo-random numbers: SplitMix64 (Steele, Lea and Flood 2014). One purpose, one seed.
-#[derive(Debug, Clone)]
-pub struct Draws(u64);
-
-impl Draws {
-    /// The stream of a seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Draws {
-        Draws(seed)
-    }
-
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A whole number from 0 to below `n`, all alike up to one in 2^64 / n; 0 when `n` is 0.
-    pub fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.bits()) * n as u128) >> 64) as usize
-    }
-}
 
 /// An estimate with its percentile interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,7 +92,7 @@ fn resample(
         members.entry(*group).or_default().push(row);
     }
     let members: Vec<Vec<usize>> = members.into_values().collect();
-    let mut stream = Draws::new(seed);
+    let mut stream = Stream::new(seed, &["bootstrap"]);
     let mut values = Vec::with_capacity(draws);
     for _ in 0..draws {
         let mut drawn = Vec::with_capacity(rows);

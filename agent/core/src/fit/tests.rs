@@ -190,7 +190,7 @@ fn adjacent_violators_are_pooled_as_in_the_golden_row() {
 
 /// Rows whose probability is what it says, a share of them events.
 fn honest(n: usize, distort: impl Fn(f64) -> f64) -> Vec<Forecast> {
-    let mut draws = Draws::new(7);
+    let mut draws = crate::draw::Stream::new(7, &["rows"]);
     (0..n)
         .map(|_| {
             let p = 0.05 + 0.9 * (draws.below(1_000_000) as f64 / 1e6);
