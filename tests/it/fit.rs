@@ -430,4 +430,32 @@ fn the_planted_book_is_forecast_better_and_more_honestly_than_by_the_scorecard()
         .map(|l| l["lead_weeks"].as_i64().unwrap())
         .collect();
     assert_eq!(leads, [4, 8, 13, 26]);
+    let fit = run(
+        PROGRAM,
+        temp.path(),
+        &["measure", "fit", "--as-of", "2026-11-20", "--db", &db.url, "--json"],
+    );
+    let fit = fit.ok().json();
+    assert!(fit["fit"]["events"].as_u64().unwrap() > 100, "{fit}");
+    // Too few of one kind: said, and nothing printed to take over.
+    let few = run(
+        PROGRAM,
+        temp.path(),
+        &[
+            "measure",
+            "fit",
+            "--as-of",
+            "2026-11-20",
+            "--db",
+            &db.url,
+            "--min-events",
+            "5000",
+        ],
+    );
+    assert_eq!(few.code, 1, "{few:?}");
+    assert!(few.err.contains("the risk cannot be fitted"), "{}", few.err);
+    assert!(
+        fit["toml"].as_str().unwrap().starts_with("[risk]\nintercept = -"),
+        "{fit}"
+    );
 }

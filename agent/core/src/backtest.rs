@@ -7,6 +7,7 @@
 //! Deliberately not here: reading accounts (the engine pages through them), and changing the policy.
 
 mod evaluate;
+mod fitted;
 mod landmark;
 mod leak;
 
@@ -14,5 +15,6 @@ mod leak;
 mod tests;
 
 pub use evaluate::{Curve, DEFINITION, Measured, Model, Report, Terms, evaluate};
+pub use fitted::{FittedInput, FittedRisk, FittedWeight, fitted};
 pub use landmark::{Design, Landmark, LeadRow, landmarks};
 pub use leak::{Finding, LeakCheck};

@@ -1,6 +1,7 @@
 //! `perennial measure`.
 
 mod backtest;
+mod fit;
 mod rank;
 
 use clap::Subcommand;
@@ -15,6 +16,8 @@ pub(super) enum MeasureCommand {
     Backtest(backtest::BacktestArgs),
     /// Usage drops: planted departures of champions found, and false alarms, on simulated tenants
     Detect(detect::DetectArgs),
+    /// Fit the weights of the risk to renewals that have been decided, as a [risk] table to take over
+    Fit(fit::FitArgs),
     /// Compare orders of work on made-up worlds where the truth is known
     Rank(rank::RankArgs),
 }
@@ -26,6 +29,7 @@ pub(super) async fn measure(config: &Config, command: MeasureCommand, output: &O
             detect::print(&args, output);
             Ok(())
         }
+        MeasureCommand::Fit(args) => fit::run(config, &args, output).await,
         MeasureCommand::Rank(args) => rank::run(config, &args, output),
     }
 }

@@ -63,13 +63,61 @@ pub async fn backtest(
     options: &BacktestOptions,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Backtest, BacktestError> {
-    let (until, accounts) = last_day(store, page, options.as_of).await?;
+    let main = options.terms.lead_weeks;
+    let leads = std::iter::once(main)
+        .chain(options.leads_weeks.iter().copied())
+        .collect();
+    let back = look_back(
+        store,
+        policies,
+        page,
+        (leads, main, options.grace_days),
+        options.as_of,
+        progress,
+    )
+    .await?;
+    let (risk, terms, found) = (policies.scoring.risk.clone(), options.terms, back.landmarks);
+    let report = tokio::task::spawn_blocking(move || evaluate(&found, &risk, &terms))
+        .await
+        .map_err(|_| BacktestError::Stopped)?;
+    Ok(Backtest {
+        until: back.until,
+        accounts: back.accounts,
+        leaks: back.check.findings(&options.accepted),
+        report,
+    })
+}
+
+/// The renewals that have been decided, as they looked before.
+pub struct LookBack {
+    /// Last day of the history.
+    pub until: Day,
+    /// Accounts looked at.
+    pub accounts: u64,
+    /// Renewal decisions with what was known at each lead.
+    pub landmarks: Vec<Landmark>,
+    /// The search for fields that give the outcome away.
+    pub check: LeakCheck,
+}
+
+/// Pages through the accounts and makes their landmarks. `leads` are all leads in weeks, the main one of them, and the days
+/// of grace for a late renewal.
+///
+/// # Errors
+/// [`BacktestError`].
+pub async fn look_back(
+    store: &Store,
+    policies: &Policies,
+    page: u32,
+    leads: (Vec<i64>, i64, i64),
+    as_of: Timestamp,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<LookBack, BacktestError> {
+    let (until, accounts) = last_day(store, page, as_of).await?;
     let design = Design {
-        leads_weeks: std::iter::once(options.terms.lead_weeks)
-            .chain(options.leads_weeks.iter().copied())
-            .collect(),
-        main_lead_weeks: options.terms.lead_weeks,
-        grace_days: options.grace_days,
+        leads_weeks: leads.0,
+        main_lead_weeks: leads.1,
+        grace_days: leads.2,
         until,
     };
     let (mut found, mut check): (Vec<Landmark>, LeakCheck) = (Vec::new(), LeakCheck::default());
@@ -92,15 +140,11 @@ pub async fn backtest(
         }
         progress(done);
     }
-    let (risk, terms) = (policies.scoring.risk.clone(), options.terms);
-    let report = tokio::task::spawn_blocking(move || evaluate(&found, &risk, &terms))
-        .await
-        .map_err(|_| BacktestError::Stopped)?;
-    Ok(Backtest {
+    Ok(LookBack {
         until,
         accounts,
-        leaks: check.findings(&options.accepted),
-        report,
+        landmarks: found,
+        check,
     })
 }
 

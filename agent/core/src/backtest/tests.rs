@@ -5,7 +5,7 @@ use crate::draw::Stream;
 use crate::fit::{Floor, fold};
 use crate::ids::{AccountId, ExternalId, SourceId};
 use crate::money::{Currency, Money};
-use crate::policy::{Risk, RiskInput, Settings};
+use crate::policy::{Policies, Risk, RiskInput, Settings};
 use crate::score::sigmoid;
 use crate::signal::{Account, ChurnEvent, Contract, Fact, Movement, MovementKind, Signal, Subscription};
 use crate::time::Day;
@@ -419,4 +419,66 @@ fn a_feature_that_alone_tells_the_outcome_is_named() {
     };
     let names = leaks(book(telling), &[]);
     assert!(names.contains(&"auto_renew".to_owned()), "{names:?}");
+}
+
+#[test]
+fn the_policy_fitted_to_history_finds_the_true_weights_and_is_a_policy_again() {
+    let fit = fitted(&history(900), 13, &risk(), Floor::default()).expect("enough history");
+    // The truth of `history`: -1.8, 1.2, -0.5.
+    for (weight, truth) in std::iter::once(&fit.intercept)
+        .chain(fit.inputs.iter().map(|i| &i.weight))
+        .zip([-1.8, 1.2, -0.5])
+    {
+        assert!(
+            (weight.fitted - truth).abs() < 3.0 * weight.deviation,
+            "{weight:?} and {truth}"
+        );
+        assert!(weight.deviation > 0.0 && weight.deviation < 0.2, "{weight:?}");
+    }
+    // A tenth is not assessable in `history`, and does not count.
+    assert!(fit.rows < 900, "{}", fit.rows);
+    let few = fitted(&history(40), 13, &risk(), Floor::default());
+    assert!(few.is_err(), "{few:?}");
+    let mut content = crate::policy::tests::shipped();
+    let text = content.policies.get_mut("scoring.toml").expect("shipped");
+    let shipped = Policies::compile(&crate::policy::tests::shipped())
+        .expect("compiles")
+        .scoring
+        .risk;
+    let of = |w: f64| FittedWeight {
+        before: w,
+        fitted: w / 2.0,
+        deviation: 0.1,
+    };
+    let halved = FittedRisk {
+        rows: 100,
+        events: 30,
+        tau: Some(0.6),
+        intercept: of(shipped.intercept),
+        inputs: shipped
+            .inputs
+            .iter()
+            .map(|i| FittedInput {
+                fact: i.fact.clone(),
+                equals: i.equals.clone(),
+                weight: of(i.weight),
+            })
+            .collect(),
+    };
+    let from = text.find("[risk]\n").expect("the table");
+    let to = from + text[from..].find("# ---").expect("the next part");
+    text.replace_range(from..to, &halved.toml(&shipped));
+    let again = Policies::compile(&content)
+        .unwrap_or_else(|p| panic!("{p:?}"))
+        .scoring
+        .risk;
+    assert_eq!(again.inputs.len(), shipped.inputs.len());
+    for (a, b) in again.inputs.iter().zip(&shipped.inputs) {
+        assert!((a.weight - b.weight / 2.0).abs() < 1e-4, "{a:?}");
+        assert_eq!(
+            (&a.fact, &a.equals, a.log_scale, a.at_least),
+            (&b.fact, &b.equals, b.log_scale, b.at_least)
+        );
+        assert!((a.mean - b.mean).abs() < 1e-12 && (a.sd - b.sd).abs() < 1e-12);
+    }
 }

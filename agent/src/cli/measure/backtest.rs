@@ -1,7 +1,7 @@
 //! `perennial measure backtest`.
 
 use clap::Args;
-use perennial_core::backtest::{Curve, Measured, Model, Terms};
+use perennial_core::backtest::{Curve, Finding, Measured, Model, Terms};
 use perennial_core::fit::Floor;
 use perennial_core::time::{Day, Timestamp};
 use serde_json::json;
@@ -109,16 +109,7 @@ pub(super) async fn run(config: &Config, args: &BacktestArgs, output: &Output) -
         "backtest": found.report,
     });
     if !found.leaks.is_empty() {
-        let fields: Vec<String> = found
-            .leaks
-            .iter()
-            .map(|l| format!("`{}`: {}", l.field, l.why))
-            .collect();
-        let text = format!(
-            "the history gives its outcomes away, so that no figure would mean anything: {}; correct when the mapping says it was observed, or vouch for a field with --accept",
-            fields.join("; ")
-        );
-        return Err(Failure::failed(text).with_results(document));
+        return Err(leaked(&found.leaks).with_results(document));
     }
     if output.json() {
         output.document(&document);
@@ -126,6 +117,15 @@ pub(super) async fn run(config: &Config, args: &BacktestArgs, output: &Output) -
         print(&found, output);
     }
     Ok(())
+}
+
+/// The failure of a history that tells its outcomes beforehand.
+pub(super) fn leaked(leaks: &[Finding]) -> Failure {
+    let fields: Vec<String> = leaks.iter().map(|l| format!("`{}`: {}", l.field, l.why)).collect();
+    Failure::failed(format!(
+        "the history gives its outcomes away, so that no figure would mean anything: {}; correct when the mapping says it was observed, or vouch for a field with --accept",
+        fields.join("; ")
+    ))
 }
 
 fn print(found: &Backtest, output: &Output) {
