@@ -6,6 +6,7 @@
 //!
 //! Deliberately not here: reading accounts (the engine pages through them), and changing the policy.
 
+mod coldstart;
 mod evaluate;
 mod landmark;
 mod leak;
@@ -13,6 +14,10 @@ mod leak;
 #[cfg(test)]
 mod tests;
 
+pub use coldstart::{
+    COLDSTART_DEFINITION, ColdstartModel, ColdstartReport, ColdstartSize, ColdstartTerms, DrawMean, Labelled, SIZES,
+    TimeOrder, coldstart, labelled,
+};
 pub use evaluate::{Curve, DEFINITION, Measured, Model, Report, Terms, evaluate};
 pub use landmark::{Design, Landmark, LeadRow, landmarks};
 pub use leak::{Finding, LeakCheck};

@@ -1,6 +1,7 @@
 //! `perennial measure`.
 
 mod backtest;
+mod coldstart;
 mod rank;
 
 use clap::Subcommand;
@@ -13,6 +14,8 @@ use crate::measure::detect;
 pub(super) enum MeasureCommand {
     /// How good the renewal risk would have been on renewals that have been decided since
     Backtest(backtest::BacktestArgs),
+    /// How good each way of forecasting renewals is with few labels
+    Coldstart(coldstart::ColdstartArgs),
     /// Usage drops: planted departures of champions found, and false alarms, on simulated tenants
     Detect(detect::DetectArgs),
     /// Compare orders of work on made-up worlds where the truth is known
@@ -22,6 +25,7 @@ pub(super) enum MeasureCommand {
 pub(super) async fn measure(config: &Config, command: MeasureCommand, output: &Output) -> Result<(), Failure> {
     match command {
         MeasureCommand::Backtest(args) => backtest::run(config, &args, output).await,
+        MeasureCommand::Coldstart(args) => coldstart::run(config, &args, output).await,
         MeasureCommand::Detect(args) => {
             detect::print(&args, output);
             Ok(())

@@ -52,6 +52,34 @@ pub enum BacktestError {
     Stopped,
 }
 
+/// What the history holds to measure on.
+#[derive(Debug, Clone)]
+pub struct Gathered {
+    /// Last day of the history.
+    pub until: Day,
+    /// Accounts looked at.
+    pub accounts: u64,
+    /// Fields that give the outcome away.
+    pub leaks: Vec<Finding>,
+    /// Every renewal decision with full follow-up, by account.
+    pub landmarks: Vec<Landmark>,
+}
+
+/// Which landmarks to make.
+#[derive(Debug, Clone)]
+pub struct GatherOptions {
+    /// Leads in weeks; the main one is added.
+    pub leads_weeks: Vec<i64>,
+    /// Lead whose landmarks are searched for leaks.
+    pub main_lead_weeks: i64,
+    /// Days of grace for a late renewal.
+    pub grace_days: i64,
+    /// Facts observed up to here.
+    pub as_of: Timestamp,
+    /// Fields that somebody vouches for.
+    pub accepted: Vec<String>,
+}
+
 /// Runs the back-test.
 ///
 /// # Errors
@@ -63,12 +91,44 @@ pub async fn backtest(
     options: &BacktestOptions,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Backtest, BacktestError> {
+    let wanted = GatherOptions {
+        leads_weeks: options.leads_weeks.clone(),
+        main_lead_weeks: options.terms.lead_weeks,
+        grace_days: options.grace_days,
+        as_of: options.as_of,
+        accepted: options.accepted.clone(),
+    };
+    let gathered = gather(store, policies, page, &wanted, progress).await?;
+    let (risk, terms) = (policies.scoring.risk.clone(), options.terms);
+    let found = gathered.landmarks;
+    let report = tokio::task::spawn_blocking(move || evaluate(&found, &risk, &terms))
+        .await
+        .map_err(|_| BacktestError::Stopped)?;
+    Ok(Backtest {
+        until: gathered.until,
+        accounts: gathered.accounts,
+        leaks: gathered.leaks,
+        report,
+    })
+}
+
+/// Makes the landmarks of all accounts and searches them for leaks.
+///
+/// # Errors
+/// [`BacktestError`].
+pub async fn gather(
+    store: &Store,
+    policies: &Policies,
+    page: u32,
+    options: &GatherOptions,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<Gathered, BacktestError> {
     let (until, accounts) = last_day(store, page, options.as_of).await?;
     let design = Design {
-        leads_weeks: std::iter::once(options.terms.lead_weeks)
+        leads_weeks: std::iter::once(options.main_lead_weeks)
             .chain(options.leads_weeks.iter().copied())
             .collect(),
-        main_lead_weeks: options.terms.lead_weeks,
+        main_lead_weeks: options.main_lead_weeks,
         grace_days: options.grace_days,
         until,
     };
@@ -92,15 +152,11 @@ pub async fn backtest(
         }
         progress(done);
     }
-    let (risk, terms) = (policies.scoring.risk.clone(), options.terms);
-    let report = tokio::task::spawn_blocking(move || evaluate(&found, &risk, &terms))
-        .await
-        .map_err(|_| BacktestError::Stopped)?;
-    Ok(Backtest {
+    Ok(Gathered {
         until,
         accounts,
         leaks: check.findings(&options.accepted),
-        report,
+        landmarks: found,
     })
 }
 

@@ -1,10 +1,10 @@
 //! `perennial measure backtest`.
 
 use clap::Args;
-use perennial_core::backtest::{Curve, Measured, Model, Terms};
+use perennial_core::backtest::{Curve, Finding, Measured, Model, Terms};
 use perennial_core::fit::Floor;
 use perennial_core::time::{Day, Timestamp};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::cli::output::{Need, open, progress_bar};
 use crate::cli::{Failure, Output, time_argument};
@@ -46,11 +46,11 @@ pub(in crate::cli) struct BacktestArgs {
     accept: Vec<String>,
 }
 
-fn day(text: &str) -> Result<Day, String> {
+pub(super) fn day(text: &str) -> Result<Day, String> {
     text.parse::<Day>().map_err(|error| error.to_string())
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(percent) if percent > 0.0 && percent < 100.0 => Ok(percent / 100.0),
         Ok(_) | Err(_) => Err("give a percentage between 0 and 100, such as 12".to_owned()),
@@ -108,24 +108,26 @@ pub(super) async fn run(config: &Config, args: &BacktestArgs, output: &Output) -
         "leaks": found.leaks,
         "backtest": found.report,
     });
-    if !found.leaks.is_empty() {
-        let fields: Vec<String> = found
-            .leaks
-            .iter()
-            .map(|l| format!("`{}`: {}", l.field, l.why))
-            .collect();
-        let text = format!(
-            "the history gives its outcomes away, so that no figure would mean anything: {}; correct when the mapping says it was observed, or vouch for a field with --accept",
-            fields.join("; ")
-        );
-        return Err(Failure::failed(text).with_results(document));
-    }
+    leaked(&found.leaks, || document.clone())?;
     if output.json() {
         output.document(&document);
     } else {
         print(&found, output);
     }
     Ok(())
+}
+
+/// Refuses figures of a history that gives its outcomes away.
+pub(super) fn leaked(leaks: &[Finding], results: impl Fn() -> Json) -> Result<(), Failure> {
+    if leaks.is_empty() {
+        return Ok(());
+    }
+    let fields: Vec<String> = leaks.iter().map(|l| format!("`{}`: {}", l.field, l.why)).collect();
+    let text = format!(
+        "the history gives its outcomes away, so that no figure would mean anything: {}; correct when the mapping says it was observed, or vouch for a field with --accept",
+        fields.join("; ")
+    );
+    Err(Failure::failed(text).with_results(results()))
 }
 
 fn print(found: &Backtest, output: &Output) {
