@@ -3,4 +3,5 @@
 pub mod backtest;
 pub mod coldstart;
 pub mod detect;
+pub mod ope;
 pub mod rank;

@@ -2,6 +2,7 @@
 
 mod backtest;
 mod coldstart;
+mod ope;
 mod rank;
 
 use clap::Subcommand;
@@ -18,6 +19,8 @@ pub(super) enum MeasureCommand {
     Coldstart(coldstart::ColdstartArgs),
     /// Usage drops: planted departures of champions found, and false alarms, on simulated tenants
     Detect(detect::DetectArgs),
+    /// What another choice of actions would have brought, from a log of randomised ones
+    Ope(ope::OpeArgs),
     /// Compare orders of work on made-up worlds where the truth is known
     Rank(rank::RankArgs),
 }
@@ -30,6 +33,7 @@ pub(super) async fn measure(config: &Config, command: MeasureCommand, output: &O
             detect::print(&args, output);
             Ok(())
         }
+        MeasureCommand::Ope(args) => ope::run(config, &args, output).await,
         MeasureCommand::Rank(args) => rank::run(config, &args, output),
     }
 }

@@ -161,9 +161,13 @@ pub async fn gather(
 }
 
 /// Signals of a page of accounts, in the order of ids.
-type Facts = Vec<(AccountId, Vec<Signal>)>;
+pub(super) type Facts = Vec<(AccountId, Vec<Signal>)>;
 
-async fn next_page(store: &Store, rows: u32, after: &mut Option<AccountId>) -> Result<Option<Facts>, StoreError> {
+pub(super) async fn next_page(
+    store: &Store,
+    rows: u32,
+    after: &mut Option<AccountId>,
+) -> Result<Option<Facts>, StoreError> {
     let ids = store.account_ids(after.as_ref(), rows).await?;
     let Some(last) = ids.last().cloned() else {
         return Ok(None);
@@ -181,7 +185,7 @@ async fn next_page(store: &Store, rows: u32, after: &mut Option<AccountId>) -> R
 }
 
 /// The last day on which anything was observed, up to `as_of`: what lies after it is not known, whatever the clock says.
-async fn last_day(store: &Store, page: u32, as_of: Timestamp) -> Result<(Day, u64), BacktestError> {
+pub(super) async fn last_day(store: &Store, page: u32, as_of: Timestamp) -> Result<(Day, u64), BacktestError> {
     let (mut after, mut accounts) = (None, 0);
     let mut last: Option<Timestamp> = None;
     while let Some(facts) = next_page(store, page, &mut after).await? {
