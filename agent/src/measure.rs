@@ -1,5 +1,7 @@
 //! Measurements: over the whole book, and on made-up worlds where the truth is known. They read, and write nothing.
 
 pub mod backtest;
+pub mod coldstart;
 pub mod detect;
+pub mod ope;
 pub mod rank;

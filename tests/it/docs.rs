@@ -485,6 +485,16 @@ fn the_json_page_names_every_field() {
         with(&["audit", "verify"]),
         with(&["replay", id]),
         with(&["db", "migrate"]),
+        with(&[
+            "measure",
+            "coldstart",
+            "--simulated",
+            "--accounts",
+            "1500",
+            "--draws",
+            "2",
+        ]),
+        with(&["measure", "ope", "--prefer", "highest-value"]),
         queue.clone(),
     ];
     let mut found = BTreeSet::new();

@@ -459,3 +459,55 @@ fn the_planted_book_is_forecast_better_and_more_honestly_than_by_the_scorecard()
         "{fit}"
     );
 }
+
+#[test]
+fn the_planted_book_refuses_labels_it_does_not_hold_and_values_actions_by_its_rule_of_priority() {
+    let Some(data) = data_set(
+        "the_planted_book_refuses_labels_it_does_not_hold_and_values_actions_by_its_rule_of_priority",
+        "planted-42",
+    ) else {
+        return;
+    };
+    let temp = tempfile::tempdir().unwrap();
+    let db = Database::sqlite(temp.path());
+    let mapping = perennial_tests::root().join("examples/mappings/planted.toml");
+    let (data, mapping) = (data.display().to_string(), mapping.display().to_string());
+    run(
+        PROGRAM,
+        temp.path(),
+        &["import", &data, "--mapping", &mapping, "--db", &db.url],
+    )
+    .ok();
+    let measure = |what: &str, more: &[&str]| {
+        let mut args = vec!["measure", what, "--db", &db.url, "--as-of", "2026-11-20", "--json"];
+        args.extend(more);
+        run(PROGRAM, temp.path(), &args)
+    };
+    let curve = measure("coldstart", &["--draws", "4"]).ok().json();
+    let sizes = curve["coldstart"]["sizes"].as_array().unwrap();
+    assert_eq!(curve["coldstart"]["order"], "forward");
+    let refused = |size: &serde_json::Value| size["cannot_estimate"].is_string();
+    assert!(!refused(&sizes[0]) && refused(&sizes[5]), "{sizes:?}");
+    assert_eq!(sizes[5]["labels"], 800);
+
+    let order = "champion_rebuild,enablement,exec_outreach,expansion_offer,commercial_review";
+    let with = measure("ope", &["--prefer", "exec_outreach", "--priority", order])
+        .ok()
+        .json();
+    assert_eq!(
+        (with["from"].as_str(), with["rows"].as_u64()),
+        (Some("2025-11-03"), Some(4_392))
+    );
+    assert!(with["refused"].is_null(), "{with}");
+    // Every occasion is one choice whose weights have mean 1, whatever action is preferred.
+    let (mean, se) = (
+        with["weight_mean"].as_f64().unwrap(),
+        with["weight_se"].as_f64().unwrap(),
+    );
+    assert!((mean - 1.0).abs() < 3.0 * se, "{mean} {se}");
+    let unknown = measure("ope", &["--prefer", "a_visit"]);
+    assert!(
+        unknown.code != 0 && unknown.err.contains("there is no action `a_visit`"),
+        "{unknown:?}"
+    );
+}

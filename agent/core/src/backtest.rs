@@ -6,6 +6,7 @@
 //!
 //! Deliberately not here: reading accounts (the engine pages through them), and changing the policy.
 
+mod coldstart;
 mod evaluate;
 mod fitted;
 mod landmark;
@@ -14,6 +15,10 @@ mod leak;
 #[cfg(test)]
 mod tests;
 
+pub use coldstart::{
+    COLDSTART_DEFINITION, ColdstartModel, ColdstartReport, ColdstartSize, ColdstartTerms, DrawMean, Labelled, SIZES,
+    TimeOrder, coldstart, labelled,
+};
 pub use evaluate::{Curve, DEFINITION, Measured, Model, Report, Terms, evaluate};
 pub use fitted::{FittedInput, FittedRisk, FittedWeight, fitted};
 pub use landmark::{Design, Landmark, LeadRow, landmarks};

@@ -4,7 +4,11 @@
 //! fits propensities afterwards, clips weights, or answers when the log cannot carry the question: a refusal is typed
 //! and names its figures.
 
+mod log;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use log::{Eligible, LeftOut, LogProblem, Occasion, Preference, REWARD_WEEKS, complete_from, logged, occasions};
 
 /// One logged choice.
 #[derive(Debug, Clone, Copy, PartialEq)]

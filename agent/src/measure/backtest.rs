@@ -52,6 +52,34 @@ pub enum BacktestError {
     Stopped,
 }
 
+/// What the history holds to measure on.
+#[derive(Debug, Clone)]
+pub struct Gathered {
+    /// Last day of the history.
+    pub until: Day,
+    /// Accounts looked at.
+    pub accounts: u64,
+    /// Fields that give the outcome away.
+    pub leaks: Vec<Finding>,
+    /// Every renewal decision with full follow-up, by account.
+    pub landmarks: Vec<Landmark>,
+}
+
+/// Which landmarks to make.
+#[derive(Debug, Clone)]
+pub struct GatherOptions {
+    /// Leads in weeks; the main one is added.
+    pub leads_weeks: Vec<i64>,
+    /// Lead whose landmarks are searched for leaks.
+    pub main_lead_weeks: i64,
+    /// Days of grace for a late renewal.
+    pub grace_days: i64,
+    /// Facts observed up to here.
+    pub as_of: Timestamp,
+    /// Fields that somebody vouches for.
+    pub accepted: Vec<String>,
+}
+
 /// Runs the back-test.
 ///
 /// # Errors
@@ -63,61 +91,45 @@ pub async fn backtest(
     options: &BacktestOptions,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Backtest, BacktestError> {
-    let main = options.terms.lead_weeks;
-    let leads = std::iter::once(main)
-        .chain(options.leads_weeks.iter().copied())
-        .collect();
-    let back = look_back(
-        store,
-        policies,
-        page,
-        (leads, main, options.grace_days),
-        options.as_of,
-        progress,
-    )
-    .await?;
-    let (risk, terms, found) = (policies.scoring.risk.clone(), options.terms, back.landmarks);
+    let wanted = GatherOptions {
+        leads_weeks: options.leads_weeks.clone(),
+        main_lead_weeks: options.terms.lead_weeks,
+        grace_days: options.grace_days,
+        as_of: options.as_of,
+        accepted: options.accepted.clone(),
+    };
+    let gathered = gather(store, policies, page, &wanted, progress).await?;
+    let (risk, terms) = (policies.scoring.risk.clone(), options.terms);
+    let found = gathered.landmarks;
     let report = tokio::task::spawn_blocking(move || evaluate(&found, &risk, &terms))
         .await
         .map_err(|_| BacktestError::Stopped)?;
     Ok(Backtest {
-        until: back.until,
-        accounts: back.accounts,
-        leaks: back.check.findings(&options.accepted),
+        until: gathered.until,
+        accounts: gathered.accounts,
+        leaks: gathered.leaks,
         report,
     })
 }
 
-/// The renewals that have been decided, as they looked before.
-pub struct LookBack {
-    /// Last day of the history.
-    pub until: Day,
-    /// Accounts looked at.
-    pub accounts: u64,
-    /// Renewal decisions with what was known at each lead.
-    pub landmarks: Vec<Landmark>,
-    /// The search for fields that give the outcome away.
-    pub check: LeakCheck,
-}
-
-/// Pages through the accounts and makes their landmarks. `leads` are all leads in weeks, the main one of them, and the days
-/// of grace for a late renewal.
+/// Makes the landmarks of all accounts and searches them for leaks.
 ///
 /// # Errors
 /// [`BacktestError`].
-pub async fn look_back(
+pub async fn gather(
     store: &Store,
     policies: &Policies,
     page: u32,
-    leads: (Vec<i64>, i64, i64),
-    as_of: Timestamp,
+    options: &GatherOptions,
     progress: &mut (dyn FnMut(u64) + Send),
-) -> Result<LookBack, BacktestError> {
-    let (until, accounts) = last_day(store, page, as_of).await?;
+) -> Result<Gathered, BacktestError> {
+    let (until, accounts) = last_day(store, page, options.as_of).await?;
     let design = Design {
-        leads_weeks: leads.0,
-        main_lead_weeks: leads.1,
-        grace_days: leads.2,
+        leads_weeks: std::iter::once(options.main_lead_weeks)
+            .chain(options.leads_weeks.iter().copied())
+            .collect(),
+        main_lead_weeks: options.main_lead_weeks,
+        grace_days: options.grace_days,
         until,
     };
     let (mut found, mut check): (Vec<Landmark>, LeakCheck) = (Vec::new(), LeakCheck::default());
@@ -140,18 +152,22 @@ pub async fn look_back(
         }
         progress(done);
     }
-    Ok(LookBack {
+    Ok(Gathered {
         until,
         accounts,
+        leaks: check.findings(&options.accepted),
         landmarks: found,
-        check,
     })
 }
 
 /// Signals of a page of accounts, in the order of ids.
-type Facts = Vec<(AccountId, Vec<Signal>)>;
+pub(super) type Facts = Vec<(AccountId, Vec<Signal>)>;
 
-async fn next_page(store: &Store, rows: u32, after: &mut Option<AccountId>) -> Result<Option<Facts>, StoreError> {
+pub(super) async fn next_page(
+    store: &Store,
+    rows: u32,
+    after: &mut Option<AccountId>,
+) -> Result<Option<Facts>, StoreError> {
     let ids = store.account_ids(after.as_ref(), rows).await?;
     let Some(last) = ids.last().cloned() else {
         return Ok(None);
@@ -169,7 +185,7 @@ async fn next_page(store: &Store, rows: u32, after: &mut Option<AccountId>) -> R
 }
 
 /// The last day on which anything was observed, up to `as_of`: what lies after it is not known, whatever the clock says.
-async fn last_day(store: &Store, page: u32, as_of: Timestamp) -> Result<(Day, u64), BacktestError> {
+pub(super) async fn last_day(store: &Store, page: u32, as_of: Timestamp) -> Result<(Day, u64), BacktestError> {
     let (mut after, mut accounts) = (None, 0);
     let mut last: Option<Timestamp> = None;
     while let Some(facts) = next_page(store, page, &mut after).await? {

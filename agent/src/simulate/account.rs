@@ -1,5 +1,6 @@
 //! One account of a simulated history.
 
+use super::renewal::renewals;
 use super::{
     Calendar, Departure, INDUSTRIES, Purpose, Segment, SimulatedAccount, SimulationOptions, UsageWeek, stream,
 };
@@ -110,7 +111,7 @@ pub(super) fn simulate_account(options: &SimulationOptions, calendar: &Calendar,
         .collect();
     let (begins, shock) = shocks(options, number);
     let mut wave = WAVE.1 * wave_draw.noise();
-    let usage = (0..weeks)
+    let usage: Vec<Option<UsageWeek>> = (0..weeks)
         .map(|week| {
             wave = WAVE.0 * wave + WAVE.1 * libm::sqrt(1.0 - WAVE.0 * WAVE.0) * wave_draw.noise();
             let away = departures.iter().find(|d| (d.week..d.week + d.weeks).contains(&week));
@@ -151,6 +152,7 @@ pub(super) fn simulate_account(options: &SimulationOptions, calendar: &Calendar,
         id: format!("sim-{number:05}"),
         segment: profile.segment,
         industry: profile.industry,
+        renewals: renewals(options, number, profile.segment, profile.first_week, &usage),
         usage,
         departures,
         shocks: begins.into_iter().filter(|week| *week >= profile.first_week).collect(),

@@ -6,15 +6,18 @@
 //!
 //! The model, in log odds of a seat being active: the account's level, a slow wave of its own (autoregressive, order 1),
 //! the calendar (two holiday weeks a year, a summer dip), incidents of its industry, departures of its champion until a
-//! successor is there, and other shocks. Active users are a binomial draw from the seats.
+//! successor is there, and other shocks. Active users are a binomial draw from the seats. What decides about renewals stands
+//! in `renewal`.
 
 mod account;
+mod renewal;
 
 use perennial_core::time::Day;
 
 use crate::demo::portfolio::stream::Stream;
 
 use account::simulate_account;
+pub use renewal::{LEAD_WEEKS, Renewal, RenewalFacts};
 
 /// How large a tenant and how long a history.
 #[derive(Debug, Clone)]
@@ -102,6 +105,8 @@ pub struct SimulatedAccount {
     pub departures: Vec<Departure>,
     /// Weeks of the first row of a shock that no person caused.
     pub shocks: Vec<usize>,
+    /// Decisions about its renewal, in order; after one that was lost there is none, though the use goes on.
+    pub renewals: Vec<Renewal>,
 }
 
 /// A tenant with its planted truth.
@@ -123,6 +128,8 @@ enum Purpose {
     Shock,
     Gap,
     Incident,
+    Agreement,
+    Renewal,
 }
 
 fn stream(seed: u64, number: u32, purpose: Purpose) -> Stream {

@@ -19,7 +19,7 @@ use crate::url::{DatabaseUrl, Options};
 /// Bytes of a page of a new SQLite file. Larger pages make random inserts write more, smaller ones make big rows spill.
 pub(crate) const PAGE_BYTES: u32 = 4096;
 /// Memory for pages of the writing connection, in KiB: holds the hot part of the indexes during an import.
-const WRITE_CACHE_KIB: u32 = 262_144;
+const WRITE_CACHE_KIB: u32 = 196_608;
 /// Memory for pages of each reading connection, in KiB.
 const READ_CACHE_KIB: u32 = 16_384;
 /// Pages in the write-ahead log before they are copied into the file: 256 MiB. An import writes the same pages of an

@@ -4,7 +4,7 @@ use clap::Args;
 use perennial_core::backtest::{Curve, Finding, Measured, Model, Terms};
 use perennial_core::fit::Floor;
 use perennial_core::time::{Day, Timestamp};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::cli::output::{Need, open, progress_bar};
 use crate::cli::{Failure, Output, time_argument};
@@ -46,11 +46,11 @@ pub(in crate::cli) struct BacktestArgs {
     accept: Vec<String>,
 }
 
-fn day(text: &str) -> Result<Day, String> {
+pub(super) fn day(text: &str) -> Result<Day, String> {
     text.parse::<Day>().map_err(|error| error.to_string())
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(percent) if percent > 0.0 && percent < 100.0 => Ok(percent / 100.0),
         Ok(_) | Err(_) => Err("give a percentage between 0 and 100, such as 12".to_owned()),
@@ -108,9 +108,7 @@ pub(super) async fn run(config: &Config, args: &BacktestArgs, output: &Output) -
         "leaks": found.leaks,
         "backtest": found.report,
     });
-    if !found.leaks.is_empty() {
-        return Err(leaked(&found.leaks).with_results(document));
-    }
+    leaked(&found.leaks, || document.clone())?;
     if output.json() {
         output.document(&document);
     } else {
@@ -119,13 +117,17 @@ pub(super) async fn run(config: &Config, args: &BacktestArgs, output: &Output) -
     Ok(())
 }
 
-/// The failure of a history that tells its outcomes beforehand.
-pub(super) fn leaked(leaks: &[Finding]) -> Failure {
+/// Refuses figures of a history that gives its outcomes away.
+pub(super) fn leaked(leaks: &[Finding], results: impl Fn() -> Json) -> Result<(), Failure> {
+    if leaks.is_empty() {
+        return Ok(());
+    }
     let fields: Vec<String> = leaks.iter().map(|l| format!("`{}`: {}", l.field, l.why)).collect();
-    Failure::failed(format!(
+    let text = format!(
         "the history gives its outcomes away, so that no figure would mean anything: {}; correct when the mapping says it was observed, or vouch for a field with --accept",
         fields.join("; ")
-    ))
+    );
+    Err(Failure::failed(text).with_results(results()))
 }
 
 fn print(found: &Backtest, output: &Output) {

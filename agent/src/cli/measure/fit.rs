@@ -11,7 +11,7 @@ use crate::cli::output::{Need, open, progress_bar};
 use crate::cli::{Failure, Output, time_argument};
 use crate::config::Config;
 use crate::content;
-use crate::measure::backtest::look_back;
+use crate::measure::backtest::{GatherOptions, gather};
 
 use super::backtest::leaked;
 
@@ -40,17 +40,20 @@ pub(super) async fn run(config: &Config, args: &FitArgs, output: &Output) -> Res
     let bar = progress_bar(output, "looking back");
     let page = config.limits.accounts_per_batch.max(1);
     let as_of = args.as_of.unwrap_or_else(|| config.clock.now());
-    let leads = (vec![args.lead_weeks], args.lead_weeks, args.grace_days);
-    let found = look_back(&store, &policies, page, leads, as_of, &mut |n| {
+    let options = GatherOptions {
+        leads_weeks: Vec::new(),
+        main_lead_weeks: args.lead_weeks,
+        grace_days: args.grace_days,
+        as_of,
+        accepted: args.accept.clone(),
+    };
+    let found = gather(&store, &policies, page, &options, &mut |n| {
         bar.set_message(format!("{n} accounts"));
     })
     .await?;
     bar.finish_and_clear();
     store.close().await;
-    let leaks = found.check.findings(&args.accept);
-    if !leaks.is_empty() {
-        return Err(leaked(&leaks).with_results(json!({ "until": found.until, "leaks": leaks })));
-    }
+    leaked(&found.leaks, || json!({ "until": found.until, "leaks": found.leaks }))?;
     let floor = Floor {
         events: args.min_events.max(1),
     };
