@@ -63,8 +63,11 @@ fn with_few_labels_a_prior_of_the_right_signs_beats_none_and_the_truth_beats_all
     let report = coldstart(&world(900), &risk(), &terms()).unwrap();
     assert_eq!(report.order, TimeOrder::Forward);
     let truth = report.truth_log_loss.unwrap().mean;
-    for size in &report.sizes[..2] {
-        assert!(of(size, "zero_mean").log_loss_vs_prior_mean.mean > 0.0, "{size:?}");
+    for (at, size) in report.sizes[..2].iter().enumerate() {
+        let zero = of(size, "zero_mean").log_loss_vs_prior_mean;
+        // Ahead while labels are few; later the two meet, which six draws of one history tell up to their error.
+        let noise = if at == 0 { 0.0 } else { 3.0 * zero.se.unwrap() };
+        assert!(zero.mean > -noise, "{size:?}");
         assert!(size.models.iter().all(|m| m.log_loss.mean > truth), "{size:?}");
     }
     // The card's intercept is nearly right here, which 25 labels cannot better; a hundred can.
