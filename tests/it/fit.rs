@@ -385,24 +385,24 @@ fn twenty_lost_customers_are_insufficient_history() {
     assert_eq!(document["leaks"], serde_json::json!([]));
 }
 
-#[test]
-fn the_planted_book_is_forecast_better_and_more_honestly_than_by_the_scorecard() {
-    let Some(data) = data_set(
-        "the_planted_book_is_forecast_better_and_more_honestly_than_by_the_scorecard",
-        "planted-42",
-    ) else {
-        return;
-    };
+/// The planted book, imported.
+fn planted(test: &str) -> Option<(tempfile::TempDir, Database)> {
+    let data = data_set(test, "planted-42")?;
     let temp = tempfile::tempdir().unwrap();
     let db = Database::sqlite(temp.path());
     let mapping = perennial_tests::root().join("examples/mappings/planted.toml");
     let (data, mapping) = (data.display().to_string(), mapping.display().to_string());
-    run(
-        PROGRAM,
-        temp.path(),
-        &["import", &data, "--mapping", &mapping, "--db", &db.url],
-    )
-    .ok();
+    let import = ["import", &data, "--mapping", &mapping, "--db", &db.url];
+    run(PROGRAM, temp.path(), &import).ok();
+    Some((temp, db))
+}
+
+#[test]
+fn the_planted_book_is_forecast_better_and_more_honestly_than_by_the_scorecard() {
+    let Some((temp, db)) = planted("the_planted_book_is_forecast_better_and_more_honestly_than_by_the_scorecard")
+    else {
+        return;
+    };
     let document = backtest(temp.path(), &db, &["--as-of", "2026-11-20", "--json"])
         .ok()
         .json();
@@ -462,22 +462,11 @@ fn the_planted_book_is_forecast_better_and_more_honestly_than_by_the_scorecard()
 
 #[test]
 fn the_planted_book_refuses_labels_it_does_not_hold_and_values_actions_by_its_rule_of_priority() {
-    let Some(data) = data_set(
-        "the_planted_book_refuses_labels_it_does_not_hold_and_values_actions_by_its_rule_of_priority",
-        "planted-42",
-    ) else {
+    let Some((temp, db)) =
+        planted("the_planted_book_refuses_labels_it_does_not_hold_and_values_actions_by_its_rule_of_priority")
+    else {
         return;
     };
-    let temp = tempfile::tempdir().unwrap();
-    let db = Database::sqlite(temp.path());
-    let mapping = perennial_tests::root().join("examples/mappings/planted.toml");
-    let (data, mapping) = (data.display().to_string(), mapping.display().to_string());
-    run(
-        PROGRAM,
-        temp.path(),
-        &["import", &data, "--mapping", &mapping, "--db", &db.url],
-    )
-    .ok();
     let measure = |what: &str, more: &[&str]| {
         let mut args = vec!["measure", what, "--db", &db.url, "--as-of", "2026-11-20", "--json"];
         args.extend(more);

@@ -6,7 +6,7 @@ use crate::error::{Result, StoreError};
 
 /// First bytes of a Zstandard frame (RFC 8878, 3.1.1). No text of ours begins with them: the second is not UTF-8.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// Fastest of the usual levels. JSON of a decision shrinks to about a sixth; higher levels gain little.
+/// Fastest of the usual levels: a run compresses every decision.
 const LEVEL: i32 = 1;
 /// Bytes that a stored text may have. A decision has tens of thousands.
 const MAX_BYTES: u64 = 1 << 30;
@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 1 << 30;
 pub struct Packed(Vec<u8>);
 
 impl Packed {
-    /// Compresses a text. Takes about as long as hashing it.
+    /// Compresses a text.
     #[must_use]
     pub fn of(text: &str) -> Packed {
         // Compressing into memory fails only where there is none; the text itself can be stored as well.
