@@ -14,6 +14,7 @@ mod holdout;
 mod pictures;
 mod pipeline;
 mod ravenstack;
+mod watch;
 mod world;
 
 /// The program under test.

@@ -199,9 +199,14 @@ pub fn plan_day(owner: Option<OwnerId>, capacity_minutes: i64, slot_minutes: i64
 }
 
 fn need_slots(minutes: i64, slot: i64) -> usize {
-    usize::try_from((minutes.max(0) + slot - 1) / slot)
-        .unwrap_or(usize::MAX)
-        .max(1)
+    usize::try_from(slot_minutes(minutes, slot) / slot).unwrap_or(usize::MAX)
+}
+
+/// The minutes of a day that something takes: whole slots, at least one.
+#[must_use]
+pub fn slot_minutes(minutes: i64, slot_minutes: i64) -> i64 {
+    let slot = slot_minutes.max(1);
+    ((minutes.max(0) + slot - 1) / slot).max(1) * slot
 }
 
 #[cfg(test)]

@@ -9,13 +9,16 @@ use tokio::sync::watch;
 use super::output::{Need, open, progress_bar};
 use super::{Failure, Output, time_argument};
 use crate::config::Config;
-use crate::cycle::{Engine, Progress, RunOptions, RunReport, run_once};
+use crate::cycle::{Engine, Progress, RunOptions, RunReport, Step, run_once, watch};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// Run once and end
-    #[arg(long, conflicts_with = "every", required_unless_present = "every")]
+    #[arg(long, conflicts_with = "every", required_unless_present_any = ["every", "watch"])]
     once: bool,
+    /// Go through all accounts once a day, and take up what is new about an account within seconds
+    #[arg(long, conflicts_with_all = ["once", "every", "as_of", "dry_run"])]
+    watch: bool,
     /// Run again and again, such as 15m, 1h, 1d
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     every: Option<Duration>,
@@ -62,10 +65,16 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
         tools: &tools,
         stop: stop.clone(),
     };
+    if args.watch {
+        let outcome = watch(&engine, &mut |step| told(output, &config, step)).await;
+        store.close().await;
+        return outcome.map_err(Failure::from);
+    }
     loop {
         let as_of = args.as_of.unwrap_or_else(|| config.clock.now());
         let options = RunOptions {
             as_of,
+            live: args.as_of.is_none(),
             dry_run: args.dry_run,
         };
         let bar = progress_bar(output, "deciding");
@@ -91,6 +100,40 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
     }
     store.close().await;
     Ok(())
+}
+
+/// Says what a step of the standing run did: nothing when it changed nothing.
+fn told(output: &Output, config: &Config, step: &Step) {
+    let now = config.clock.now();
+    match step {
+        Step::Idle | Step::Pass { .. } => {}
+        Step::PassDone(report) if output.json() => {
+            output.line(&serde_json::json!({ "at": now, "pass": report }).to_string());
+        }
+        Step::PassDone(report) => print(output, report, true),
+        Step::Due {
+            accounts,
+            decisions_new,
+            actions,
+        } => {
+            if output.json() {
+                let due =
+                    serde_json::json!({ "accounts": accounts, "decisions_new": decisions_new, "actions": actions });
+                output.line(&serde_json::json!({ "at": now, "due": due }).to_string());
+            } else if *decisions_new > 0 {
+                let a = actions;
+                output.line(&format!(
+                    "{now}: {} accounts with something new, {decisions_new} decided anew: {} actions run by themselves, \
+                     {} wait for a person, {} advised, {} denied",
+                    accounts.len(),
+                    a.auto,
+                    a.waiting,
+                    a.advised,
+                    a.denied
+                ));
+            }
+        }
+    }
 }
 
 /// Turns true at the first Ctrl-C or termination signal; a second one ends the program at once.

@@ -22,6 +22,7 @@ macro_rules! tables {
     };
 }
 tables!(
+    "account_due",
     "account_lane",
     "action",
     "approval",
@@ -98,6 +99,7 @@ impl Store {
 #[cfg(test)]
 pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
     [
+        crate::due::ALL,
         crate::migrate::ALL,
         crate::signals::ALL,
         crate::slim::ALL,

@@ -16,6 +16,7 @@ mod convert;
 mod db;
 mod decisions;
 mod dialect;
+mod due;
 mod error;
 mod fields;
 mod health;
@@ -32,6 +33,7 @@ mod snapshots;
 mod transitions;
 mod url;
 
+pub use due::DueAccount;
 pub use error::{Result, StoreError};
 pub use ledger::entry_hash;
 pub use packed::Packed;

@@ -14,6 +14,7 @@ use perennial_core::time::Timestamp;
 use crate::Store;
 use crate::convert::{corrupt, unsigned};
 use crate::db::{Col, Column, Durability, Many, Statement, Tx, args};
+use crate::due;
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::ledger;
@@ -292,11 +293,13 @@ impl Store {
         let count = |rows: &[crate::db::Row]| rows.first().map_or(Ok(0), |row| row.int(0));
         let mut linked: i64 = 0;
         if count(&tx.fetch(&ANY_MOVED, args![self.tenant.0], None).await?)? > 0 {
+            tx.execute(&due::MARK_UNLINKED, args![self.tenant.0], None).await?;
             let taken = tx.execute(&UNLINK, args![self.tenant.0], None).await?;
             linked -= i64::try_from(taken).unwrap_or(0);
         }
         loop {
             // Each round links what hangs on the round before: a usage fact by way of a subscription by way of a contract.
+            tx.execute(&due::MARK_LINKED, args![self.tenant.0], None).await?;
             let round = tx.execute(&LINK, args![self.tenant.0], None).await?;
             if round == 0 {
                 break;
@@ -334,6 +337,14 @@ async fn insert(tx: &mut Tx<'_>, tenant: i64, prepared: &mut [SignalRow]) -> Res
         let rows = [Column::text(moved.iter().copied())];
         tx.execute(&MOVED, args![tenant], Some(&rows)).await?;
     }
+    let changed = insert.iter().chain(&replace).filter(|s| s.account != UNLINKED);
+    let now_due = changed.map(|s| (s.account.as_str(), s.signal.observed_us));
+    // What replaces a signal may take it from another account.
+    let left = replace.iter().filter_map(|s| {
+        let held = known.get(s.key.as_str())?.get(&s.revision())?;
+        (held.account != s.account && held.account != UNLINKED).then_some((held.account.as_str(), s.signal.observed_us))
+    });
+    due::mark(tx, tenant, now_due.chain(left)).await?;
     Ok(plan.stored)
 }
 

@@ -84,6 +84,7 @@ async fn no_statement_reads_a_whole_table_unless_it_must() {
         "clearing the day plan",
         "hashing signals",
         "unlinking signals",
+        "marking accounts whose signals are unlinked",
         "reading the schema's version",
         "looking for the table of versions",
         "measuring the database",
