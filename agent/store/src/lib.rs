@@ -17,6 +17,7 @@ mod db;
 mod decisions;
 mod dialect;
 mod error;
+mod events;
 mod fields;
 mod health;
 mod leases;
@@ -31,14 +32,17 @@ mod slim;
 mod snapshots;
 mod transitions;
 mod url;
+mod watermark;
 
 pub use error::{Result, StoreError};
+pub use events::{EventDay, EventStored, EventUse, NewEvent};
 pub use ledger::entry_hash;
 pub use packed::Packed;
 pub use rows::*;
 pub use signals::SignalRow;
 pub use slim::WaitingItem;
 pub use url::{DatabaseUrl, NotADatabase, Options, Secret};
+pub use watermark::{Watermark, WatermarkKind};
 
 /// The store of one tenant. Cheap to clone; all clones share their connections.
 #[derive(Debug, Clone)]

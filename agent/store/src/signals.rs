@@ -317,7 +317,7 @@ impl Store {
     }
 }
 
-async fn insert(tx: &mut Tx<'_>, tenant: i64, prepared: &mut [SignalRow]) -> Result<Vec<Stored>> {
+pub(crate) async fn insert(tx: &mut Tx<'_>, tenant: i64, prepared: &mut [SignalRow]) -> Result<Vec<Stored>> {
     let known = look_up(tx, tenant, prepared).await?;
     let plan = plan(prepared, &known);
     resolve(prepared, &plan, &known);
