@@ -159,6 +159,7 @@ pub fn command(program: &str, folder: &Path, args: &[&str]) -> Command {
         "PERENNIAL_DB",
         "PERENNIAL_USER",
         "PERENNIAL_LOG",
+        "PERENNIAL_EVENTS_TOKEN",
         "PERENNIAL_SALESFORCE_URL",
         "PERENNIAL_SALESFORCE_TOKEN",
         "PERENNIAL_HUBSPOT_URL",

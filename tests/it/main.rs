@@ -9,6 +9,7 @@ mod content;
 mod crms;
 mod detect;
 mod docs;
+mod events;
 mod fit;
 mod holdout;
 mod pictures;

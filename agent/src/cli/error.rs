@@ -11,6 +11,7 @@ use crate::config::ConfigError;
 use crate::content::ContentError;
 use crate::cycle::RunError;
 use crate::dispatch::DispatchError;
+use crate::events::EventsError;
 use crate::intake::{ImportError, Problem};
 use crate::queue::QueueError;
 
@@ -178,7 +179,9 @@ impl From<ConfigError> for Failure {
             ConfigError::Unreadable { .. }
             | ConfigError::Database { .. }
             | ConfigError::Token { .. }
-            | ConfigError::NoToken { .. } => Failure::input(error),
+            | ConfigError::NoToken { .. }
+            | ConfigError::Secret { .. }
+            | ConfigError::NoSecret { .. } => Failure::input(error),
         }
     }
 }
@@ -228,6 +231,18 @@ impl From<ImportError> for Failure {
             ImportError::Store(_) | ImportError::Read { .. } | ImportError::Rejects { .. } | ImportError::Stopped => {
                 Failure::failed(error)
             }
+        }
+    }
+}
+
+impl From<EventsError> for Failure {
+    fn from(error: EventsError) -> Failure {
+        match error {
+            // Shown as an import shows them: both name places in files.
+            EventsError::NotReady { problems } => ImportError::NotReady { problems }.into(),
+            EventsError::Store(error) => error.into(),
+            EventsError::Listen { .. } | EventsError::NoToken => Failure::input(error),
+            EventsError::Refused(_) | EventsError::Key => Failure::failed(error),
         }
     }
 }

@@ -29,3 +29,6 @@ pub use import::{FileReport, ImportError, ImportOptions, ImportReport, Prepared,
 pub use mapping::Mapping;
 pub use problem::Problem;
 pub(crate) use problem::help_with_words;
+pub(crate) use record::Reject;
+pub(crate) use rejects::{Outcome, Refused, Rejects};
+pub(crate) use text::Encoding;

@@ -22,7 +22,7 @@ const VALUE_CHARACTERS: usize = 80;
 
 /// Why a row is not imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reject {
+pub(crate) struct Reject {
     /// Column, or field where no column is to blame.
     pub field: String,
     /// What stands there, cut.
@@ -31,7 +31,7 @@ pub(super) struct Reject {
 }
 
 impl Reject {
-    pub(super) fn new(field: &str, value: &str, reason: impl Into<String>) -> Reject {
+    pub(crate) fn new(field: &str, value: &str, reason: impl Into<String>) -> Reject {
         Reject {
             field: field.to_owned(),
             value: cut(value, VALUE_CHARACTERS),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// How the bytes of a file stand for characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     Utf8,
     Latin1,
     Windows1252,
