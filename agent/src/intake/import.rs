@@ -173,9 +173,11 @@ struct Batch {
     places: Vec<(u64, Range<usize>)>,
     raw: Vec<u8>,
     refused: Vec<Refused>,
+    /// Keys that no row of the file had; known with its last batch.
+    unseen: Vec<String>,
 }
 
-/// Imports the CSV files of a folder.
+/// Imports the files of a folder.
 ///
 /// Nothing is stored before all files are there and fit the mapping. An import that was interrupted can be repeated:
 /// what is there counts as duplicate, and the state is the same as if it had not been interrupted.
@@ -334,6 +336,9 @@ impl Reader {
                     }),
                 }
             }
+            if at_end {
+                batch.unseen = ready.rows.unseen();
+            }
             batch.bytes = ready.rows.bytes() - before;
             before = ready.rows.bytes();
             if self.sender.blocking_send(batch).is_err() {
@@ -388,6 +393,14 @@ impl Tally {
         self.bytes += batch.bytes;
         file.read += batch.read;
         file.rejected += batch.refused.len() as u64;
+        if file.read > 0 {
+            self.warnings.extend(batch.unseen.iter().map(|key| {
+                format!(
+                    "`{}` has no `{key}` in any row: mend the mapping, or leave the key out",
+                    file.path
+                )
+            }));
+        }
         let mut conflicts = Vec::new();
         for ((new, outcome), (line, raw)) in batch.signals.iter().zip(stored).zip(&batch.places) {
             let kept = match outcome {

@@ -161,6 +161,22 @@ impl Entry {
         if missing.is_empty() { Ok(bound) } else { Err(missing) }
     }
 
+    /// This entry with a place for each name it asks for, and the names in the order of their places.
+    pub(super) fn bind_all(&self) -> (Entry, Vec<String>) {
+        let mut bound = self.clone();
+        let mut names: Vec<String> = Vec::new();
+        bound.each_column(&mut |column| {
+            column.index = match names.iter().position(|name| *name == column.name) {
+                Some(index) => index,
+                None => {
+                    names.push(column.name.clone());
+                    names.len() - 1
+                }
+            };
+        });
+        (bound, names)
+    }
+
     fn each_column(&mut self, visit: &mut dyn FnMut(&mut Column)) {
         self.key.iter_mut().for_each(&mut *visit);
         match &mut self.belongs {

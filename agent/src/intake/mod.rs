@@ -1,7 +1,7 @@
 //! Intake: files of a source become signals.
 //!
-//! `perennial import DIR --mapping FILE` reads CSV files by a mapping, which says for each file what its rows are and
-//! which column fills which field. The work streams: one thread reads rows while the store writes, with a bounded queue
+//! `perennial import DIR --mapping FILE` reads files of CSV or JSON Lines by a mapping, which says for each file what its rows are and
+//! which column or key fills which field. `perennial pull NAME` does the same with queries of another database. The work streams: one thread reads rows while the store writes, with a bounded queue
 //! between them, so memory does not grow with the files.
 //!
 //! Promises: all that can be known to be wrong before the first row is found before the first row, and all of it at
@@ -14,6 +14,8 @@ mod bounds;
 mod catalog;
 mod folder;
 mod import;
+mod input;
+mod lines;
 mod mapping;
 mod problem;
 mod record;
