@@ -89,6 +89,16 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Runs statements in a PostgreSQL database, as another program would.
+    ///
+    /// # Panics
+    /// When they cannot be run.
+    pub fn sql(&self, text: &str) {
+        psql(&self.url, text);
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         if let Some((admin, name)) = &self.admin {

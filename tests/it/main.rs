@@ -15,6 +15,7 @@ mod holdout;
 mod pictures;
 mod pipeline;
 mod ravenstack;
+mod sources;
 mod world;
 
 /// The program under test.

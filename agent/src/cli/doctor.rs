@@ -1,6 +1,6 @@
 //! `perennial doctor`: what is right, what is not, and how to mend it.
 
-use perennial_store::DatabaseUrl;
+use perennial_store::{DatabaseUrl, SourceDatabase};
 use perennial_tools::Level;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -10,6 +10,7 @@ use super::{Failure, Output};
 use crate::config::{Config, Overrides};
 use crate::content;
 use crate::events::EventMapping;
+use crate::intake::{Mapping, check_queries};
 
 #[derive(Serialize)]
 struct Check {
@@ -46,6 +47,7 @@ pub(super) async fn doctor(overrides: &Overrides, output: &Output) -> Result<(),
     policies(&config, &mut checks);
     database(&config, &mut checks).await;
     crms(&config, &mut checks).await;
+    sources(&config, &mut checks).await;
     events(&config, &mut checks);
     checks.push(Check::new(Level::Ok, "clock", config.clock.now().to_string(), None));
     checks.push(Check::new(Level::Ok, "limits", limits(&config), None));
@@ -190,6 +192,31 @@ async fn crms(config: &Config, checks: &mut Vec<Check>) {
                     .map(|f| Check::new(f.level, crm.as_str(), format!("{}: {}", f.subject, f.message), f.remedy)),
             ),
             Err(error) => checks.push(Check::new(Level::Bad, crm.as_str(), error.to_string(), None)),
+        }
+    }
+}
+
+async fn sources(config: &Config, checks: &mut Vec<Check>) {
+    for (name, access) in &config.sources {
+        let mapping = match Mapping::load(&access.mapping) {
+            Ok(mapping) => mapping,
+            Err(problems) => {
+                for problem in problems {
+                    checks.push(Check::new(Level::Bad, name, problem.to_string(), problem.help));
+                }
+                continue;
+            }
+        };
+        let found = async {
+            let url = access.url()?;
+            let ms = config.limits.source_connect_ms;
+            let mut database = SourceDatabase::connect(url.expose_secret(), ms).await?;
+            let queries = check_queries(&mut database, &mapping).await?;
+            Ok::<_, Failure>(format!("{queries} queries understood by {}", database.place()))
+        };
+        match found.await {
+            Ok(text) => checks.push(Check::new(Level::Ok, name, text, None)),
+            Err(failure) => checks.push(Check::new(Level::Bad, name, failure.to_string(), None)),
         }
     }
 }

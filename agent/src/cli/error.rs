@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use perennial_core::approval::Refused;
-use perennial_store::StoreError;
+use perennial_store::{SourceError, StoreError};
 
 use super::Output;
 use crate::config::ConfigError;
@@ -12,7 +12,7 @@ use crate::content::ContentError;
 use crate::cycle::RunError;
 use crate::dispatch::DispatchError;
 use crate::events::EventsError;
-use crate::intake::{ImportError, Problem};
+use crate::intake::{ImportError, Problem, PullError};
 use crate::queue::QueueError;
 
 /// Why a command failed.
@@ -231,6 +231,30 @@ impl From<ImportError> for Failure {
             ImportError::Store(_) | ImportError::Read { .. } | ImportError::Rejects { .. } | ImportError::Stopped => {
                 Failure::failed(error)
             }
+        }
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Failure {
+        match error {
+            SourceError::NotAnAddress | SourceError::Refused { .. } | SourceError::Parameters { .. } => {
+                Failure::input(error)
+            }
+            SourceError::Unreachable { .. }
+            | SourceError::Slow { .. }
+            | SourceError::Timeout { .. }
+            | SourceError::Lost { .. } => Failure::failed(error),
+        }
+    }
+}
+
+impl From<PullError> for Failure {
+    fn from(error: PullError) -> Failure {
+        match error {
+            PullError::Source(error) => error.into(),
+            PullError::Import(error) => error.into(),
+            PullError::WatermarkChanged { .. } => Failure::input(error),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! once; a bad row costs that row only and is written down with its place and the reason; every row read is either
 //! stored, a duplicate or rejected, and the sums say so; importing again, in any order, changes nothing.
 //!
-//! Deliberately not here: choices about what the facts mean, and SQL.
+//! Deliberately not here: choices about what the facts mean, and SQL of ours.
 
 mod bounds;
 mod catalog;
@@ -18,6 +18,7 @@ mod input;
 mod lines;
 mod mapping;
 mod problem;
+mod pull;
 mod record;
 mod rejects;
 mod rows;
@@ -31,6 +32,7 @@ pub use import::{FileReport, ImportError, ImportOptions, ImportReport, Prepared,
 pub use mapping::Mapping;
 pub use problem::Problem;
 pub(crate) use problem::help_with_words;
+pub use pull::{PullError, Pulled, check_queries, pull};
 pub(crate) use record::Reject;
 pub(crate) use rejects::{Outcome, Refused, Rejects};
 pub(crate) use text::Encoding;

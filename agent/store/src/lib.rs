@@ -30,6 +30,7 @@ mod rows;
 mod signals;
 mod slim;
 mod snapshots;
+mod source;
 mod transitions;
 mod url;
 mod watermark;
@@ -41,6 +42,7 @@ pub use packed::Packed;
 pub use rows::*;
 pub use signals::SignalRow;
 pub use slim::WaitingItem;
+pub use source::{SourceColumn, SourceDatabase, SourceError, SourceQuery, SourceRow};
 pub use url::{DatabaseUrl, NotADatabase, Options, Secret};
 pub use watermark::{Watermark, WatermarkKind};
 
