@@ -172,7 +172,7 @@ impl Listening {
         let refused = RefusedFile::create(&options.rejects_dir, options.mapping.source(), limits.event_rejects)
             .map_err(|problems| EventsError::NotReady { problems })?;
         tracing::info!(%address, refused = %refused.path().display(), "events are received");
-        let room = limits.event_queue_bytes.max(ROOM_MIN).min(Semaphore::MAX_PERMITS);
+        let room = limits.event_queue_bytes.clamp(ROOM_MIN, Semaphore::MAX_PERMITS);
         let shared = Arc::new(Shared {
             store: store.clone(),
             mapping: options.mapping,

@@ -82,7 +82,7 @@ fn an_import_whose_files_do_not_fit_stores_nothing_and_makes_no_database() {
             ],
         },
         Case {
-            name: "the folder holds no CSV file and no file of JSON Lines",
+            name: "the folder holds no data file",
             files: &[MAP, ("data/readme.txt", "nothing here\n")],
             args: IMPORT,
             code: 2,

@@ -68,7 +68,7 @@ fn fact(day: EventDay) -> NewSignal {
 async fn revisions(store: &Store, account: &str) -> Vec<[i64; 4]> {
     let id = AccountId::new(account);
     let mut signals = store
-        .account_signals(&[id.clone()])
+        .account_signals(std::slice::from_ref(&id))
         .await
         .unwrap()
         .remove(&id)
