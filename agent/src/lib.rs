@@ -7,6 +7,7 @@ pub mod content;
 pub mod cycle;
 pub mod demo;
 pub mod dispatch;
+pub mod events;
 pub mod history;
 pub mod holdout;
 pub mod intake;

@@ -9,11 +9,13 @@ mod content;
 mod crms;
 mod detect;
 mod docs;
+mod events;
 mod fit;
 mod holdout;
 mod pictures;
 mod pipeline;
 mod ravenstack;
+mod sources;
 mod watch;
 mod world;
 

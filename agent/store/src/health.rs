@@ -31,6 +31,10 @@ tables!(
     "day_plan",
     "decision",
     "draft",
+    "event_day",
+    "event_key",
+    "event_person",
+    "event_salt",
     "ledger",
     "ledger_head",
     "outbox",
@@ -39,6 +43,7 @@ tables!(
     "run_decision",
     "signal",
     "signal_moved",
+    "watermark",
 );
 
 pub(crate) static SIZE: Statement = Statement::differ(
@@ -111,6 +116,8 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::outbox::ALL,
         crate::leases::ALL,
         crate::ledger::ALL,
+        crate::events::ALL,
+        crate::watermark::ALL,
         ALL,
     ]
     .into_iter()

@@ -134,6 +134,8 @@ pub struct SignalRow {
     via: Option<SignalKey>,
     /// Known account, [`PORTFOLIO`], or [`UNLINKED`] until resolved.
     account: String,
+    /// Whether it is new only when it differs from the latest revision.
+    restates: bool,
 }
 
 /// What a row says beside its body.
@@ -187,7 +189,15 @@ impl SignalRow {
             body_hash,
             via,
             account,
+            restates: false,
         }
+    }
+
+    /// The same, counted as a duplicate where it says what the latest stored revision of its record says: for sources that
+    /// are asked again and again and give each record as it stands now.
+    #[must_use]
+    pub fn restating(self) -> SignalRow {
+        SignalRow { restates: true, ..self }
     }
 
     /// Id of the record in its source.
@@ -320,7 +330,7 @@ impl Store {
     }
 }
 
-async fn insert(tx: &mut Tx<'_>, tenant: i64, prepared: &mut [SignalRow]) -> Result<Vec<Stored>> {
+pub(crate) async fn insert(tx: &mut Tx<'_>, tenant: i64, prepared: &mut [SignalRow]) -> Result<Vec<Stored>> {
     let known = look_up(tx, tenant, prepared).await?;
     let plan = plan(prepared, &known);
     resolve(prepared, &plan, &known);
@@ -397,8 +407,12 @@ fn plan(prepared: &[SignalRow], known: &Revisions) -> Plan {
             .get(&key)
             .map(|winner| prepared[*winner].body_hash.as_str())
             .or_else(|| {
-                let known = known.get(key.0)?.get(&key.1)?;
-                Some(known.body_hash.as_str())
+                let known = known.get(key.0)?;
+                let (_, latest) = known.last_key_value()?;
+                if signal.restates && latest.body_hash == signal.body_hash {
+                    return Some(latest.body_hash.as_str());
+                }
+                Some(known.get(&key.1)?.body_hash.as_str())
             });
         let outcome = match there.map(|there| signal.body_hash.as_str().cmp(there)) {
             None => Stored::New,
