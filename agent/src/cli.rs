@@ -13,10 +13,12 @@ mod init;
 mod measure;
 mod output;
 mod people_queue;
+mod rank;
 mod replay;
 mod run;
 mod sandbox;
 mod signals;
+mod walk;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +75,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Decide about every account, do what policy lets run by itself, queue the rest
     Run(run::RunArgs),
+    /// What to do next over the whole book, the most valuable minute first; decides anew and writes nothing
+    Rank(rank::RankArgs),
     /// What waits for people
     #[command(subcommand)]
     Queue(people_queue::QueueCommand),
@@ -187,6 +191,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Sandbox(args) => sandbox::sandbox(&args, &overrides, output).await,
         Command::Import(args) => import::import(&config(&overrides)?, &args, output).await,
         Command::Run(args) => run::run(&config(&overrides)?, &args, output).await,
+        Command::Rank(args) => rank::ranked(&config(&overrides)?, &args, output).await,
         Command::Queue(command) => people_queue::queue(&config(&overrides)?, command, output).await,
         Command::Account(command) => account::account(&config(&overrides)?, command, output).await,
         Command::Coverage(args) => coverage::coverage(&config(&overrides)?, &args, output).await,

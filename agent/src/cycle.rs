@@ -3,6 +3,7 @@
 //! Promises: repeating a run for the same time with the same facts and policies changes nothing; a run that was stopped
 //! anywhere can be run again. Order of accounts and number of threads do not change a byte.
 
+mod pages;
 mod peers;
 mod plan;
 mod rows;
@@ -10,16 +11,14 @@ mod rows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use perennial_core::action::Write;
-use perennial_core::decide::{Decision, ENGINE, Inputs, NoteKind, Proposal, decide};
-use perennial_core::detect::Peers;
-use perennial_core::ids::{AccountId, DecisionId, RunId};
+use perennial_core::decide::{Decision, ENGINE, NoteKind, Proposal};
+use perennial_core::ids::{DecisionId, RunId};
 use perennial_core::policy::{Level, Policies};
 use perennial_core::replay::{Hash, canonical};
 use perennial_core::score::Band;
-use perennial_core::signal::Signal;
-use perennial_core::snapshot::{Portfolio, PriorAction, Snapshot};
+use perennial_core::snapshot::Portfolio;
 use perennial_core::time::Timestamp;
 use perennial_store::{Packed, RunRow, Store, StoreError};
 use perennial_tools::Registry;
@@ -30,6 +29,7 @@ use crate::config::Config;
 use crate::content::{self, ContentError};
 use crate::dispatch::{self, DispatchError};
 
+pub(crate) use pages::{Considered, OwnActions, Pages, each_at};
 pub use plan::DaySummary;
 use plan::Deferred;
 pub(crate) use rows::intent;
@@ -226,6 +226,20 @@ struct Decided {
     output_hash: Hash,
 }
 
+impl Decided {
+    fn of(considered: Considered) -> Decided {
+        let Considered { inputs, decision, .. } = considered;
+        let (inputs, output) = (canonical(&inputs), canonical(&decision));
+        Decided {
+            inputs_hash: Hash::of(inputs.as_bytes()),
+            output_hash: Hash::of(output.as_bytes()),
+            decision,
+            inputs: Packed::of(&inputs),
+            output: Packed::of(&output),
+        }
+    }
+}
+
 impl<'a> Cycle<'a> {
     fn new(
         engine: &'a Engine<'a>,
@@ -275,40 +289,14 @@ impl<'a> Cycle<'a> {
 
     /// Decides about every account, in order, and commits batch by batch. Reading and deciding run ahead of committing.
     async fn decide_all(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<(), RunError> {
-        let store = self.engine.store;
-        self.portfolio = Arc::new(Portfolio::of(self.options.as_of, store.portfolio_signals().await?));
-        let size = self.engine.config.limits.accounts_per_batch.max(1);
-        let ahead = self.engine.config.limits.decide_threads();
-        let pages = stream::try_unfold(None::<AccountId>, |after| async move {
-            let page = store.account_ids(after.as_ref(), size).await?;
-            let last = page.last().cloned();
-            Ok::<_, StoreError>(last.map(|last| (page, Some(last))))
-        });
-        let context = Context {
-            inputs_of: Arc::new(InputsOf {
-                as_of: self.options.as_of,
-                tenant: store.tenant(),
-                default_crm: self.engine.config.default_crm,
-                our_name: self.engine.config.our_name.clone(),
-                portfolio: Arc::clone(&self.portfolio),
-                policies: Arc::clone(&self.policies),
-                peers: peers::peers(store, &self.policies, self.options.as_of, size).await?,
-            }),
-        };
-        let decided = pages
-            .map(|page| {
-                let context = &context;
-                async move {
-                    match page {
-                        Ok(page) => context.decide_page(store, page).await,
-                        Err(error) => Err(RunError::Store(error)),
-                    }
-                }
-            })
-            .buffered(ahead);
+        let (config, store) = (self.engine.config, self.engine.store);
+        let times = [self.options.as_of];
+        let pages = Pages::open(config, store, &self.policies, &times, OwnActions::AsTheyStand).await?;
+        self.portfolio = pages.portfolio();
+        let decided = pages.decide(store, |_, at_all_times| at_all_times.next().map(Decided::of));
         let mut decided = std::pin::pin!(decided);
         while let Some(batch) = decided.next().await {
-            let batch = batch?;
+            let batch = batch?.into_iter().flatten().collect();
             self.commit(batch).await?;
             progress(Progress::Accounts(self.accounts));
             if *self.engine.stop.borrow() {
@@ -405,74 +393,6 @@ impl<'a> Cycle<'a> {
             days: std::mem::take(&mut self.days),
             interrupted: self.interrupted,
             dry_run: self.options.dry_run,
-        }
-    }
-}
-
-/// What deciding a page needs beside the store.
-struct Context {
-    inputs_of: Arc<InputsOf>,
-}
-
-struct InputsOf {
-    as_of: Timestamp,
-    tenant: perennial_core::ids::TenantId,
-    default_crm: perennial_core::signal::Crm,
-    our_name: Option<String>,
-    portfolio: Arc<Portfolio>,
-    policies: Arc<Policies>,
-    peers: Peers,
-}
-
-impl Context {
-    async fn decide_page(&self, store: &Store, page: Vec<AccountId>) -> Result<Vec<Decided>, RunError> {
-        let mut signals = store.account_signals(&page).await?;
-        let mut earlier = store.prior_actions(&page).await?;
-        let facts: Vec<(AccountId, Vec<Signal>, Vec<PriorAction>)> = page
-            .into_iter()
-            .map(|id| {
-                let signals = signals.remove(&id).unwrap_or_default();
-                let earlier = earlier.remove(&id).unwrap_or_default();
-                (id, signals, earlier)
-            })
-            .collect();
-        let inputs_of = Arc::clone(&self.inputs_of);
-        tokio::task::spawn_blocking(move || {
-            facts
-                .into_iter()
-                .map(|(id, signals, earlier)| inputs_of.decide(id, signals, earlier))
-                .collect()
-        })
-        .await
-        .map_err(|_| RunError::Stopped)
-    }
-}
-
-impl InputsOf {
-    fn decide(&self, id: AccountId, signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decided {
-        let snapshot = Snapshot::of(id, self.as_of, signals, prior, self.policies.settings.usage_days);
-        let owner = snapshot
-            .account_fact()
-            .and_then(|a| a.owner.as_ref())
-            .and_then(|owner| self.portfolio.owners.get(owner.as_str()))
-            .cloned();
-        let inputs = Inputs {
-            tenant: self.tenant,
-            content: self.policies.content,
-            default_crm: self.default_crm,
-            our_name: self.our_name.clone(),
-            snapshot,
-            owner,
-            peers: self.peers.clone(),
-        };
-        let decision = decide(&inputs, &self.policies);
-        let (inputs, output) = (canonical(&inputs), canonical(&decision));
-        Decided {
-            inputs_hash: Hash::of(inputs.as_bytes()),
-            output_hash: Hash::of(output.as_bytes()),
-            decision,
-            inputs: Packed::of(&inputs),
-            output: Packed::of(&output),
         }
     }
 }

@@ -10,6 +10,7 @@ mod crms;
 mod detect;
 mod docs;
 mod fit;
+mod history;
 mod holdout;
 mod pictures;
 mod pipeline;

@@ -1,8 +1,11 @@
-//! The peer index of a run: computed once, before the first account is decided.
+//! What peers did, as known by each of some times: computed once, before the first account is decided.
 
-use perennial_core::detect::{LogOdds, Peers, sample};
+use std::collections::{BTreeMap, BTreeSet};
+
+use perennial_core::detect::{LogOdds, Peers, PeersSoFar, sample};
 use perennial_core::ids::AccountId;
 use perennial_core::policy::Policies;
+use perennial_core::signal::Signal;
 use perennial_core::snapshot::Snapshot;
 use perennial_core::time::Timestamp;
 use perennial_store::{Store, StoreError};
@@ -12,41 +15,62 @@ const BASE_DAYS: i64 = 203;
 /// Accounts whose use is read at once.
 const PAGE: usize = 250;
 
-/// The index of every week that a snapshot holds; empty where the policy has no detectors. The same accounts give the
-/// same index, whatever the number of threads: they are chosen by hash and read in that order.
+/// For each time the index of every week that a snapshot holds; empty where the policy has no detectors. The same accounts
+/// give the same index, whatever the number of threads: they are chosen by hash, from those known by that time alone, so
+/// that an account that comes later displaces none. An account's use is read once for all times.
 pub(super) async fn peers(
     store: &Store,
     policies: &Policies,
-    as_of: Timestamp,
+    times: &[Timestamp],
     page: u32,
-) -> Result<Peers, StoreError> {
+) -> Result<Vec<Peers>, StoreError> {
     if policies.scoring.signals.is_none() {
-        return Ok(Peers::default());
+        return Ok(vec![Peers::default(); times.len()]);
     }
-    let mut ids: Vec<AccountId> = Vec::new();
+    let mut known: Vec<(AccountId, Timestamp)> = Vec::new();
     loop {
-        let next = store.account_ids(ids.last(), page).await?;
+        let next = store.accounts_known(known.last().map(|(id, _)| id), page).await?;
         if next.is_empty() {
             break;
         }
-        ids.extend(next);
+        known.extend(next);
     }
-    let (from, usage_days) = (
-        as_of.day().plus(-policies.settings.usage_days),
-        policies.settings.usage_days,
-    );
-    let mut accounts = Vec::new();
-    for chosen in sample(ids).chunks(PAGE) {
-        let mut found = store.account_use(chosen).await?;
-        let chosen: Vec<(AccountId, Vec<_>)> = chosen
-            .iter()
-            .filter_map(|id| found.remove(id).map(|signals| (id.clone(), signals)))
-            .collect();
-        accounts.extend(
-            chosen.into_iter().map(|(id, signals)| {
-                LogOdds::of(&Snapshot::of(id, as_of, signals, Vec::new(), usage_days + BASE_DAYS))
-            }),
-        );
+    let usage_days = policies.settings.usage_days;
+    let mut indices: Vec<PeersSoFar> = times
+        .iter()
+        .map(|as_of| PeersSoFar::new(as_of.day().plus(-usage_days), as_of.day().week_start()))
+        .collect();
+    // By account, at which of the times it is one of the peers.
+    let mut chosen: BTreeMap<AccountId, BTreeSet<usize>> = BTreeMap::new();
+    for (number, as_of) in times.iter().enumerate() {
+        let by_then = known.iter().filter(|(_, since)| since <= as_of);
+        for id in sample(by_then.map(|(id, _)| id.clone())) {
+            chosen.entry(id).or_default().insert(number);
+        }
     }
-    Ok(Peers::of(&accounts, from, as_of.day().week_start()))
+    let chosen: Vec<(AccountId, BTreeSet<usize>)> = chosen.into_iter().collect();
+    for some in chosen.chunks(PAGE) {
+        let ids: Vec<AccountId> = some.iter().map(|(id, _)| id.clone()).collect();
+        let mut found = store.account_use(&ids).await?;
+        for (id, numbers) in some {
+            let Some(use_of_it) = found.remove(id) else { continue };
+            for number in numbers {
+                if let (Some(as_of), Some(index)) = (times.get(*number), indices.get_mut(*number)) {
+                    index.add(&log_odds(id, *as_of, &use_of_it, usage_days));
+                }
+            }
+        }
+    }
+    Ok(indices.into_iter().map(PeersSoFar::finish).collect())
+}
+
+fn log_odds(id: &AccountId, as_of: Timestamp, use_of_it: &[Signal], usage_days: i64) -> LogOdds {
+    let known = use_of_it.iter().filter(|s| s.observed_at <= as_of).cloned().collect();
+    LogOdds::of(&Snapshot::of(
+        id.clone(),
+        as_of,
+        known,
+        Vec::new(),
+        usage_days + BASE_DAYS,
+    ))
 }
