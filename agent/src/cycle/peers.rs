@@ -40,15 +40,7 @@ pub(super) async fn peers(
         .iter()
         .map(|as_of| PeersSoFar::new(as_of.day().plus(-usage_days), as_of.day().week_start()))
         .collect();
-    // By account, at which of the times it is one of the peers.
-    let mut chosen: BTreeMap<AccountId, BTreeSet<usize>> = BTreeMap::new();
-    for (number, as_of) in times.iter().enumerate() {
-        let by_then = known.iter().filter(|(_, since)| since <= as_of);
-        for id in sample(by_then.map(|(id, _)| id.clone())) {
-            chosen.entry(id).or_default().insert(number);
-        }
-    }
-    let chosen: Vec<(AccountId, BTreeSet<usize>)> = chosen.into_iter().collect();
+    let chosen: Vec<(AccountId, BTreeSet<usize>)> = choose(&known, times).into_iter().collect();
     for some in chosen.chunks(PAGE) {
         let ids: Vec<AccountId> = some.iter().map(|(id, _)| id.clone()).collect();
         let mut found = store.account_use(&ids).await?;
@@ -64,6 +56,18 @@ pub(super) async fn peers(
     Ok(indices.into_iter().map(PeersSoFar::finish).collect())
 }
 
+/// By account, the numbers of the times at which it is one of the peers.
+fn choose(known: &[(AccountId, Timestamp)], times: &[Timestamp]) -> BTreeMap<AccountId, BTreeSet<usize>> {
+    let mut chosen: BTreeMap<AccountId, BTreeSet<usize>> = BTreeMap::new();
+    for (number, as_of) in times.iter().enumerate() {
+        let by_then = known.iter().filter(|(_, since)| since <= as_of);
+        for id in sample(by_then.map(|(id, _)| id.clone())) {
+            chosen.entry(id).or_default().insert(number);
+        }
+    }
+    chosen
+}
+
 fn log_odds(id: &AccountId, as_of: Timestamp, use_of_it: &[Signal], usage_days: i64) -> LogOdds {
     let known = use_of_it.iter().filter(|s| s.observed_at <= as_of).cloned().collect();
     LogOdds::of(&Snapshot::of(
@@ -73,4 +77,34 @@ fn log_odds(id: &AccountId, as_of: Timestamp, use_of_it: &[Signal], usage_days: 
         Vec::new(),
         usage_days + BASE_DAYS,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use perennial_core::detect::PEERS_MAX;
+
+    use super::*;
+
+    #[test]
+    fn an_account_that_comes_later_displaces_no_earlier_peer() {
+        let (then, now) = (Timestamp::EPOCH.plus_days(100), Timestamp::EPOCH.plus_days(200));
+        let account = |k: usize, since| (AccountId::new(format!("acc-{k}")), since);
+        let early: Vec<_> = (0..PEERS_MAX + 300).map(|k| account(k, then)).collect();
+        let late = (PEERS_MAX + 300..PEERS_MAX + 1_000).map(|k| account(k, now));
+        let all: Vec<_> = early.iter().cloned().chain(late).collect();
+        let at = |known: &[_], number: usize| -> BTreeSet<AccountId> {
+            let chosen = choose(known, &[then, now]).into_iter();
+            chosen
+                .filter(|(_, numbers)| numbers.contains(&number))
+                .map(|(id, _)| id)
+                .collect()
+        };
+        assert_eq!(at(&all, 0), at(&early, 0));
+        assert_eq!(at(&all, 0).len(), PEERS_MAX);
+        assert_ne!(
+            at(&all, 1),
+            at(&early, 1),
+            "those that came later are peers once they are known"
+        );
+    }
 }
