@@ -15,10 +15,12 @@ mod measure;
 mod output;
 mod people_queue;
 mod pull;
+mod rank;
 mod replay;
 mod run;
 mod sandbox;
 mod signals;
+mod walk;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,6 +81,8 @@ enum Command {
     Listen(listen::ListenArgs),
     /// Decide about every account, do what policy lets run by itself, queue the rest
     Run(run::RunArgs),
+    /// What to do next over the whole book, the most valuable minute first; decides anew and writes nothing
+    Rank(rank::RankArgs),
     /// What waits for people
     #[command(subcommand)]
     Queue(people_queue::QueueCommand),
@@ -195,6 +199,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Pull(args) => pull::run(&config(&overrides)?, &args, output).await,
         Command::Listen(args) => listen::listen(&config(&overrides)?, &args, output).await,
         Command::Run(args) => run::run(&config(&overrides)?, &args, output).await,
+        Command::Rank(args) => rank::ranked(&config(&overrides)?, &args, output).await,
         Command::Queue(command) => people_queue::queue(&config(&overrides)?, command, output).await,
         Command::Account(command) => account::account(&config(&overrides)?, command, output).await,
         Command::Coverage(args) => coverage::coverage(&config(&overrides)?, &args, output).await,

@@ -3,6 +3,7 @@
 //! Promises: repeating a run for the same time with the same facts and policies changes nothing; a run that was stopped
 //! anywhere can be run again. Order of accounts and number of threads do not change a byte.
 
+mod pages;
 mod peers;
 mod plan;
 mod rows;
@@ -11,16 +12,14 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
-use perennial_core::action::{ActionState, Write};
-use perennial_core::decide::{Decision, ENGINE, Inputs, NoteKind, Proposal, decide};
-use perennial_core::detect::Peers;
-use perennial_core::ids::{AccountId, ActionId, DecisionId, RunId};
+use futures_util::StreamExt as _;
+use perennial_core::action::Write;
+use perennial_core::decide::{Decision, ENGINE, NoteKind, Proposal};
+use perennial_core::ids::{ActionId, DecisionId, RunId};
 use perennial_core::policy::{Content, Level, Policies};
 use perennial_core::replay::{Hash, canonical};
 use perennial_core::score::Band;
-use perennial_core::signal::{FactKind, Signal};
-use perennial_core::snapshot::{Portfolio, PriorAction, Snapshot};
+use perennial_core::snapshot::Portfolio;
 use perennial_core::time::Timestamp;
 use perennial_store::{Packed, RunRow, Store, StoreError};
 use perennial_tools::Registry;
@@ -30,6 +29,7 @@ use crate::config::Config;
 use crate::content::{self, ContentError};
 use crate::dispatch::{self, DispatchError};
 
+pub(crate) use pages::{Considered, OwnActions, Pages, each_at};
 pub use plan::DaySummary;
 use plan::Deferred;
 pub(crate) use rows::intent;
@@ -244,12 +244,25 @@ struct Decided {
     gone: Vec<ActionId>,
 }
 
-/// The decisions about a page of accounts.
-struct Page {
-    /// In the order of the page.
-    decided: Vec<Decided>,
-    /// Accounts of which something that is stored becomes known later on the day, and when.
-    later: Vec<(AccountId, Timestamp)>,
+impl Decided {
+    /// The decision about an account, if its own record is known: what other records say of it waits for that.
+    fn of(considered: Considered) -> Option<Decided> {
+        if !considered.is_known() {
+            return None;
+        }
+        let Considered {
+            inputs, decision, gone, ..
+        } = considered;
+        let (inputs, output) = (canonical(&inputs), canonical(&decision));
+        Some(Decided {
+            inputs_hash: Hash::of(inputs.as_bytes()),
+            output_hash: Hash::of(output.as_bytes()),
+            decision,
+            inputs: Packed::of(&inputs),
+            output: Packed::of(&output),
+            gone,
+        })
+    }
 }
 
 impl<'a> Cycle<'a> {
@@ -302,31 +315,20 @@ impl<'a> Cycle<'a> {
 
     /// Decides about every account, in order, and commits batch by batch. Reading and deciding run ahead of committing.
     async fn decide_all(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<(), RunError> {
-        let store = self.engine.store;
-        let size = self.engine.config.limits.accounts_per_batch.max(1);
-        let ahead = self.engine.config.limits.decide_threads();
-        let pages = stream::try_unfold(None::<AccountId>, |after| async move {
-            let page = store.account_ids(after.as_ref(), size).await?;
-            let last = page.last().cloned();
-            Ok::<_, StoreError>(last.map(|last| (page, Some(last))))
-        });
-        let accounts = peers::peer_accounts(store, &self.policies, size).await?;
-        let context = self.context(&accounts).await?;
-        let options = self.options;
-        let decided = pages
-            .map(|page| {
-                let context = &context;
-                async move {
-                    match page {
-                        Ok(page) => context.decide_page(store, page, options).await,
-                        Err(error) => Err(RunError::Store(error)),
-                    }
-                }
-            })
-            .buffered(ahead);
+        let (store, own) = (self.engine.store, OwnActions::AsTheyStand);
+        let times = [self.options.as_of];
+        let pages = Pages::open(self.engine.config, store, &self.policies, &times, own).await?;
+        let pages = if self.options.live {
+            pages.live(self.options.as_of)
+        } else {
+            pages
+        };
+        self.portfolio = pages.portfolio();
+        let decided = pages.decide(store, |_, at_all_times| at_all_times.next().and_then(Decided::of));
         let mut decided = std::pin::pin!(decided);
         while let Some(batch) = decided.next().await {
-            self.commit(batch?.decided).await?;
+            let batch = batch?.into_iter().flatten().collect();
+            self.commit(batch).await?;
             progress(Progress::Accounts(self.accounts));
             if *self.engine.stop.borrow() {
                 self.interrupted = true;
@@ -337,22 +339,6 @@ impl<'a> Cycle<'a> {
             return Err(RunError::Empty);
         }
         Ok(())
-    }
-
-    /// What deciding needs beside the accounts: our people and products, and what moves the use of all accounts.
-    async fn context(&mut self, peer_accounts: &[AccountId]) -> Result<Context, RunError> {
-        let (store, as_of) = (self.engine.store, self.options.as_of);
-        self.portfolio = Arc::new(Portfolio::of(as_of, store.portfolio_signals().await?));
-        Ok(Context {
-            inputs_of: Arc::new(InputsOf {
-                tenant: store.tenant(),
-                default_crm: self.engine.config.default_crm,
-                our_name: self.engine.config.our_name.clone(),
-                portfolio: Arc::clone(&self.portfolio),
-                policies: Arc::clone(&self.policies),
-                peers: peers::peers(store, &self.policies, as_of, peer_accounts).await?,
-            }),
-        })
     }
 
     async fn commit(&mut self, batch: Vec<Decided>) -> Result<(), RunError> {
@@ -442,98 +428,6 @@ impl<'a> Cycle<'a> {
             days: std::mem::take(&mut self.days),
             interrupted: self.interrupted,
             dry_run: self.options.dry_run,
-        }
-    }
-}
-
-/// What deciding a page needs beside the store.
-struct Context {
-    inputs_of: Arc<InputsOf>,
-}
-
-struct InputsOf {
-    tenant: perennial_core::ids::TenantId,
-    default_crm: perennial_core::signal::Crm,
-    our_name: Option<String>,
-    portfolio: Arc<Portfolio>,
-    policies: Arc<Policies>,
-    peers: Peers,
-}
-
-impl Context {
-    async fn decide_page(&self, store: &Store, page: Vec<AccountId>, options: RunOptions) -> Result<Page, RunError> {
-        let mut signals = store.account_signals(&page).await?;
-        let mut earlier = store.prior_actions(&page).await?;
-        let facts: Vec<(AccountId, Vec<Signal>, Vec<PriorAction>)> = page
-            .into_iter()
-            .map(|id| {
-                let signals = signals.remove(&id).unwrap_or_default();
-                let earlier = earlier.remove(&id).unwrap_or_default();
-                (id, signals, earlier)
-            })
-            .collect();
-        let later = facts
-            .iter()
-            .filter_map(|(id, signals, _)| Some((id.clone(), Snapshot::next_known(signals, options.as_of)?)))
-            .collect();
-        // What other records say of an account waits until its own record is known.
-        let facts: Vec<_> = facts
-            .into_iter()
-            .filter(|(_, signals, _)| {
-                let own = |s: &Signal| s.fact.kind() == FactKind::Account && s.observed_at <= options.as_of;
-                signals.iter().any(own)
-            })
-            .collect();
-        let inputs_of = Arc::clone(&self.inputs_of);
-        let decided = tokio::task::spawn_blocking(move || {
-            facts
-                .into_iter()
-                .map(|(id, signals, earlier)| inputs_of.decide(id, signals, earlier, options))
-                .collect()
-        });
-        Ok(Page {
-            decided: decided.await.map_err(|_| RunError::Stopped)?,
-            later,
-        })
-    }
-}
-
-impl InputsOf {
-    fn decide(&self, id: AccountId, signals: Vec<Signal>, prior: Vec<PriorAction>, options: RunOptions) -> Decided {
-        let as_of = if options.live {
-            Snapshot::last_known(&signals, options.as_of)
-        } else {
-            options.as_of
-        };
-        let waits = prior.iter().filter(|p| {
-            p.day == as_of.day() && (p.state.waits() || matches!(p.state, ActionState::Snoozed | ActionState::Advised))
-        });
-        let mut gone: Vec<ActionId> = waits.map(|p| p.action.clone()).collect();
-        let snapshot = Snapshot::of(id, as_of, signals, prior, self.policies.settings.usage_days);
-        let owner = snapshot
-            .account_fact()
-            .and_then(|a| a.owner.as_ref())
-            .and_then(|owner| self.portfolio.owners.get(owner.as_str()))
-            .cloned();
-        let inputs = Inputs {
-            tenant: self.tenant,
-            content: self.policies.content,
-            default_crm: self.default_crm,
-            our_name: self.our_name.clone(),
-            snapshot,
-            owner,
-            peers: self.peers.clone(),
-        };
-        let decision = decide(&inputs, &self.policies);
-        gone.retain(|action| !decision.proposals.iter().any(|p| p.action == *action));
-        let (inputs, output) = (canonical(&inputs), canonical(&decision));
-        Decided {
-            inputs_hash: Hash::of(inputs.as_bytes()),
-            output_hash: Hash::of(output.as_bytes()),
-            decision,
-            inputs: Packed::of(&inputs),
-            output: Packed::of(&output),
-            gone,
         }
     }
 }

@@ -40,7 +40,7 @@ fn main() {
     let policies = write_policies(temp.path());
     let overrides = Overrides {
         config: None,
-        db: Some(Database::sqlite(temp.path()).url),
+        db: Some(Database::sqlite(temp.path()).url.clone()),
         policies: Some(policies),
     };
     let config = Config::load(&overrides).expect("a configuration");

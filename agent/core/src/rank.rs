@@ -135,9 +135,13 @@ pub struct Day {
 /// Order of two items: more per minute first, unknown value last, ties by id.
 #[must_use]
 pub fn order(a: &DayItem, b: &DayItem) -> std::cmp::Ordering {
-    b.per_minute_micro
-        .cmp(&a.per_minute_micro)
-        .then_with(|| a.action.cmp(&b.action))
+    order_of((a.per_minute_micro, &a.action), (b.per_minute_micro, &b.action))
+}
+
+/// The same order of two actions, each given by what waiting loses a minute and by its id.
+#[must_use]
+pub fn order_of(a: (Option<Micro>, &ActionId), b: (Option<Micro>, &ActionId)) -> std::cmp::Ordering {
+    b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1))
 }
 
 /// The best day: an exact multiple-choice knapsack over slots, at most one action an account, then what fits of the

@@ -19,7 +19,9 @@ use perennial_core::time::Timestamp;
 use perennial_store::{DueAccount, StoreError};
 
 use super::plan::Deferred;
-use super::{ActionCounts, Context, Cycle, Effects, Engine, RunError, RunOptions, RunReport, peers, start};
+use super::{
+    ActionCounts, Cycle, Decided, Effects, Engine, OwnActions, Pages, RunError, RunOptions, RunReport, peers, start,
+};
 use crate::content;
 use crate::dispatch::{self, DispatchError};
 
@@ -49,9 +51,8 @@ pub enum Step {
 /// Decides about what is due, step by step. It holds the run of the tenant as long as it lives.
 pub struct Watch<'a> {
     cycle: Cycle<'a>,
-    context: Context,
-    /// Accounts whose use makes the index of peers.
-    peer_accounts: Vec<AccountId>,
+    /// The book as the pass found it.
+    pages: Pages,
     /// Where the day's pass is: `Some` with the last account that is done while it goes on.
     pass: Option<Option<AccountId>>,
     book: Book,
@@ -122,10 +123,9 @@ impl<'a> Watch<'a> {
         start(engine, &run, &texts, &policies, now, now).await?;
         let mut cycle = Cycle::new(engine, options, run, policies, now);
         match opening(&mut cycle).await {
-            Ok((peer_accounts, context)) => Ok(Watch {
+            Ok(pages) => Ok(Watch {
                 cycle,
-                context,
-                peer_accounts,
+                pages,
                 pass: Some(None),
                 book: Book::default(),
                 beaten: now,
@@ -196,7 +196,7 @@ impl<'a> Watch<'a> {
 
     /// Every account is due again.
     async fn begin_pass(&mut self) -> Result<(), RunError> {
-        (self.peer_accounts, self.context) = opening(&mut self.cycle).await?;
+        self.pages = opening(&mut self.cycle).await?;
         self.pass = Some(None);
         self.cycle.accounts = 0;
         self.cycle.chain = Hash::ZERO;
@@ -223,26 +223,35 @@ impl<'a> Watch<'a> {
 
     /// Whether use that was measured before today, and comes only now, has changed the index of peers.
     async fn peers_moved(&mut self, due: &[DueAccount], now: Timestamp) -> Result<bool, RunError> {
-        let late = due
-            .iter()
-            .filter(|d| d.due_at <= now.day().start())
-            .filter_map(|d| d.account.as_ref());
-        let late: BTreeSet<&AccountId> = late.collect();
-        if !self.peer_accounts.iter().any(|account| late.contains(account)) {
+        let late = due.iter().filter(|d| d.due_at <= now.day().start());
+        let mut late = late.filter_map(|d| d.account.as_ref());
+        if !late.any(|account| self.pages.is_peer(account)) {
             return Ok(false);
         }
-        let policies = &self.cycle.policies;
-        let index = peers::peers(self.cycle.engine.store, policies, now, &self.peer_accounts).await?;
-        Ok(index != self.context.inputs_of.peers)
+        let engine = self.cycle.engine;
+        let page = engine.config.limits.accounts_per_batch.max(1);
+        let index = peers::peers(engine.store, &self.cycle.policies, &[now], page).await?;
+        Ok(index.indices.last() != self.pages.peers())
+    }
+
+    /// Decides about some accounts as things stand; says which of them have something that becomes known later on the day.
+    async fn decide(&mut self, accounts: Vec<AccountId>) -> Result<Vec<(AccountId, Timestamp)>, RunError> {
+        let pages = self.pages.live(self.cycle.options.as_of);
+        let page = pages.decide_page(self.cycle.engine.store, accounts, |id, at| {
+            let considered = at.next()?;
+            let next = considered.next.map(|next| (id.clone(), next));
+            Some((Decided::of(considered), next))
+        });
+        let (decided, next): (Vec<_>, Vec<_>) = page.await?.into_iter().flatten().unzip();
+        self.cycle.commit(decided.into_iter().flatten().collect()).await?;
+        Ok(next.into_iter().flatten().collect())
     }
 
     async fn decide_due(&mut self, due: Vec<DueAccount>) -> Result<Step, RunError> {
         let store = self.cycle.engine.store;
         let ids: Vec<AccountId> = due.iter().filter_map(|d| d.account.clone()).collect();
         let before = (self.cycle.decisions_new, self.cycle.actions);
-        let page = self.context.decide_page(store, ids.clone(), self.cycle.options).await?;
-        let next: BTreeMap<AccountId, Timestamp> = page.later.into_iter().collect();
-        self.cycle.commit(page.decided).await?;
+        let next: BTreeMap<AccountId, Timestamp> = self.decide(ids.clone()).await?.into_iter().collect();
         let concerned = self.take_up(&ids);
         if self.pass.is_none() {
             self.cycle.days.clear();
@@ -280,13 +289,9 @@ impl<'a> Watch<'a> {
             self.pass = None;
             return Ok(Step::PassDone(Box::new(self.cycle.report(Effects::default()))));
         };
-        let decided = self
-            .context
-            .decide_page(store, page.clone(), self.cycle.options)
-            .await?;
-        self.cycle.commit(decided.decided).await?;
+        let later = self.decide(page.clone()).await?;
         // The pass began by taking all marks away, those of the coming hours too.
-        store.mark_due(&decided.later).await?;
+        store.mark_due(&later).await?;
         self.take_up(&page);
         self.pass = Some(Some(last));
         Ok(Step::Pass {
@@ -302,14 +307,14 @@ impl<'a> Watch<'a> {
 }
 
 /// What a pass begins with. All marks up to now go first: the pass reads what they stand for.
-async fn opening(cycle: &mut Cycle<'_>) -> Result<(Vec<AccountId>, Context), RunError> {
-    let (store, now) = (cycle.engine.store, cycle.options.as_of);
-    crate::queue::housekeeping(store, now).await?;
-    store.settle_all_due(now).await?;
-    let size = cycle.engine.config.limits.accounts_per_batch.max(1);
-    let peer_accounts = peers::peer_accounts(store, &cycle.policies, size).await?;
-    let context = cycle.context(&peer_accounts).await?;
-    Ok((peer_accounts, context))
+async fn opening(cycle: &mut Cycle<'_>) -> Result<Pages, RunError> {
+    let (engine, now) = (cycle.engine, cycle.options.as_of);
+    crate::queue::housekeeping(engine.store, now).await?;
+    engine.store.settle_all_due(now).await?;
+    let own = OwnActions::AsTheyStand;
+    let pages = Pages::open(engine.config, engine.store, &cycle.policies, &[now], own).await?;
+    cycle.portfolio = pages.portfolio();
+    Ok(pages)
 }
 
 /// Pause before the next look for what is due when there was nothing.
