@@ -88,6 +88,14 @@ fn the_reference_of_facts_is_that_of_the_code() {
     bless("docs/src/reference/facts.md", &page);
 }
 
+#[test]
+fn the_schema_of_rules_is_that_of_the_code() {
+    bless(
+        "policies/schema.cedarschema",
+        &perennial_core::policy::gate::schema_text(),
+    );
+}
+
 /// The program and all its commands, deepest last, as `perennial queue list` and the help text.
 fn helps(command: &mut clap::Command, found: &mut Vec<(String, String)>) {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();

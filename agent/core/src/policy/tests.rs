@@ -202,8 +202,8 @@ fn each_mistake_is_named_with_file_line_column_and_remedy() {
         ),
         (
             "autonomy.toml",
-            "when    = \"legal_hold\"",
-            "when    = \"health\"",
+            "max_discount_percent        = 20",
+            "[[never]]\nid = \"x\"\nactions = [\"sendQbr\"]\nwhen = \"health\"\nwhy = \"y\"",
             "`health` is no yes/no fact",
             "docs/reference/facts",
         ),
@@ -365,6 +365,22 @@ fn account(tier: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// A request for a task on an account of which these facts are known.
+fn asked(features: &Features) -> Request<'_> {
+    static ACCOUNT: std::sync::LazyLock<AccountId> = std::sync::LazyLock::new(|| AccountId::new("a"));
+    Request {
+        account: &ACCOUNT,
+        kind: ActionKind::CreateTask,
+        writes: Vec::new(),
+        features,
+        contacts_7_days: 0,
+        discount: None,
+        draft: crate::replay::Hash::of(b"draft"),
+        now: Timestamp::EPOCH,
+        last_editor: None,
+    }
+}
+
 #[track_caller]
 fn verdict(kind: ActionKind, writes: &[Write], facts_of: &[(&str, Value)]) -> Verdict {
     let policies = Policies::compile(&shipped()).unwrap_or_else(|p| panic!("{p:?}"));
@@ -373,9 +389,9 @@ fn verdict(kind: ActionKind, writes: &[Write], facts_of: &[(&str, Value)]) -> Ve
         kind,
         writes: writes.iter().collect(),
         features: &features,
-        contacts_7_days: 0,
+        ..asked(&features)
     };
-    policies.autonomy.verdict(&request, &policies.settings)
+    policies.gate.verdict(&request, &policies.settings)
 }
 
 fn field(field: AccountField) -> Write {
@@ -477,9 +493,10 @@ fn contact_limit_and_field_list_hold() {
         writes: vec![],
         features: &features,
         contacts_7_days: 3,
+        ..asked(&features)
     };
     assert_eq!(
-        policies.autonomy.verdict(&request, &policies.settings).rules[0].id,
+        policies.gate.verdict(&request, &policies.settings).rules[0].id,
         "limit:contacts"
     );
     let mut narrow = shipped();
@@ -491,10 +508,10 @@ fn contact_limit_and_field_list_hold() {
         kind: ActionKind::UpdateField,
         writes: vec![&write],
         features: &features,
-        contacts_7_days: 0,
+        ..asked(&features)
     };
     assert_eq!(
-        policies.autonomy.verdict(&request, &policies.settings).rules[0].id,
+        policies.gate.verdict(&request, &policies.settings).rules[0].id,
         "limit:fields"
     );
 }
@@ -529,9 +546,10 @@ fn deal_desk_and_manager_together_need_the_head() {
         kind: ActionKind::OfferDiscount,
         writes: vec![&write],
         features: &features,
-        contacts_7_days: 0,
+        discount: Some(0.1),
+        ..asked(&features)
     };
-    let verdict = policies.autonomy.verdict(&request, &policies.settings);
+    let verdict = policies.gate.verdict(&request, &policies.settings);
     assert_eq!(verdict.role, Some(OwnerRole::VpCs));
 }
 
