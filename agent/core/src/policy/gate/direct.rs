@@ -54,6 +54,8 @@ enum Test {
     Flag(usize),
     ApproverActive,
     ApproverIsEditor,
+    ApproverIs(String),
+    EditorIs(String),
     /// The approver holds one of these roles, as bits.
     ApproverAny(u8),
     /// The approver holds all of them.
@@ -183,6 +185,8 @@ impl Test {
             },
             Test::ApproverActive => approval()?.by.active,
             Test::ApproverIsEditor => approval()?.by.id == *view.facts.last_editor.as_ref().ok_or(Fails)?,
+            Test::ApproverIs(id) => approval()?.by.id == *id,
+            Test::EditorIs(id) => view.facts.last_editor.as_ref().ok_or(Fails)? == id,
             Test::ApproverAny(roles) => {
                 approval()?;
                 view.roles & roles != 0

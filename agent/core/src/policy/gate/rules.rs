@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{
-    ActionConstraint, Policy, PolicyId, PolicySet, Schema, ValidationError, ValidationMode, Validator, pst,
+    ActionConstraint, Policy, PolicyId, PolicySet, Schema, ValidationError, ValidationMode, ValidationWarning,
+    Validator, pst,
 };
 use miette::Diagnostic;
 
 use super::super::file::{Problem, did_you_mean, place};
-use super::vocabulary::Group;
+use super::vocabulary::{Group, Place, TERMS};
 use crate::action::ActionKind;
 use crate::signal::Tier;
 use crate::time::Day;
@@ -291,15 +292,20 @@ fn one(
             "write `forbid`, or move the rule to rules/50-exceptions.cedar with @owner and @until",
         );
     }
-    if let Ok(pst) = policy.to_pst()
-        && let Some(operator) = arithmetic(&pst)
-    {
-        let message = format!("`{operator}` calculates, and a sum may overflow: a rule that fails is no rule");
-        reading.wrong(
-            start,
-            message,
-            "compare facts with numbers; if a derived fact is missing, ask for it",
-        );
+    if let Ok(pst) = policy.to_pst() {
+        for part in parts(&pst) {
+            if let Some(operator) = calculates(part) {
+                let message = format!("`{operator}` calculates, and a sum may overflow: a rule that fails is no rule");
+                let help = "compare facts with numbers; if a derived fact is missing, ask for it";
+                reading.wrong(start, message, help);
+            }
+            if let Some((name, known)) = unheard_of(part) {
+                let at = written.find(&format!("has {name}")).map_or(0, |at| at + "has ".len());
+                let help = did_you_mean(name, known.into_iter())
+                    .unwrap_or_else(|| "policies/schema.cedarschema lists the facts".to_owned());
+                reading.wrong(start + at, format!("there is no fact `{name}`"), help);
+            }
+        }
     }
     let id = said("id").unwrap_or("policy").to_owned();
     let own_id = PolicyId::new(&id);
@@ -315,6 +321,11 @@ fn one(
                 _ => None,
             };
             reading.cedar(error, start, Some(&id), help);
+        }
+        let never = |w: &ValidationWarning| matches!(w, ValidationWarning::ImpossiblePolicy(_));
+        if reading.problems.len() == before && result.validation_warnings().any(never) {
+            let help = "nothing fulfils all its conditions; groups of actions are asked with `action in`";
+            reading.wrong(start, format!("the rule `{id}` can never hold"), help);
         }
     }
     let text = match until {
@@ -353,23 +364,61 @@ fn one(
         .map(|policy| Parsed { rule, policy })
 }
 
-/// The first operator of a rule that calculates.
-fn arithmetic(policy: &pst::Policy) -> Option<&'static str> {
-    policy.body().clauses().iter().find_map(|clause| match clause {
-        pst::Clause::When(expr) | pst::Clause::Unless(expr) => calculates(expr),
-    })
+/// Every part of a rule's conditions.
+fn parts(policy: &pst::Policy) -> Vec<&pst::Expr> {
+    let mut found = Vec::new();
+    for clause in policy.body().clauses() {
+        match clause {
+            pst::Clause::When(expr) | pst::Clause::Unless(expr) => collect(expr, &mut found),
+        }
+    }
+    found
 }
 
-fn calculates(expr: &pst::Expr) -> Option<&'static str> {
-    use pst::{BinaryOp, Expr, UnaryOp};
+fn collect<'a>(expr: &'a pst::Expr, found: &mut Vec<&'a pst::Expr>) {
+    use pst::Expr;
+    found.push(expr);
     match expr {
-        Expr::BinaryOp { op, left, right } => match op {
+        Expr::BinaryOp { left, right, .. } => {
+            collect(left, found);
+            collect(right, found);
+        }
+        Expr::UnaryOp { expr, .. }
+        | Expr::GetAttr { expr, .. }
+        | Expr::HasAttr { expr, .. }
+        | Expr::Like { expr, .. } => collect(expr, found),
+        Expr::Is { expr, in_expr, .. } => {
+            collect(expr, found);
+            if let Some(inner) = in_expr {
+                collect(inner, found);
+            }
+        }
+        Expr::IfThenElse {
+            cond,
+            then_expr,
+            else_expr,
+        } => {
+            collect(cond, found);
+            collect(then_expr, found);
+            collect(else_expr, found);
+        }
+        Expr::Set(list) => list.iter().for_each(|e| collect(e, found)),
+        Expr::Record(map) => map.values().for_each(|e| collect(e, found)),
+        _ => {}
+    }
+}
+
+/// The operator of a part that calculates.
+fn calculates(part: &pst::Expr) -> Option<&'static str> {
+    use pst::{BinaryOp, Expr, UnaryOp};
+    match part {
+        Expr::BinaryOp { op, .. } => match op {
             BinaryOp::Add => Some("+"),
             BinaryOp::Sub => Some("-"),
             BinaryOp::Mul => Some("*"),
             BinaryOp::Offset => Some("offset"),
             BinaryOp::DurationSince => Some("durationSince"),
-            _ => calculates(left).or_else(|| calculates(right)),
+            _ => None,
         },
         Expr::UnaryOp { op, expr } => match op {
             UnaryOp::Neg => match expr.as_ref() {
@@ -377,21 +426,31 @@ fn calculates(expr: &pst::Expr) -> Option<&'static str> {
                 _ => Some("-"),
             },
             UnaryOp::ToDate => Some("toDate"),
-            _ => calculates(expr),
+            _ => None,
         },
-        Expr::GetAttr { expr, .. } | Expr::HasAttr { expr, .. } | Expr::Like { expr, .. } => calculates(expr),
-        Expr::Is { expr, in_expr, .. } => calculates(expr).or_else(|| in_expr.as_deref().and_then(calculates)),
-        Expr::IfThenElse {
-            cond,
-            then_expr,
-            else_expr,
-        } => calculates(cond)
-            .or_else(|| calculates(then_expr))
-            .or_else(|| calculates(else_expr)),
-        Expr::Set(list) => list.iter().find_map(|e| calculates(e)),
-        Expr::Record(map) => map.values().find_map(|e| calculates(e)),
         _ => None,
     }
+}
+
+/// A name behind `has` that nothing has. Cedar takes it for a fact that is never there, so that a slip of the pen would switch the
+/// rule off.
+fn unheard_of(part: &pst::Expr) -> Option<(&str, Vec<&'static str>)> {
+    let pst::Expr::HasAttr { expr, attrs } = part else {
+        return None;
+    };
+    let (place, others): (Place, &[&'static str]) = match expr.as_ref() {
+        pst::Expr::Var(pst::Var::Resource) => (Place::Account, &[]),
+        pst::Expr::Var(pst::Var::Context) => (Place::Context, &["approval", "last_editor"]),
+        _ => return None,
+    };
+    let known: Vec<&'static str> = TERMS
+        .iter()
+        .filter(|t| t.place == place)
+        .map(|t| t.name)
+        .chain(others.iter().copied())
+        .collect();
+    let name = attrs.head.as_str();
+    (!known.contains(&name)).then_some((name, known))
 }
 
 /// The kinds of action that a rule can be about, by its scope alone.

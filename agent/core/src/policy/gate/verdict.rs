@@ -93,8 +93,10 @@ impl Verdict {
 pub enum Engine {
     /// Our evaluator, compiled from the rules; Cedar for kinds of action it could not compile.
     Direct,
-    /// Cedar, with request and entities made anew for each question.
+    /// Cedar with every rule, request and entities made anew for each question.
     Cedar,
+    /// The same with only the rules whose scope can match the kind of action.
+    CedarSliced,
 }
 
 /// Approvals that are tried, in this order: none, then one role after the other.
@@ -136,16 +138,15 @@ impl Gate {
         approval: Option<&Approval>,
         engine: Engine,
     ) -> Result<Answer, FactError> {
-        match (engine, self.programs.get(&ask.action)) {
-            (Engine::Direct, Some(program)) => {
+        match (engine, self.programs.get(&ask.action), self.by_kind.get(&ask.action)) {
+            (Engine::Direct, Some(program), _) => {
                 facts.complete(ask)?;
                 Ok(program.answer(facts, ask, approval))
             }
-            (Engine::Direct, None) => match self.by_kind.get(&ask.action) {
-                Some(policies) => self.ask_policies(policies, facts, ask, approval),
-                None => self.ask_cedar(facts, ask, approval),
-            },
-            (Engine::Cedar, _) => self.ask_cedar(facts, ask, approval),
+            (Engine::Direct | Engine::CedarSliced, _, Some(policies)) => {
+                self.ask_policies(policies, facts, ask, approval)
+            }
+            (Engine::Direct | Engine::Cedar | Engine::CedarSliced, _, _) => self.ask_cedar(facts, ask, approval),
         }
     }
 
@@ -356,7 +357,7 @@ impl Gate {
         };
         match rule.id.as_str() {
             "limit:contacts" => Some(format!(
-                "the customer has had {} contacts in 7 days; the limit is {}",
+                "not now: the customer has had {} contacts in 7 days; the limit is {}",
                 number("contacts_last_7d")?,
                 self.table.contacts_7_days.value
             )),

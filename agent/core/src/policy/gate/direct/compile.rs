@@ -262,6 +262,13 @@ impl Compiler {
             if let (Some(Attribute::Approver), Some(Attribute::Editor)) = (self.attribute(one), self.attribute(other)) {
                 return Some(Test::ApproverIsEditor);
             }
+            if let Some(uid) = uid_literal(other).filter(|uid| is_of(uid, "Human")) {
+                match self.attribute(one) {
+                    Some(Attribute::Approver) => return Some(Test::ApproverIs(uid.eid.to_string())),
+                    Some(Attribute::Editor) => return Some(Test::EditorIs(uid.eid.to_string())),
+                    _ => {}
+                }
+            }
         }
         Some(Test::Same(Box::new((self.test(left)?, self.test(right)?))))
     }
