@@ -66,7 +66,7 @@ fn the_reference_of_facts_is_that_of_the_code() {
     let mut page = format!(
         "{GENERATED}\n\n# Facts\n\n\
          A fact is computed from an account's records as of a time. These names are used in `scoring.toml`, in the\n\
-         conditions, texts and evidence of playbooks, in `[[never]]` rules, and in JSON output.\n\n\
+         conditions, texts and evidence of playbooks, in rules, and in JSON output.\n\n\
          A fact without its inputs is unknown, never zero. A condition that reads an unknown fact does not hold, and the\n\
          decision names the missing field.\n\n\
          The last column is how a condition sees the fact. Conditions know whole numbers only: *tenths* means the value\n\

@@ -10,6 +10,7 @@ mod crms;
 mod detect;
 mod docs;
 mod fit;
+mod gate;
 mod holdout;
 mod pictures;
 mod pipeline;
