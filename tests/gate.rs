@@ -97,7 +97,7 @@ pub fn compiled(content: &Content) -> Policies {
 /// # Panics
 /// Below 12 rules.
 #[must_use]
-pub fn with_rules(count: usize) -> Policies {
+pub fn with_rules(count: usize) -> Content {
     let mut content = built_in();
     if count < compiled(&content).gate.rules().len() {
         let table = content.policies.get_mut("autonomy.toml").expect("built in");
@@ -129,9 +129,8 @@ pub fn with_rules(count: usize) -> Policies {
     content
         .policies
         .insert("rules/90-bench.cedar".to_owned(), added.collect());
-    let policies = compiled(&content);
-    assert_eq!(policies.gate.rules().len(), count);
-    policies
+    assert_eq!(compiled(&content).gate.rules().len(), count);
+    content
 }
 
 /// Values around which rules change their answer.

@@ -26,7 +26,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use cedar_policy::{Authorizer, Policy, PolicyId, PolicySet, Schema};
+use cedar_policy::{Authorizer, Policy, PolicyId, PolicySet, Schema, Validator};
 
 pub use facts::{Approval, Ask, FactError, Facts, Human, Request, Value};
 pub use generate::{Generated, generate};
@@ -80,9 +80,10 @@ impl Gate {
                 return None;
             }
         };
+        let validator = Validator::new(schema.clone());
         let mut from_files = Vec::new();
         for (file, text) in files {
-            from_files.extend(rules::read(file, text, &schema, problems));
+            from_files.extend(rules::read(file, text, &validator, problems));
         }
         // The files are checked even where the table is wrong: every problem is named at once.
         let table = table?;

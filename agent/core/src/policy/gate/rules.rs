@@ -7,8 +7,7 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{
-    ActionConstraint, Policy, PolicyId, PolicySet, Schema, ValidationError, ValidationMode, ValidationWarning,
-    Validator, pst,
+    ActionConstraint, Policy, PolicyId, PolicySet, ValidationError, ValidationMode, ValidationWarning, Validator, pst,
 };
 use miette::Diagnostic;
 
@@ -186,7 +185,7 @@ fn class(file: &str) -> Option<Origin> {
 }
 
 /// Reads one file of rules.
-pub(super) fn read(file: &str, text: &str, schema: &Schema, problems: &mut Vec<Problem>) -> Vec<Parsed> {
+pub(super) fn read(file: &str, text: &str, validator: &Validator, problems: &mut Vec<Problem>) -> Vec<Parsed> {
     let Some(origin) = class(file) else {
         problems.push(Problem::whole(
             file,
@@ -226,7 +225,7 @@ pub(super) fn read(file: &str, text: &str, schema: &Schema, problems: &mut Vec<P
                 let at = reading.blanked.get(cursor..).and_then(|rest| rest.find(&written));
                 let start = cursor + at.unwrap_or(0);
                 cursor = start + written.len();
-                if let Some(parsed) = one(&mut reading, origin, policy, &written, start, schema) {
+                if let Some(parsed) = one(&mut reading, origin, policy, &written, start, validator) {
                     found.push(parsed);
                 }
             }
@@ -242,7 +241,7 @@ fn one(
     policy: &Policy,
     written: &str,
     start: usize,
-    schema: &Schema,
+    validator: &Validator,
 ) -> Option<Parsed> {
     let before = reading.problems.len();
     let said = |key: &str| policy.annotation(key).map(str::trim).filter(|s| !s.is_empty());
@@ -311,7 +310,7 @@ fn one(
     let own_id = PolicyId::new(&id);
     let alone = PolicySet::from_policies([policy.new_id(own_id.clone())]);
     if let Ok(alone) = alone {
-        let result = Validator::new(schema.clone()).validate(&alone, ValidationMode::Strict);
+        let result = validator.validate(&alone, ValidationMode::Strict);
         for error in result.validation_errors() {
             let help = match error {
                 ValidationError::UnsafeOptionalAttributeAccess(_) => Some(
