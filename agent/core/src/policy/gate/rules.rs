@@ -298,6 +298,11 @@ fn one(
                 let help = "compare facts with numbers; if a derived fact is missing, ask for it";
                 reading.wrong(start, message, help);
             }
+            if reads_editor(part) {
+                let message = "of the last editor only who it was is known";
+                let help = "compare `context.last_editor` with a person; roles are known of `context.approval.by`";
+                reading.wrong(start, message, help);
+            }
             if let Some((name, known)) = unheard_of(part) {
                 let at = written.find(&format!("has {name}")).map_or(0, |at| at + "has ".len());
                 let help = did_you_mean(name, known.into_iter())
@@ -450,6 +455,17 @@ fn unheard_of(part: &pst::Expr) -> Option<(&str, Vec<&'static str>)> {
         .collect();
     let name = attrs.head.as_str();
     (!known.contains(&name)).then_some((name, known))
+}
+
+/// Whether a part reads something of the last editor. Only who that was is known, so in Cedar such a rule would fail.
+fn reads_editor(part: &pst::Expr) -> bool {
+    let (pst::Expr::GetAttr { expr, .. } | pst::Expr::HasAttr { expr, .. }) = part else {
+        return false;
+    };
+    let pst::Expr::GetAttr { expr: of, attr } = expr.as_ref() else {
+        return false;
+    };
+    matches!(of.as_ref(), pst::Expr::Var(pst::Var::Context)) && attr == "last_editor"
 }
 
 /// The kinds of action that a rule can be about, by its scope alone.

@@ -490,6 +490,11 @@ fn each_mistake_in_a_rule_is_named_with_file_line_column_and_remedy() {
             "did you mean `health`?",
         ),
         (
+            "when { context has last_editor && context.last_editor.active };",
+            "rules/90-x.cedar:1:1: of the last editor only who it was is known",
+            "context.approval.by",
+        ),
+        (
             "when { context.contacts_last_7d + 1 > 3 };",
             "rules/90-x.cedar:1:1: `+` calculates",
             "compare facts",
