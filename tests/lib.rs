@@ -1,5 +1,7 @@
 //! What the integration tests share: databases, the program as a process, data sets that may be absent.
 
+pub mod gate;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -27,6 +27,9 @@ pub const POLICIES: &[(&str, &str)] = shipped!("policies":
     "playbooks/silent-account.toml",
     "playbooks/sponsor-left.toml",
     "playbooks/usage-drop.toml",
+    "rules/50-exceptions.cedar",
+    "rules/90-never.cedar",
+    "schema.cedarschema",
 );
 
 /// The prompts that are built into the program.

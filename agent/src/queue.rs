@@ -2,7 +2,8 @@
 
 use perennial_core::action::{ActionState, Effect};
 use perennial_core::approval::{Event, Item, Person, Refused, apply};
-use perennial_core::policy::{Level, Policies, Request};
+use perennial_core::policy::gate::{Approval, Human};
+use perennial_core::policy::{Level, Policies, Request, RuleRef};
 use perennial_core::replay::{Hash, UnreadableText, canonical, read};
 use perennial_core::signal::Fact;
 use perennial_core::time::Timestamp;
@@ -128,7 +129,7 @@ pub async fn decide(
     let step = apply(&item, event, Some(person), now)?;
     let effects = step.effects.as_deref().unwrap_or(&item.effects);
     if matches!(event, Event::Approve { .. } | Event::Edit { .. }) {
-        still_allowed(store, row, effects, policies, now).await?;
+        still_allowed(store, row, effects, policies, (event, person), now).await?;
     }
     let (verb, reason, seen) = match event {
         Event::Approve { seen } => ("approve", None, Some(*seen)),
@@ -203,12 +204,14 @@ pub async fn decide(
     Ok(step.state)
 }
 
-/// Asks the present policy about the effects as they stand, with the facts the decision was made from.
+/// Asks the present policy about the effects as they stand, with the facts the decision was made from. An approval is asked about as
+/// it is: its giver's roles, what they saw, when it ends.
 async fn still_allowed(
     store: &Store,
     row: &ActionRow,
     effects: &[Effect],
     policies: &Policies,
+    (event, person): (&Event, &Person),
     now: Timestamp,
 ) -> Result<(), QueueError> {
     // Without the facts nothing can be judged, and what cannot be judged is refused.
@@ -224,13 +227,20 @@ async fn still_allowed(
         .remove(&row.account)
         .unwrap_or_default();
     let contacts_7_days = perennial_core::decide::contacts(prior.iter().filter(|p| p.action != row.id), now.day());
+    let playbook = policies.playbooks.get(row.playbook.as_str());
+    let editing = matches!(event, Event::Edit { .. }).then_some(person.id.as_str());
     let request = Request {
+        account: &row.account,
         kind: row.kind,
         writes: effects.iter().map(|e| &e.write).collect(),
         features: &decision.features,
         contacts_7_days,
+        discount: playbook.and_then(|p| p.economics.discount).map(|d| d.share),
+        draft: perennial_core::action::effects_hash(effects),
+        now,
+        last_editor: editing.or(row.last_editor.as_deref()),
     };
-    let verdict = policies.autonomy.verdict(&request, &policies.settings);
+    let verdict = policies.gate.verdict(&request, &policies.settings);
     let allowed = match verdict.level {
         Level::Auto => true,
         // A stricter role than the one that was asked for needs a new look.
@@ -239,16 +249,30 @@ async fn still_allowed(
             .is_none_or(|now| row.role.is_some_and(|then| perennial_core::approval::covers(then, now))),
         Level::Advise | Level::Never => false,
     };
-    if allowed {
-        return Ok(());
+    let shown = |rule: &RuleRef| format!("{} at {}:{}", rule.why, rule.file, rule.line);
+    if !allowed {
+        return Err(QueueError::PolicyChanged {
+            now: verdict.word(),
+            why: verdict.rules.first().map_or_else(String::new, shown),
+        });
     }
-    let why = verdict
-        .rules
-        .first()
-        .map_or_else(String::new, |r| format!("{} at {}:{}", r.why, r.file, r.line));
-    Err(QueueError::PolicyChanged {
-        now: verdict.word(),
-        why,
+    let Event::Approve { seen } = event else {
+        return Ok(());
+    };
+    let approval = Approval {
+        by: Human {
+            id: person.id.clone(),
+            roles: person.roles.iter().copied().collect(),
+            active: true,
+        },
+        draft_hash: seen.to_string(),
+        // An action without an end does not expire.
+        expires_at: row.expires_at.unwrap_or_else(|| now.plus_days(1)).us().div_euclid(1000),
+    };
+    let permits = policies.gate.permits(&request, &approval, &policies.settings);
+    permits.map_err(|rule| QueueError::PolicyChanged {
+        now: Level::Never.to_string(),
+        why: shown(&rule),
     })
 }
 

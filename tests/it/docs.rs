@@ -66,7 +66,7 @@ fn the_reference_of_facts_is_that_of_the_code() {
     let mut page = format!(
         "{GENERATED}\n\n# Facts\n\n\
          A fact is computed from an account's records as of a time. These names are used in `scoring.toml`, in the\n\
-         conditions, texts and evidence of playbooks, in `[[never]]` rules, and in JSON output.\n\n\
+         conditions, texts and evidence of playbooks, in rules, and in JSON output.\n\n\
          A fact without its inputs is unknown, never zero. A condition that reads an unknown fact does not hold, and the\n\
          decision names the missing field.\n\n\
          The last column is how a condition sees the fact. Conditions know whole numbers only: *tenths* means the value\n\
@@ -86,6 +86,14 @@ fn the_reference_of_facts_is_that_of_the_code() {
         .unwrap();
     }
     bless("docs/src/reference/facts.md", &page);
+}
+
+#[test]
+fn the_schema_of_rules_is_that_of_the_code() {
+    bless(
+        "policies/schema.cedarschema",
+        &perennial_core::policy::gate::schema_text(),
+    );
 }
 
 /// The program and all its commands, deepest last, as `perennial queue list` and the help text.

@@ -11,6 +11,7 @@ mod detect;
 mod docs;
 mod events;
 mod fit;
+mod gate;
 mod history;
 mod holdout;
 mod pictures;

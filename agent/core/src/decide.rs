@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{ActionKind, ActionState, Effect, Write};
+use crate::action::{ActionKind, ActionState, Effect, Write, effects_hash};
 use crate::candidate::{Candidate, EvidenceLine, Known, LeftOut, candidates};
 use crate::detect::{Detection, Peers, detect};
 use crate::draft::{DocumentKind, Draft};
@@ -233,7 +233,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
     let mut drafts = BTreeMap::new();
     let mut proposals = Vec::new();
     for candidate in candidates {
-        let verdict = verdict(&candidate, &features, contacts_7_days, policies);
+        let verdict = verdict(&candidate, snapshot, &features, contacts_7_days, policies);
         let document = candidate.draft.as_ref().map(|d| DocumentRef {
             kind: d.kind,
             hash: d.hash,
@@ -346,14 +346,25 @@ pub fn contacts<'a>(prior: impl Iterator<Item = &'a PriorAction>, today: Day) ->
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn verdict(candidate: &Candidate<'_>, features: &Features, contacts_7_days: u32, policies: &Policies) -> Verdict {
+fn verdict(
+    candidate: &Candidate<'_>,
+    snapshot: &Snapshot,
+    features: &Features,
+    contacts_7_days: u32,
+    policies: &Policies,
+) -> Verdict {
     let request = Request {
+        account: &snapshot.account_id,
         kind: candidate.playbook.kind,
         writes: candidate.effects.iter().map(|e| &e.write).collect(),
         features,
         contacts_7_days,
+        discount: candidate.playbook.economics.discount.map(|d| d.share),
+        draft: effects_hash(&candidate.effects),
+        now: snapshot.as_of,
+        last_editor: None,
     };
-    policies.autonomy.verdict(&request, &policies.settings)
+    policies.gate.verdict(&request, &policies.settings)
 }
 
 fn proposal(

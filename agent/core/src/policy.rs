@@ -4,8 +4,8 @@
 //! Unknown keys are errors. The compiled set is immutable and named by the hash of its texts, so an edit never
 //! changes the past.
 
-mod autonomy;
 mod file;
+pub mod gate;
 mod playbook;
 mod scorecard;
 mod scoring;
@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-pub use autonomy::{Autonomy, Level, Request, RuleRef, Verdict};
 pub use file::Problem;
+pub use gate::{Gate, Level, Request, RuleRef, Verdict};
 pub use playbook::{Discount, Economics, Playbook, Step, Subject};
 pub use scorecard::{Bands, Index, Measure, Per, RollUp, Scorecard};
 pub use scoring::{Capacity, CoverageTerms, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
@@ -102,7 +102,7 @@ pub struct Policies {
     /// Scores, value and capacity.
     pub scoring: Scoring,
     /// Who decides what.
-    pub autonomy: Autonomy,
+    pub gate: Gate,
     /// What could be done, by id.
     pub playbooks: BTreeMap<String, Playbook>,
     /// Compiled conditions of the playbooks.
@@ -120,12 +120,21 @@ impl Policies {
         let mut problems = Vec::new();
         let scoring = required(content, "scoring.toml", &mut problems)
             .and_then(|text| scoring::compile("scoring.toml", text, &mut problems));
-        let autonomy = required(content, "autonomy.toml", &mut problems)
-            .and_then(|text| autonomy::compile("autonomy.toml", text, &mut problems));
+        let settings = scoring.as_ref().map(|(_, settings)| settings);
+        let table = required(content, "autonomy.toml", &mut problems)
+            .and_then(|text| gate::table::compile("autonomy.toml", text, settings, &mut problems));
+        let rules = content
+            .policies
+            .iter()
+            .filter(|(path, _)| path.starts_with("rules/") && !path.ends_with(".md"));
+        let rules = rules.map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let gate = Gate::compile(table, &rules, &mut problems);
         let mut playbooks = BTreeMap::new();
         for (path, text) in &content.policies {
             match path.as_str() {
-                "scoring.toml" | "autonomy.toml" => {}
+                // The schema is a copy for editors: what counts is the program's.
+                "scoring.toml" | "autonomy.toml" | "schema.cedarschema" => {}
+                path if path.starts_with("rules/") => {}
                 _ => match path
                     .strip_prefix("playbooks/")
                     .and_then(|name| name.strip_suffix(".toml"))
@@ -140,7 +149,7 @@ impl Policies {
                     Some(_) | None => problems.push(Problem::whole(
                         path,
                         "this file is not part of a policy".to_owned(),
-                        "policies are scoring.toml, autonomy.toml and playbooks/*.toml; move other files away",
+                        "policies are scoring.toml, autonomy.toml, playbooks/*.toml and rules/*.cedar; move other files away",
                     )),
                 },
             }
@@ -167,13 +176,13 @@ impl Policies {
             }
         };
         problems.sort_by(|a, b| (&a.file, a.line, a.column, &a.message).cmp(&(&b.file, b.line, b.column, &b.message)));
-        match (scoring, autonomy, triggers, templates) {
-            (Some((scoring, settings)), Some(autonomy), Some(triggers), Some(templates)) if problems.is_empty() => {
+        match (scoring, gate, triggers, templates) {
+            (Some((scoring, settings)), Some(gate), Some(triggers), Some(templates)) if problems.is_empty() => {
                 Ok(Policies {
                     content: content.hash(),
                     settings,
                     scoring,
-                    autonomy,
+                    gate,
                     playbooks,
                     triggers,
                     templates,

@@ -94,6 +94,43 @@ fn a_person_who_may_not_decide_changes_nothing() {
 }
 
 #[test]
+fn a_rule_about_a_person_stops_their_approval_and_no_other() {
+    let place = demo();
+    let task = waiting(&place, "createTask", "approve:csm");
+    let own = Place::empty();
+    let _ = own.run(&["init"]).ok();
+    let rule = "\n@id(\"on-leave\")\n@why(\"Priya is on leave.\")\nforbid (principal, action, resource is Account)\n\
+                when { context has approval && context.approval.by == Human::\"OWN-04\" };\n";
+    let file = "policies/rules/90-never.cedar";
+    let text = std::fs::read_to_string(own.path().join(file)).unwrap();
+    own.write(file, format!("{text}{rule}"));
+    let policies = own.path().join("policies").display().to_string();
+    let approve = |by| {
+        [
+            "--policies",
+            &policies,
+            "queue",
+            "approve",
+            &task,
+            "--later",
+            "--as",
+            by,
+        ]
+        .map(str::to_owned)
+    };
+    let by_priya = approve(CSM);
+    let by_priya: Vec<&str> = by_priya.iter().map(String::as_str).collect();
+    let says = [
+        "policy has changed: this is now `never`",
+        "Priya is on leave. at rules/90-never.cedar:",
+    ];
+    place.refuses("a person on leave", &by_priya, 1, &says);
+    let by_another = approve("Daniel Okafor");
+    let by_another: Vec<&str> = by_another.iter().map(String::as_str).collect();
+    let _ = place.run(&by_another).ok();
+}
+
+#[test]
 fn a_verb_that_lacks_its_words_changes_nothing() {
     let place = demo();
     let task = waiting(&place, "createTask", "approve:csm");

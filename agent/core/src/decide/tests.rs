@@ -131,7 +131,7 @@ fn what_a_rule_forbids_names_the_rule_its_line_and_the_place_it_would_have_had()
             .filter(|p| p.verdict.level != Level::Never);
         let place = ordinal(allowed.count() + 1);
         let line = proposal.verdict.rules[0].line;
-        let begin = format!("would have been {place}, denied by autonomy.toml:{line} (do-not-contact: ");
+        let begin = format!("would have been {place}, denied by rules/90-never.cedar:{line} (do-not-contact: ");
         let text = &notes[proposal.playbook.as_str()];
         assert!(text.starts_with(&begin), "`{text}` should begin `{begin}`");
     }

@@ -1,0 +1,349 @@
+//! `autonomy.toml`: who decides what, read and checked. [`super::generate`] turns it into rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::super::file::{Problem, did_you_mean, parse, place};
+use crate::action::{AccountField, ActionKind};
+use crate::feature::{CATALOGUE, Unit, definition};
+use crate::money::Money;
+use crate::number::Micro;
+use crate::policy::Settings;
+use crate::signal::{OwnerRole, Tier};
+
+/// What a cell of the table says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cell {
+    /// May not happen.
+    Never,
+    /// Is shown, never written.
+    Advise,
+    /// Waits for a person with the role.
+    Approve(OwnerRole),
+    /// Runs by itself; where the needs of `[auto]` are not met, it does not happen.
+    Auto,
+    /// Runs by itself; where the needs are not met, the role decides.
+    AutoElse(OwnerRole),
+}
+
+/// What `auto` needs for what a customer sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AutoNeeds {
+    /// Line of the first need.
+    pub line: usize,
+    /// Least share of the health score's weight that is known, per mille, rounded up.
+    pub min_confidence_pm: i64,
+    /// Greatest revenue a year, in the currency of the policy, rounded as money is.
+    pub max_arr: Money,
+    /// Greatest age of the newest measured use, days.
+    pub max_usage_age_days: i64,
+}
+
+/// A limit with the line it stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit<T> {
+    /// Line from 1.
+    pub line: usize,
+    /// The limit.
+    pub value: T,
+}
+
+/// A guard rail of the table: the action never happens where a fact holds or is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// Name.
+    pub id: String,
+    /// Line from 1.
+    pub line: usize,
+    /// Why, for people.
+    pub why: String,
+    /// Actions it is about.
+    pub actions: BTreeSet<ActionKind>,
+    /// The yes/no fact of the account.
+    pub fact: String,
+}
+
+/// The table as checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Path of the file.
+    pub file: String,
+    /// Level and line of every action and tier.
+    pub cells: BTreeMap<(ActionKind, Tier), Limit<Cell>>,
+    /// Needs of `auto`.
+    pub auto: AutoNeeds,
+    /// Most actions towards a customer in 7 days.
+    pub contacts_7_days: Limit<u32>,
+    /// Account fields that may be written.
+    pub fields: Limit<BTreeSet<AccountField>>,
+    /// Greatest discount, per mille, rounded down; no limit where it is not said.
+    pub max_discount_pm: Option<Limit<i64>>,
+    /// Guard rails, in the order of the file.
+    pub never: Vec<Guard>,
+}
+
+/// Level by tier.
+type MatrixRow = BTreeMap<Spanned<String>, Spanned<String>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AutonomyFile {
+    matrix: BTreeMap<Spanned<String>, Spanned<MatrixRow>>,
+    auto: Spanned<AutoTable>,
+    limits: LimitsTable,
+    #[serde(default)]
+    never: Vec<GuardTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AutoTable {
+    min_confidence: Spanned<f64>,
+    max_arr: Spanned<String>,
+    max_usage_age_days: Spanned<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsTable {
+    contacts_per_account_7_days: Spanned<u32>,
+    fields_agent_may_write: Spanned<Vec<Spanned<String>>>,
+    max_discount_percent: Option<Spanned<f64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GuardTable {
+    id: Spanned<String>,
+    actions: Vec<Spanned<String>>,
+    when: Spanned<String>,
+    why: String,
+}
+
+/// Reads and checks the table.
+pub(in crate::policy) fn compile(
+    file: &str,
+    text: &str,
+    settings: Option<&Settings>,
+    problems: &mut Vec<Problem>,
+) -> Option<Table> {
+    let raw: AutonomyFile = parse(file, text, problems)?;
+    let before = problems.len();
+    let mut wrong = |offset: usize, message: String, help: String| {
+        problems.push(Problem::at(file, text, offset, message, help));
+    };
+    let mut cells = BTreeMap::new();
+    for (name, row) in &raw.matrix {
+        let Some(kind) = ActionKind::from_word(name.get_ref()) else {
+            let help = did_you_mean(name.get_ref(), ActionKind::ALL.iter().map(|k| k.as_str()))
+                .unwrap_or_else(|| format!("actions are {}", words(ActionKind::ALL.iter().map(|k| k.as_str()))));
+            wrong(name.span().start, format!("unknown action `{}`", name.get_ref()), help);
+            continue;
+        };
+        for (tier_name, value) in row.get_ref() {
+            let Some(tier) = Tier::from_word(tier_name.get_ref()) else {
+                let help = did_you_mean(tier_name.get_ref(), Tier::ALL.iter().map(|t| t.as_str()))
+                    .unwrap_or_else(|| format!("tiers are {}", words(Tier::ALL.iter().map(|t| t.as_str()))));
+                wrong(
+                    tier_name.span().start,
+                    format!("unknown tier `{}`", tier_name.get_ref()),
+                    help,
+                );
+                continue;
+            };
+            match cell(value.get_ref()) {
+                Ok(parsed) => {
+                    let line = place(text, value.span().start).0;
+                    cells.insert((kind, tier), Limit { line, value: parsed });
+                }
+                Err(help) => wrong(value.span().start, format!("`{}` is no level", value.get_ref()), help),
+            }
+        }
+        for tier in Tier::ALL {
+            if !row.get_ref().keys().any(|k| k.get_ref() == tier.as_str()) {
+                let message = format!("`{kind}` says nothing about the tier `{tier}`");
+                wrong(
+                    row.span().start,
+                    message,
+                    format!("add {tier} = \"never\" if it must not happen there"),
+                );
+            }
+        }
+    }
+    for kind in ActionKind::ALL {
+        if !raw.matrix.keys().any(|k| k.get_ref() == kind.as_str()) {
+            let message = format!("the table has no row for `{kind}`");
+            wrong(0, message, "add it under [matrix]; \"never\" forbids it".to_owned());
+        }
+    }
+    let auto = raw.auto.get_ref();
+    let max_arr = match amount_with_currency(auto.max_arr.get_ref()) {
+        None => {
+            let message = format!("`{}` is no amount with a currency", auto.max_arr.get_ref());
+            wrong(
+                auto.max_arr.span().start,
+                message,
+                "write it like \"25000 EUR\" or \"25k EUR\"".to_owned(),
+            );
+            None
+        }
+        // Without a sound scoring.toml nothing is compiled, and its problems are named there.
+        Some(amount) => settings.and_then(|s| match s.in_base(amount) {
+            Ok(amount) => Some(amount),
+            Err(missing) => {
+                let message = format!("`max_arr` cannot be compared: missing: {missing}");
+                let help = format!("add it, or give the amount in {}", s.base.code());
+                wrong(auto.max_arr.span().start, message, help);
+                None
+            }
+        }),
+    };
+    if !(0.0..=100.0).contains(auto.min_confidence.get_ref()) {
+        let message = format!(
+            "`min_confidence` is {}, which is no percentage",
+            auto.min_confidence.get_ref()
+        );
+        wrong(
+            auto.min_confidence.span().start,
+            message,
+            "give a number from 0 to 100".to_owned(),
+        );
+    }
+    if *auto.max_usage_age_days.get_ref() < 0 {
+        let at = auto.max_usage_age_days.span().start;
+        wrong(
+            at,
+            "`max_usage_age_days` is negative".to_owned(),
+            "give a number of days".to_owned(),
+        );
+    }
+    let mut fields = BTreeSet::new();
+    for field in raw.limits.fields_agent_may_write.get_ref() {
+        match AccountField::from_word(field.get_ref()) {
+            Some(known) => {
+                fields.insert(known);
+            }
+            None => {
+                let help = did_you_mean(field.get_ref(), AccountField::ALL.iter().map(|f| f.as_str()))
+                    .unwrap_or_else(|| format!("fields are {}", words(AccountField::ALL.iter().map(|f| f.as_str()))));
+                wrong(field.span().start, format!("unknown field `{}`", field.get_ref()), help);
+            }
+        }
+    }
+    let max_discount_pm = raw.limits.max_discount_percent.as_ref().map(|percent| {
+        if !(0.0..=100.0).contains(percent.get_ref()) {
+            let message = format!(
+                "`max_discount_percent` is {}, which is no percentage",
+                percent.get_ref()
+            );
+            wrong(percent.span().start, message, "give a number from 0 to 100".to_owned());
+        }
+        Limit {
+            line: place(text, percent.span().start).0,
+            value: Micro::from_f64(*percent.get_ref()).0.div_euclid(100_000),
+        }
+    });
+    let mut never = Vec::new();
+    for guard in &raw.never {
+        let mut actions = BTreeSet::new();
+        for action in &guard.actions {
+            match ActionKind::from_word(action.get_ref()) {
+                Some(kind) => {
+                    actions.insert(kind);
+                }
+                None => {
+                    let help = did_you_mean(action.get_ref(), ActionKind::ALL.iter().map(|k| k.as_str()))
+                        .unwrap_or_else(|| "see the rows of [matrix]".to_owned());
+                    wrong(
+                        action.span().start,
+                        format!("unknown action `{}`", action.get_ref()),
+                        help,
+                    );
+                }
+            }
+        }
+        if definition(guard.when.get_ref()).is_none_or(|d| d.unit != Unit::Flag) {
+            let flags = CATALOGUE.iter().filter(|d| d.unit == Unit::Flag).map(|d| d.name);
+            let help = did_you_mean(guard.when.get_ref(), flags)
+                .unwrap_or_else(|| "docs/reference/facts lists the yes/no facts".to_owned());
+            wrong(
+                guard.when.span().start,
+                format!("`{}` is no yes/no fact", guard.when.get_ref()),
+                help,
+            );
+        }
+        never.push(Guard {
+            id: guard.id.get_ref().clone(),
+            line: place(text, guard.id.span().start).0,
+            why: guard.why.clone(),
+            actions,
+            fact: guard.when.get_ref().clone(),
+        });
+    }
+    if problems.len() != before {
+        return None;
+    }
+    let confidence = Micro::from_f64(*auto.min_confidence.get_ref()).0;
+    let limits = &raw.limits;
+    Some(Table {
+        file: file.to_owned(),
+        cells,
+        auto: AutoNeeds {
+            line: place(text, auto.min_confidence.span().start).0,
+            min_confidence_pm: confidence.div_euclid(100_000) + i64::from(confidence % 100_000 != 0),
+            max_arr: max_arr?,
+            max_usage_age_days: *auto.max_usage_age_days.get_ref(),
+        },
+        contacts_7_days: Limit {
+            line: place(text, limits.contacts_per_account_7_days.span().start).0,
+            value: *limits.contacts_per_account_7_days.get_ref(),
+        },
+        fields: Limit {
+            line: place(text, limits.fields_agent_may_write.span().start).0,
+            value: fields,
+        },
+        max_discount_pm,
+        never,
+    })
+}
+
+fn words<'a>(list: impl Iterator<Item = &'a str>) -> String {
+    list.collect::<Vec<_>>().join(", ")
+}
+
+fn cell(text: &str) -> Result<Cell, String> {
+    let role = |name: &str| {
+        OwnerRole::from_word(name).ok_or_else(|| {
+            did_you_mean(name, OwnerRole::ALL.iter().map(|r| r.as_str()))
+                .unwrap_or_else(|| format!("roles are {}", words(OwnerRole::ALL.iter().map(|r| r.as_str()))))
+        })
+    };
+    match text {
+        "never" => Ok(Cell::Never),
+        "advise" => Ok(Cell::Advise),
+        "auto" => Ok(Cell::Auto),
+        _ => match (text.strip_prefix("approve:"), text.strip_prefix("auto, else approve:")) {
+            (Some(name), _) => role(name).map(Cell::Approve),
+            (None, Some(name)) => role(name).map(Cell::AutoElse),
+            (None, None) => Err(
+                "levels are \"never\", \"advise\", \"approve:ROLE\", \"auto\", \"auto, else approve:ROLE\"".to_owned(),
+            ),
+        },
+    }
+}
+
+/// `25k EUR` or `25000 EUR`.
+fn amount_with_currency(text: &str) -> Option<Money> {
+    let (number, code) = text.rsplit_once(' ')?;
+    let currency = code.parse().ok()?;
+    let number = number.trim();
+    match number.strip_suffix('k') {
+        Some(thousands) => {
+            let money = Money::parse(thousands, currency).ok()?;
+            money.minor.checked_mul(1000).map(|minor| Money::new(minor, currency))
+        }
+        None => Money::parse(number, currency).ok(),
+    }
+}

@@ -1,0 +1,340 @@
+//! The words that rules may use: facts of an account, facts of a request, actions and their groups, tiers and roles.
+//!
+//! The Cedar schema is generated from them and from the model, so a rule cannot name what the program does not know. What may be
+//! unknown is an optional attribute: the validator then makes whoever reads it say what happens when it is not there.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::ActionKind;
+use crate::feature::{CATALOGUE, Definition, Unit};
+use crate::signal::{OwnerRole, Tier, word_enum};
+
+word_enum! {
+    /// Groups of actions, for rules about more than one.
+    Group {
+        /// Work for our own people.
+        Internal = "Internal",
+        /// Changes of records in the CRM.
+        CrmWrite = "CrmWrite",
+        /// What a customer sees.
+        CustomerFacing = "CustomerFacing",
+        /// What a customer sees and that is about money; part of `CustomerFacing`.
+        Commercial = "Commercial",
+    }
+}
+
+impl Group {
+    /// The group it is part of.
+    #[must_use]
+    pub fn parent(self) -> Option<Group> {
+        match self {
+            Group::Commercial => Some(Group::CustomerFacing),
+            Group::Internal | Group::CrmWrite | Group::CustomerFacing => None,
+        }
+    }
+}
+
+impl ActionKind {
+    /// The group it belongs to.
+    #[must_use]
+    pub fn group(self) -> Group {
+        match self {
+            ActionKind::CreateTask => Group::Internal,
+            ActionKind::UpdateField | ActionKind::UpdateOpportunity | ActionKind::CreateNote => Group::CrmWrite,
+            ActionKind::SendEmail | ActionKind::SendQbr => Group::CustomerFacing,
+            ActionKind::SendRenewal | ActionKind::OfferDiscount => Group::Commercial,
+        }
+    }
+
+    /// Whether it is part of a group, directly or through another.
+    #[must_use]
+    pub fn is_in(self, group: Group) -> bool {
+        self.group() == group || self.group().parent() == Some(group)
+    }
+
+    /// Whether the customer sees it.
+    #[must_use]
+    pub fn is_customer_facing(self) -> bool {
+        self.is_in(Group::CustomerFacing)
+    }
+}
+
+/// Where a fact stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Of the account: `resource.NAME`.
+    Account,
+    /// Of the request: `context.NAME`.
+    Context,
+}
+
+/// What a fact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Yes or no.
+    Flag,
+    /// A whole number in a range. A value outside is no fact: nothing is decided on it.
+    Number {
+        /// Least value.
+        min: i64,
+        /// Greatest value.
+        max: i64,
+    },
+    /// A word or text.
+    Word,
+    /// A tier.
+    Tier,
+    /// A point in time, milliseconds since 1970-01-01T00:00:00Z.
+    Moment,
+}
+
+/// Whether a fact is always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// A request without it is refused before any rule is asked.
+    Always,
+    /// May be unknown: rules read it behind `has`.
+    MayBeUnknown,
+}
+
+/// One fact that rules may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term {
+    /// Name in rules.
+    pub name: &'static str,
+    /// Where it stands.
+    pub place: Place,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether it is always there.
+    pub presence: Presence,
+    /// The one action that has it, where not all have.
+    pub only: Option<ActionKind>,
+    /// What it says, with its unit.
+    pub meaning: &'static str,
+}
+
+/// Greatest revenue a year that is taken for true, minor units: a million millions.
+const ARR_MINOR_MAX: i64 = 100_000_000_000_000;
+
+const fn context(name: &'static str, kind: Kind, presence: Presence, meaning: &'static str) -> Term {
+    Term {
+        name,
+        place: Place::Context,
+        kind,
+        presence,
+        only: None,
+        meaning,
+    }
+}
+
+/// Facts of the request.
+const CONTEXT: &[Term] = &[
+    context(
+        "confidence",
+        Kind::Number { min: 0, max: 1000 },
+        Presence::MayBeUnknown,
+        "share of the health score's weight that is known, per mille, rounded down",
+    ),
+    context(
+        "contacts_last_7d",
+        Kind::Number { min: 0, max: 1_000_000 },
+        Presence::Always,
+        "actions towards the customer that were permitted or done in the last 7 days",
+    ),
+    context(
+        "draft_hash",
+        Kind::Word,
+        Presence::Always,
+        "hash of exactly what would be written",
+    ),
+    context(
+        "injection_suspected",
+        Kind::Flag,
+        Presence::Always,
+        "the text to be written holds characters that people cannot see, or words that give orders to a program",
+    ),
+    context(
+        "now",
+        Kind::Moment,
+        Presence::Always,
+        "the as-of time of a decision; the present when a person approves",
+    ),
+    Term {
+        only: Some(ActionKind::OfferDiscount),
+        ..context(
+            "discount_pm",
+            Kind::Number { min: 0, max: 1000 },
+            Presence::MayBeUnknown,
+            "discount on the yearly revenue, per mille, rounded up",
+        )
+    },
+    Term {
+        only: Some(ActionKind::UpdateField),
+        ..context(
+            "field",
+            Kind::Word,
+            Presence::Always,
+            "the account field that would be written",
+        )
+    },
+];
+
+fn account_term(d: &Definition) -> Option<Term> {
+    let number = |min: i64, max: i64| (d.trigger_scale != 0).then_some(Kind::Number { min, max });
+    let scale = d.trigger_scale;
+    let kind = match d.unit {
+        Unit::Flag => Some(Kind::Flag),
+        Unit::Text if d.name == "tier" => Some(Kind::Tier),
+        Unit::Text => Some(Kind::Word),
+        Unit::Date | Unit::Money => None,
+        Unit::Score => number(0, 100 * scale),
+        Unit::Count | Unit::Share | Unit::Ratio => number(0, 1_000_000_000_000),
+        Unit::Days => number(-1_000_000, 1_000_000),
+        Unit::Percent | Unit::LogRatio | Unit::Logit | Unit::Points => number(-1_000_000_000, 1_000_000_000),
+    };
+    Some(Term {
+        name: d.name,
+        place: Place::Account,
+        kind: kind?,
+        presence: Presence::MayBeUnknown,
+        only: None,
+        meaning: d.meaning,
+    })
+}
+
+/// Every fact, in the order of place and name. The position of a fact is its slot in [`super::Facts`].
+pub static TERMS: LazyLock<Vec<Term>> = LazyLock::new(|| {
+    let mut terms: Vec<Term> = CATALOGUE.iter().filter_map(account_term).collect();
+    terms.push(Term {
+        name: "arr_minor",
+        place: Place::Account,
+        kind: Kind::Number {
+            min: 0,
+            max: ARR_MINOR_MAX,
+        },
+        presence: Presence::MayBeUnknown,
+        only: None,
+        meaning: "yearly recurring revenue in minor units of the policy's currency",
+    });
+    terms.extend(CONTEXT);
+    terms.sort_by_key(|t| (t.place, t.name));
+    terms
+});
+
+/// The slot of a fact.
+#[must_use]
+pub fn slot(place: Place, name: &str) -> Option<usize> {
+    TERMS.binary_search_by(|t| (t.place, t.name).cmp(&(place, name))).ok()
+}
+
+/// The position of `role` in sets of roles that are kept as bits.
+pub(super) fn role_bit(role: OwnerRole) -> u8 {
+    match role {
+        OwnerRole::Csm => 1,
+        OwnerRole::CsmManager => 2,
+        OwnerRole::DealDesk => 4,
+        OwnerRole::VpCs => 8,
+    }
+}
+
+fn type_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Flag => "Bool",
+        Kind::Number { .. } => "Long",
+        Kind::Word => "String",
+        Kind::Tier => "Tier",
+        Kind::Moment => "datetime",
+    }
+}
+
+fn attribute(text: &mut String, term: &Term) {
+    let mark = match term.presence {
+        Presence::Always => "",
+        Presence::MayBeUnknown => "?",
+    };
+    let range = match term.kind {
+        Kind::Number { min, max } => format!(" ({min} to {max})"),
+        Kind::Flag | Kind::Word | Kind::Tier | Kind::Moment => String::new(),
+    };
+    let _ = writeln!(text, "  // {}{range}", term.meaning);
+    let _ = writeln!(text, "  {}{mark}: {},", term.name, type_of(term.kind));
+}
+
+fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// The schema that every rule is checked against, as Cedar writes it. `policies/schema.cedarschema` is a copy for editors.
+#[must_use]
+pub fn schema_text() -> String {
+    let mut text = String::from(
+        "// The words that rules may use. Generated from the program; a copy for editors, changing it changes nothing.\n\
+         // A fact with `?` may be unknown: read it behind `has`.\n\n",
+    );
+    let _ = writeln!(
+        text,
+        "entity Tier enum [{}];",
+        quoted(Tier::ALL.iter().map(|t| t.as_str()))
+    );
+    let _ = writeln!(
+        text,
+        "entity Role enum [{}];",
+        quoted(OwnerRole::ALL.iter().map(|r| r.as_str()))
+    );
+    text.push_str("\nentity Agent;\nentity Human {\n  roles: Set<Role>,\n  active: Bool,\n};\nentity Account {\n");
+    for term in TERMS.iter().filter(|t| t.place == Place::Account) {
+        attribute(&mut text, term);
+    }
+    text.push_str(
+        "};\n\n// Roles are those of the person, never words of the approval.\ntype Approval = {\n  by: Human,\n  \
+         // hash of what the person saw\n  draft_hash: String,\n  expires_at: datetime,\n};\n\n",
+    );
+    for group in Group::ALL {
+        match group.parent() {
+            Some(parent) => {
+                let _ = writeln!(text, "action {group} in [{parent}];");
+            }
+            None => {
+                let _ = writeln!(text, "action {group};");
+            }
+        }
+    }
+    let mut shared: Vec<ActionKind> = Vec::new();
+    for kind in ActionKind::ALL {
+        if CONTEXT.iter().any(|t| t.only == Some(*kind)) {
+            let _ = writeln!(
+                text,
+                "\naction {kind} in [{}] appliesTo {{\n  principal: [Agent], resource: [Account], context: {{",
+                kind.group()
+            );
+            context_of(&mut text, Some(*kind));
+            text.push_str("} };\n");
+        } else {
+            shared.push(*kind);
+        }
+    }
+    text.push_str("\ntype Asked = {\n");
+    context_of(&mut text, None);
+    text.push_str("};\n");
+    for kind in shared {
+        let _ = writeln!(
+            text,
+            "action {kind} in [{}] appliesTo {{ principal: [Agent], resource: [Account], context: Asked }};",
+            kind.group()
+        );
+    }
+    text
+}
+
+fn context_of(text: &mut String, kind: Option<ActionKind>) {
+    let own = |t: &&Term| t.place == Place::Context && (t.only.is_none() || t.only == kind);
+    for term in TERMS.iter().filter(own) {
+        attribute(text, term);
+    }
+    text.push_str("  // who changed the draft last\n  last_editor?: Human,\n");
+    text.push_str("  // the approval of a person, where there is one\n  approval?: Approval,\n");
+}

@@ -1,0 +1,247 @@
+//! The gate as a whole: the direct evaluator equals Cedar, and both equal the table as a person reads it.
+
+use std::collections::BTreeMap;
+
+use perennial_core::action::{AccountField, ActionKind};
+use perennial_core::ids::AccountId;
+use perennial_core::policy::gate::{Ask, Engine, Facts, Place, Value};
+use perennial_core::policy::{Content, Level};
+use perennial_core::signal::Tier;
+use perennial_tests::gate::{LANGUAGE, built_in, compare, compiled};
+
+/// Questions of one comparison; the benchmark `policy` asks more.
+const QUESTIONS: u64 = 20_000;
+
+fn with_language() -> Content {
+    let mut content = built_in();
+    content
+        .policies
+        .insert("rules/50-language.cedar".to_owned(), LANGUAGE.to_owned());
+    content
+}
+
+#[test]
+fn the_direct_evaluator_answers_what_cedar_answers() {
+    let policies = compiled(&with_language());
+    let gate = &policies.gate;
+    assert_eq!(
+        gate.direct_kinds().count(),
+        ActionKind::ALL.len(),
+        "all of it is compiled"
+    );
+    let seen = compare(gate, gate, 1, QUESTIONS).unwrap();
+    let least = QUESTIONS / 50;
+    assert!(
+        seen.allowed > least && seen.forbidden > least && seen.unpermitted > least,
+        "{seen:?}"
+    );
+    let unused: Vec<&str> = (0..gate.rules().len())
+        .filter(|at| !seen.rules.contains(at))
+        .map(|at| gate.rules()[at].id.as_str())
+        .collect();
+    assert!(unused.is_empty(), "these rules led to no answer: {unused:?}");
+    for level in [Level::Auto, Level::Approve, Level::Never] {
+        assert!(seen.levels.get(&level).is_some_and(|n| *n > 50), "{seen:?}");
+    }
+}
+
+#[test]
+fn the_built_in_rules_are_answered_alike_too() {
+    let policies = compiled(&built_in());
+    let seen = compare(&policies.gate, &policies.gate, 2, QUESTIONS / 4).unwrap();
+    assert!(seen.levels.contains_key(&Level::Advise), "{seen:?}");
+}
+
+#[test]
+fn the_comparison_finds_a_rule_that_differs_by_one() {
+    let one = compiled(&built_in());
+    for (from, to) in [
+        ("min_confidence     = 80 ", "min_confidence     = 80.1 "),
+        ("contacts_per_account_7_days = 3", "contacts_per_account_7_days = 4"),
+        ("max_discount_percent        = 20", "max_discount_percent        = 20.1"),
+        (
+            "sendRenewal       = { low_touch = \"approve:csm\"",
+            "sendRenewal       = { low_touch = \"approve:vp_cs\"",
+        ),
+    ] {
+        let mut content = built_in();
+        let table = content.policies.get_mut("autonomy.toml").unwrap();
+        assert!(table.contains(from), "{from}");
+        *table = table.replacen(from, to, 1);
+        let other = compiled(&content);
+        assert!(compare(&one.gate, &other.gate, 3, QUESTIONS).is_err(), "{to}");
+    }
+}
+
+/// What one account is like.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    kind: ActionKind,
+    tier: Option<Tier>,
+    confidence: Option<i64>,
+    arr: Option<i64>,
+    age: Option<i64>,
+    contacts: i64,
+    do_not_contact: Option<bool>,
+    legal_hold: Option<bool>,
+    suspected: bool,
+    field: Option<AccountField>,
+    discount: Option<i64>,
+}
+
+/// The table as a person reads it: no Cedar, no rules, only the words in its cells and the text of the guard rails.
+fn by_hand(levels: &BTreeMap<(String, String), String>, case: &Case) -> String {
+    let facing = matches!(
+        case.kind,
+        ActionKind::SendEmail | ActionKind::SendQbr | ActionKind::SendRenewal | ActionKind::OfferDiscount
+    );
+    let held = facing || matches!(case.kind, ActionKind::UpdateField | ActionKind::UpdateOpportunity);
+    let forbidden = (facing && case.do_not_contact != Some(false))
+        || (held && case.legal_hold != Some(false))
+        || (facing && case.contacts >= 3)
+        || (case.kind == ActionKind::UpdateField && matches!(case.field, None | Some(AccountField::Health)))
+        || (case.kind == ActionKind::OfferDiscount && case.discount.is_none_or(|d| d > 200));
+    let Some(tier) = case.tier else {
+        return "never".to_owned();
+    };
+    if forbidden {
+        return "never".to_owned();
+    }
+    // What is suspect and leaves the house needs somebody who reads it, and a csm may always read.
+    let waits = case.suspected && case.kind != ActionKind::CreateTask;
+    let by_itself = if waits { "approve:csm" } else { "auto" };
+    let needs = !facing
+        || (case.confidence.is_some_and(|c| c >= 800)
+            && case.arr.is_some_and(|a| a <= 2_700_000)
+            && case.age.is_some_and(|a| a <= 14));
+    let level = &levels[&(case.kind.to_string(), tier.to_string())];
+    match level.as_str() {
+        "advise" if waits => "never".to_owned(),
+        "auto" if needs => by_itself.to_owned(),
+        "auto" => "never".to_owned(),
+        other => match other.strip_prefix("auto, else ") {
+            Some(_) if needs => by_itself.to_owned(),
+            Some(role) => role.to_owned(),
+            None => other.to_owned(),
+        },
+    }
+}
+
+fn facts(case: &Case) -> Facts {
+    let number = |n: Option<i64>| n.map_or(Value::Unknown, Value::Number);
+    let flag = |f: Option<bool>| f.map_or(Value::Unknown, Value::Flag);
+    let mut facts = Facts::unknown(AccountId::new("a"));
+    let known = [
+        (Place::Account, "tier", case.tier.map_or(Value::Unknown, Value::Tier)),
+        (Place::Account, "arr_minor", number(case.arr)),
+        (Place::Account, "usage_age_days", number(case.age)),
+        (Place::Account, "do_not_contact", flag(case.do_not_contact)),
+        (Place::Account, "legal_hold", flag(case.legal_hold)),
+        (Place::Context, "confidence", number(case.confidence)),
+        (Place::Context, "contacts_last_7d", Value::Number(case.contacts)),
+        (Place::Context, "discount_pm", number(case.discount)),
+        (Place::Context, "draft_hash", Value::Word("h".to_owned())),
+        (Place::Context, "injection_suspected", Value::Flag(case.suspected)),
+        (Place::Context, "now", Value::Moment(0)),
+    ];
+    for (place, name, value) in known {
+        facts.set(place, name, value).unwrap();
+    }
+    facts
+}
+
+#[test]
+fn every_action_tier_and_boundary_is_decided_as_the_table_reads() {
+    let mut content = built_in();
+    let table = content.policies.get_mut("autonomy.toml").unwrap();
+    *table = table
+        .replace("\"health\", ", "")
+        .replace(
+            "createNote        = { low_touch = \"auto\"",
+            "createNote        = { low_touch = \"never\"",
+        )
+        .replace(
+            "sendQbr           = { low_touch = \"advise\", mid_touch = \"approve:csm\"",
+            "sendQbr           = { low_touch = \"advise\", mid_touch = \"auto\"",
+        );
+    let parsed: toml::Table = table.parse().unwrap();
+    let mut levels = BTreeMap::new();
+    for (kind, row) in parsed["matrix"].as_table().unwrap() {
+        for (tier, level) in row.as_table().unwrap() {
+            levels.insert((kind.clone(), tier.clone()), level.as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(levels.len(), 24);
+    let policies = compiled(&content);
+    let tiers: Vec<Option<Tier>> = Tier::ALL.iter().copied().map(Some).chain([None]).collect();
+    let flags = [None, Some(false), Some(true)];
+    let mut words: BTreeMap<String, u64> = BTreeMap::new();
+    let mut number = 0_u64;
+    let mut check = |case: Case| {
+        let ask = Ask {
+            action: case.kind,
+            field: case.field,
+        };
+        let facts = facts(&case);
+        let expected = by_hand(&levels, &case);
+        // Cedar takes a hundred times as long, and equals the direct evaluator by another test.
+        let engines: &[Engine] = if number.is_multiple_of(61) {
+            &[Engine::Direct, Engine::Cedar]
+        } else {
+            &[Engine::Direct]
+        };
+        for engine in engines {
+            let verdict = policies.gate.verdict_on(&facts, &[ask], &policies.settings, *engine);
+            assert_eq!(verdict.word(), expected, "{engine:?} {case:?}: {:?}", verdict.rules);
+            assert!(!verdict.rules.is_empty());
+        }
+        *words.entry(expected).or_default() += 1;
+        number += 1;
+    };
+    for kind in ActionKind::ALL {
+        for tier in &tiers {
+            for needs in 0..27_usize {
+                for rest in 0..36_usize {
+                    let case = Case {
+                        kind: *kind,
+                        tier: *tier,
+                        confidence: [None, Some(799), Some(800)][needs % 3],
+                        arr: [None, Some(2_700_000), Some(2_700_001)][needs / 3 % 3],
+                        age: [None, Some(14), Some(15)][needs / 9],
+                        contacts: [2, 3][rest % 2],
+                        do_not_contact: flags[rest / 2 % 3],
+                        legal_hold: flags[rest / 6 % 3],
+                        suspected: rest / 18 == 1,
+                        field: Some(AccountField::Posture),
+                        discount: Some(200),
+                    };
+                    match kind {
+                        ActionKind::UpdateField => {
+                            for field in [Some(AccountField::Posture), Some(AccountField::Health), None] {
+                                check(Case { field, ..case });
+                            }
+                        }
+                        ActionKind::OfferDiscount => {
+                            for discount in [None, Some(0), Some(200), Some(201)] {
+                                check(Case { discount, ..case });
+                            }
+                        }
+                        _ => check(case),
+                    }
+                }
+            }
+        }
+    }
+    assert!(number > 40_000, "{number}");
+    for word in [
+        "auto",
+        "approve:csm",
+        "approve:csm_manager",
+        "approve:deal_desk",
+        "approve:vp_cs",
+        "advise",
+        "never",
+    ] {
+        assert!(words.contains_key(word), "{words:?}");
+    }
+}
