@@ -2,6 +2,7 @@
 
 mod account;
 mod audit;
+mod bundle;
 mod card;
 mod coverage;
 mod database;
@@ -98,6 +99,9 @@ enum Command {
         /// Action id, or the beginning of one
         action: String,
     },
+    /// Policies: what others would do, and how they come into force
+    #[command(subcommand)]
+    Policy(bundle::BundleCommand),
     /// The ledger of everything decided and done
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -205,6 +209,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Coverage(args) => coverage::coverage(&config(&overrides)?, &args, output).await,
         Command::Signals(args) => signals::signals(&config(&overrides)?, &args, output).await,
         Command::Explain { action } => card::explain(&config(&overrides)?, &action, output).await,
+        Command::Policy(command) => bundle::bundle(&config(&overrides)?, command, output).await,
         Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
         Command::Measure(command) => measure::measure(&config(&overrides)?, command, output).await,
         Command::Replay { id } => replay::replay(&config(&overrides)?, &id, output).await,

@@ -1,6 +1,8 @@
 //! The configuration: one struct, read once, every limit with its default and its reason.
 
 mod access;
+mod error;
+mod policy;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ use crate::clock::Clock;
 use crate::intake::{Problem, help_with_words};
 pub use access::{EventAccess, SourceAccess};
 use access::{EventsTable, SourceTable};
+pub use error::ConfigError;
+pub use policy::{PolicyAccess, PolicySource};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -28,6 +32,8 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// Folder of the policies; `None` means the ones built into the program.
     pub policies: Option<PathBuf>,
+    /// Where the policies in force come from.
+    pub policy: PolicyAccess,
     /// Folder of the prompts; `None` means the ones built into the program.
     pub prompts: Option<PathBuf>,
     /// Folder for files we make: rejects, drafts.
@@ -207,6 +213,8 @@ struct ConfigFile {
     user: Option<String>,
     clock: Option<Spanned<String>>,
     #[serde(default)]
+    policy: policy::PolicyTable,
+    #[serde(default)]
     people: BTreeMap<String, Vec<Spanned<String>>>,
     #[serde(default)]
     crm: CrmTable,
@@ -231,79 +239,6 @@ struct CrmTable {
 struct AccessTable {
     base_url: Spanned<String>,
     token_file: Option<PathBuf>,
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("`{}` cannot be read: check the path given with --config", .path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is wrong.
-    #[error("the configuration is not valid")]
-    Invalid {
-        /// Everything wrong.
-        #[related]
-        problems: Vec<Problem>,
-    },
-    /// The database address is wrong.
-    #[error("`{given}` is no database: write sqlite:PATH or postgres://USER@HOST/NAME")]
-    Database {
-        /// What was given.
-        given: String,
-    },
-    /// A token cannot be read.
-    #[error("the token of {crm} cannot be read from `{}`: check token_file, or set {variable}", .path.display())]
-    Token {
-        /// Which CRM.
-        crm: Crm,
-        /// The file.
-        path: PathBuf,
-        /// Environment variable that would do instead.
-        variable: &'static str,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// No token is given.
-    #[error("{crm} has a base_url and no token: set {variable}, or token_file in [{crm}]")]
-    NoToken {
-        /// Which CRM.
-        crm: Crm,
-        /// Environment variable.
-        variable: &'static str,
-    },
-    /// A secret of a source cannot be read.
-    #[error("{what} cannot be read from `{}`: check `{key}`, or set {variable}", .path.display())]
-    Secret {
-        /// Which.
-        what: String,
-        /// The file.
-        path: PathBuf,
-        /// Environment variable that would do instead.
-        variable: String,
-        /// Key of the configuration that names the file.
-        key: &'static str,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A secret of a source is given nowhere.
-    #[error("{what} is not given: set {variable}, or name a file with `{key}`")]
-    NoSecret {
-        /// Which.
-        what: String,
-        /// Environment variable.
-        variable: String,
-        /// Key of the configuration that would name a file.
-        key: &'static str,
-    },
 }
 
 /// Name of the configuration file that is looked for in the present folder.
@@ -455,6 +390,7 @@ impl Config {
         }
         let sources = access::sources(raw.sources, home, &mut wrong);
         let events = access::events(raw.events, home, &mut wrong);
+        let policy = policy::policy(raw.policy, &mut wrong);
         if !problems.is_empty() {
             return Err(ConfigError::Invalid { problems });
         }
@@ -473,6 +409,7 @@ impl Config {
         Ok(Config {
             database,
             policies,
+            policy,
             prompts,
             data_dir,
             our_name: raw.our_name,

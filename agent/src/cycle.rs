@@ -16,7 +16,7 @@ use futures_util::StreamExt as _;
 use perennial_core::action::Write;
 use perennial_core::decide::{Decision, ENGINE, NoteKind, Proposal};
 use perennial_core::ids::{ActionId, DecisionId, RunId};
-use perennial_core::policy::{Content, Level, Policies};
+use perennial_core::policy::{Level, Policies};
 use perennial_core::replay::{Hash, canonical};
 use perennial_core::score::Band;
 use perennial_core::snapshot::Portfolio;
@@ -25,8 +25,8 @@ use perennial_store::{Packed, RunRow, Store, StoreError};
 use perennial_tools::Registry;
 use serde::Serialize;
 
+use crate::bundles::{self, BundleError};
 use crate::config::Config;
-use crate::content::{self, ContentError};
 use crate::dispatch::{self, DispatchError};
 
 pub(crate) use pages::{Considered, OwnActions, Pages, each_at};
@@ -114,9 +114,9 @@ pub struct RunReport {
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The policies are wrong.
+    /// There are no policies to decide by.
     #[error(transparent)]
-    Content(#[from] ContentError),
+    Bundle(#[from] BundleError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -164,7 +164,7 @@ pub async fn run_once(
     options: &RunOptions,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<RunReport, RunError> {
-    let (texts, policies) = content::compile(engine.config)?;
+    let (texts, policies) = bundles::in_force(engine.config, engine.store).await?;
     let policies = Arc::new(policies);
     let started = engine.config.clock.now();
     let run = RunId::derive(started, options.as_of);
@@ -175,7 +175,8 @@ pub async fn run_once(
         cycle.plan(deferred, None).await?;
         return Ok(cycle.report(Effects::default()));
     }
-    start(engine, &run, &texts, &policies, options.as_of, started).await?;
+    engine.store.put_content(&policies.content, &canonical(&texts)).await?;
+    start(engine, &run, policies.content, options.as_of, started).await?;
     let outcome = cycle.carry_out(progress).await;
     // Even a failed run is finished, so that the next one may start at once.
     let summary = match &outcome {
@@ -192,19 +193,17 @@ pub async fn run_once(
 async fn start(
     engine: &Engine<'_>,
     run: &RunId,
-    texts: &Content,
-    policies: &Policies,
+    content: Hash,
     as_of: Timestamp,
     started: Timestamp,
 ) -> Result<(), StoreError> {
-    engine.store.put_content(&policies.content, &canonical(texts)).await?;
     let row = RunRow {
         id: run.clone(),
         as_of,
         started_at: started,
         heartbeat_at: started,
         lease_us: engine.config.limits.run_lease_ms.saturating_mul(1000),
-        content: policies.content,
+        content,
         engine: ENGINE.to_owned(),
         finished_at: None,
         summary: None,

@@ -1,5 +1,6 @@
 //! The engine of Perennial: it reads, calls the mind, commits, and lets the hands act. It makes no choices of its own.
 
+pub mod bundles;
 pub mod changes;
 pub mod cli;
 pub mod clock;
@@ -17,6 +18,7 @@ pub mod queue;
 pub mod ranking;
 pub mod simulate;
 pub mod walk;
+pub mod whatif;
 
 /// The mind makes and drops many small texts: this allocator is made for that.
 #[global_allocator]

@@ -111,13 +111,9 @@ fn timed(inputs: &[Inputs], accounts: usize, threads: usize, work: impl Fn(&Inpu
 /// The shipped policies with twenty playbooks that always hold in place of the shipped ones.
 fn write_policies(folder: &Path) -> std::path::PathBuf {
     let (from, to) = (root().join("policies"), folder.join("policies"));
+    copy(&from, &to);
+    std::fs::remove_dir_all(to.join("playbooks")).expect("removes");
     std::fs::create_dir_all(to.join("playbooks")).expect("a folder");
-    for entry in std::fs::read_dir(&from).expect("the policies") {
-        let entry = entry.expect("an entry");
-        if entry.path().is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
-        }
-    }
     let shipped = std::fs::read_to_string(from.join("playbooks/silent-account.toml")).expect("a playbook");
     for number in 0..PLAYBOOKS {
         let text: String = shipped
@@ -132,17 +128,21 @@ fn write_policies(folder: &Path) -> std::path::PathBuf {
             .collect();
         std::fs::write(to.join(format!("playbooks/playbook-{number:02}.toml")), text).expect("writes");
     }
-    for prompts in ["prompts"] {
-        let target = folder.join(prompts);
-        std::fs::create_dir_all(&target).expect("a folder");
-        for entry in std::fs::read_dir(root().join(prompts)).expect("the prompts") {
-            let entry = entry.expect("an entry");
-            if entry.path().is_file() {
-                std::fs::copy(entry.path(), target.join(entry.file_name())).expect("copies");
-            }
+    copy(&root().join("prompts"), &folder.join("prompts"));
+    to
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("copies");
         }
     }
-    to
 }
 
 async fn inputs(config: &Config, policies: &Policies, folder: &Path) -> Vec<Inputs> {

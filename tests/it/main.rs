@@ -5,6 +5,7 @@
 mod account;
 mod architecture;
 mod bad_input;
+mod bundles;
 mod content;
 mod crms;
 mod detect;

@@ -7,6 +7,7 @@ use perennial_core::approval::Refused;
 use perennial_store::{SourceError, StoreError};
 
 use super::Output;
+use crate::bundles::BundleError;
 use crate::config::ConfigError;
 use crate::content::ContentError;
 use crate::cycle::RunError;
@@ -14,6 +15,7 @@ use crate::dispatch::DispatchError;
 use crate::events::EventsError;
 use crate::intake::{ImportError, Problem, PullError};
 use crate::queue::QueueError;
+use crate::whatif::WhatIfError;
 
 /// Why a command failed.
 pub struct Failure {
@@ -192,10 +194,39 @@ impl From<ContentError> for Failure {
     }
 }
 
+impl From<BundleError> for Failure {
+    fn from(error: BundleError) -> Failure {
+        match error {
+            BundleError::Content(error) => error.into(),
+            BundleError::Store(error) => error.into(),
+            BundleError::Unreadable(_)
+            | BundleError::Gone(_)
+            | BundleError::Outdated { .. }
+            | BundleError::Overtaken
+            | BundleError::NothingInForce => Failure::failed(error),
+            BundleError::NotAnAdmin { .. }
+            | BundleError::SamePerson { .. }
+            | BundleError::NothingProposed
+            | BundleError::OtherProposal { .. }
+            | BundleError::NeverInForce { .. }
+            | BundleError::Ambiguous { .. } => Failure::input(error),
+        }
+    }
+}
+
+impl From<WhatIfError> for Failure {
+    fn from(error: WhatIfError) -> Failure {
+        match error {
+            WhatIfError::Store(error) => error.into(),
+            WhatIfError::Unreadable(_) | WhatIfError::Stopped => Failure::failed(error),
+        }
+    }
+}
+
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Failure {
         match error {
-            RunError::Content(error) => error.into(),
+            RunError::Bundle(error) => error.into(),
             RunError::Store(error) | RunError::Dispatch(DispatchError::Store(error)) => error.into(),
             RunError::Empty => Failure::input(RunError::Empty),
             RunError::Stopped => Failure::failed(RunError::Stopped),

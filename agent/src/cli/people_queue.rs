@@ -15,8 +15,8 @@ use super::card::{self, Detail};
 use super::output::{Need, amount, open};
 use super::run::stop_signal;
 use super::{Failure, Output, time_argument};
+use crate::bundles;
 use crate::config::Config;
-use crate::content;
 use crate::cycle::Engine;
 use crate::dispatch;
 use crate::queue::{decide, housekeeping, person};
@@ -272,7 +272,7 @@ async fn apply(
     output: &Output,
 ) -> Result<(), Failure> {
     let who = person(config, store, by.person.as_deref()).await?;
-    let (_, policies) = content::compile(config)?;
+    let (_, policies) = bundles::in_force(config, store).await?;
     let state = decide(config, store, &row, &event, &who, &policies).await?;
     if run_now && state == ActionState::Permitted {
         let tools = config.tools().map_err(Failure::input)?;

@@ -7,8 +7,8 @@ use perennial_core::time::Timestamp;
 
 use super::output::{Need, amount, open, progress_bar};
 use super::{Failure, Output, time_argument};
+use crate::bundles;
 use crate::config::Config;
-use crate::content;
 use crate::ranking::{RankOptions, RankedAction, Ranking, rank};
 
 /// Rows that the table shows where nobody asks for another number.
@@ -33,8 +33,8 @@ pub(super) struct RankArgs {
 }
 
 pub(super) async fn ranked(config: &Config, args: &RankArgs, output: &Output) -> Result<(), Failure> {
-    let (_, policies) = content::compile(config)?;
     let store = open(config, Need::Existing).await?;
+    let (_, policies) = bundles::in_force(config, &store).await?;
     let options = RankOptions {
         as_of: args.as_of.unwrap_or_else(|| config.clock.now()),
         past: args.as_of.is_some(),

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use perennial_core::ids::{AccountId, OwnerId, RunId};
+use perennial_core::policy::Policies;
 use perennial_core::replay::{Hash, canonical};
 use perennial_core::time::Timestamp;
 use perennial_store::{DueAccount, StoreError};
@@ -22,7 +23,7 @@ use super::plan::Deferred;
 use super::{
     ActionCounts, Cycle, Decided, Effects, Engine, OwnActions, Pages, RunError, RunOptions, RunReport, peers, start,
 };
-use crate::content;
+use crate::bundles::{self, BundleError};
 use crate::dispatch::{self, DispatchError};
 
 /// What a step did.
@@ -112,15 +113,19 @@ impl<'a> Watch<'a> {
     /// # Errors
     /// [`RunError`], also when another run goes on.
     pub async fn begin(engine: &'a Engine<'a>, now: Timestamp) -> Result<Watch<'a>, RunError> {
-        let (texts, policies) = content::compile(engine.config)?;
-        let policies = Arc::new(policies);
+        let (texts, policies) = bundles::in_force(engine.config, engine.store).await?;
+        engine.store.put_content(&policies.content, &canonical(&texts)).await?;
+        Watch::day(engine, Arc::new(policies), now).await
+    }
+
+    async fn day(engine: &'a Engine<'a>, policies: Arc<Policies>, now: Timestamp) -> Result<Watch<'a>, RunError> {
         let run = RunId::derive(now, now);
         let options = RunOptions {
             as_of: now,
             live: true,
             dry_run: false,
         };
-        start(engine, &run, &texts, &policies, now, now).await?;
+        start(engine, &run, policies.content, now, now).await?;
         let mut cycle = Cycle::new(engine, options, run, policies, now);
         match opening(&mut cycle).await {
             Ok(pages) => Ok(Watch {
@@ -148,7 +153,9 @@ impl<'a> Watch<'a> {
         let now = now.max(self.cycle.options.as_of);
         if now.day() != self.cycle.options.as_of.day() {
             self.finish(now).await?;
-            *self = Watch::begin(engine, now).await?;
+            let policies = Arc::clone(&self.cycle.policies);
+            *self = Watch::day(engine, policies, now).await?;
+            self.reload().await?;
         }
         self.cycle.options.as_of = now;
         self.cycle.started = now;
@@ -205,20 +212,29 @@ impl<'a> Watch<'a> {
 
     /// Takes up policies and prompts that were changed. What is wrong does not come into force: the former ones stay.
     async fn reload(&mut self) -> Result<(), RunError> {
-        let (texts, policies) = match content::compile(self.cycle.engine.config) {
+        let engine = self.cycle.engine;
+        let seen = match bundles::hash_in_force(engine.config, engine.store).await {
+            Ok(hash) if hash == self.cycle.policies.content => return Ok(()),
+            Ok(hash) => hash,
+            Err(BundleError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(error = %error, "the policies cannot be read; the former ones stay in force");
+                return Ok(());
+            }
+        };
+        let (texts, policies) = match bundles::in_force(engine.config, engine.store).await {
+            // Somebody is writing: the files of two moments are not a bundle. The next look finds it finished.
+            Ok((_, policies)) if policies.content != seen => return Ok(()),
             Ok(compiled) => compiled,
+            Err(BundleError::Store(error)) => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(error = %error, "the policies were changed and are not right; the former ones stay in force");
                 return Ok(());
             }
         };
-        if policies.content != self.cycle.policies.content {
-            let store = self.cycle.engine.store;
-            store.put_content(&policies.content, &canonical(&texts)).await?;
-            self.cycle.policies = Arc::new(policies);
-            self.begin_pass().await?;
-        }
-        Ok(())
+        engine.store.put_content(&policies.content, &canonical(&texts)).await?;
+        self.cycle.policies = Arc::new(policies);
+        self.begin_pass().await
     }
 
     /// Whether use that was measured before today, and comes only now, has changed the index of peers.
@@ -402,12 +418,12 @@ async fn send_on(engine: &Engine<'_>, mut ended: tokio::sync::watch::Receiver<bo
 /// Whether an error is one that passes by itself: the database is away or busy.
 fn passes(error: &RunError) -> bool {
     let of_store = match error {
-        RunError::Store(error) | RunError::Dispatch(DispatchError::Store(error)) => Some(error),
-        RunError::Content(_)
-        | RunError::Dispatch(_)
-        | RunError::Empty
-        | RunError::Stopped
-        | RunError::Unreadable(_) => None,
+        RunError::Store(error)
+        | RunError::Bundle(BundleError::Store(error))
+        | RunError::Dispatch(DispatchError::Store(error)) => Some(error),
+        RunError::Bundle(_) | RunError::Dispatch(_) | RunError::Empty | RunError::Stopped | RunError::Unreadable(_) => {
+            None
+        }
     };
     of_store.is_some_and(|e| matches!(e, StoreError::Unreachable { .. } | StoreError::Locked { .. }))
 }

@@ -83,6 +83,17 @@ pub(crate) static OF_ACCOUNT: Statement = Statement::same(
          order by d.as_of_us desc, d.committed_us desc, d.decision_id desc limit $3"
     ),
 );
+pub(crate) static OF_ACCOUNTS_SINCE: Statement = Statement::rows(
+    "reading the decisions of a time",
+    concat!(
+        "select ",
+        decision_columns!(),
+        " from {rows} cross join decision d where d.tenant_id = $1 and d.account_id = e.account_id and d.as_of_us >= $2
+         order by d.account_id, d.as_of_us, d.committed_us, d.decision_id"
+    ),
+    3,
+    &[Col::Text("account_id")],
+);
 pub(crate) static OF_RUN: Statement = Statement::same(
     "reading the decisions of a run",
     "select r.decision_id, d.output_hash from run_decision r
@@ -91,7 +102,15 @@ pub(crate) static OF_RUN: Statement = Statement::same(
 );
 
 #[cfg(test)]
-pub(crate) static ALL: &[&Statement] = &[&INSERT, &INSERT_RUN, &BY_ID, &LATEST, &OF_ACCOUNT, &OF_RUN];
+pub(crate) static ALL: &[&Statement] = &[
+    &INSERT,
+    &INSERT_RUN,
+    &BY_ID,
+    &LATEST,
+    &OF_ACCOUNT,
+    &OF_ACCOUNTS_SINCE,
+    &OF_RUN,
+];
 
 impl Store {
     /// Stores decisions with their actions, effects and entries of the ledger, in one transaction. A decision that is
@@ -221,6 +240,19 @@ impl Store {
     pub async fn decisions_of(&self, account: &AccountId, rows: u32) -> Result<Vec<DecisionRow>> {
         let args = args![self.tenant.0, account.as_str(), limit(rows)];
         let rows = self.db.fetch(&OF_ACCOUNT, args, None).await?;
+        rows.iter().map(decision_row).collect()
+    }
+
+    /// All decisions about some accounts with facts from a time on; each account's in the order of their facts, then of
+    /// when they were stored. Some dozens of accounts at a time: every decision is held with its inputs.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn decisions_since(&self, accounts: &[AccountId], since: Timestamp) -> Result<Vec<DecisionRow>> {
+        let ids: BTreeSet<&str> = accounts.iter().map(AccountId::as_str).collect();
+        let rows = [Column::text(ids.into_iter())];
+        let args = args![self.tenant.0, since.us()];
+        let rows = self.db.fetch(&OF_ACCOUNTS_SINCE, args, Some(&rows)).await?;
         rows.iter().map(decision_row).collect()
     }
 

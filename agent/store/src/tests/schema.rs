@@ -50,7 +50,16 @@ fn both_migrations_write_the_same_tables_and_columns() {
             .map(|(_, c)| c.as_str())
             .collect();
         assert_eq!(columns[0], "tenant_id", "{table}");
-        let portfolio_wide = ["content", "run", "ledger_head", "event_salt", "watermark"].contains(table);
+        let portfolio_wide = [
+            "content",
+            "run",
+            "ledger_head",
+            "event_salt",
+            "watermark",
+            "live_content",
+            "offered_content",
+        ]
+        .contains(table);
         assert!(portfolio_wide || columns[1] == "account_id", "{table}");
     }
 }
