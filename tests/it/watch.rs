@@ -22,7 +22,7 @@ use perennial_tools::Registry;
 /// Histories that the standing and the full run must agree on.
 const HISTORIES: u64 = 1_000;
 /// Accounts of a history.
-const ACCOUNTS: usize = 5;
+const ACCOUNTS: usize = 4;
 const MINUTE: i64 = 60_000_000;
 const BEGIN: &str = "2026-09-14T20:00:00Z";
 
@@ -61,7 +61,7 @@ async fn pool(folder: &Path) -> Pool {
     let data = folder.join("data");
     std::fs::create_dir_all(&data).unwrap();
     let options = PortfolioOptions {
-        usage_weeks: 20,
+        usage_weeks: 8,
         ..PortfolioOptions::default()
     };
     write_csv(&options, &data).unwrap();
@@ -148,7 +148,7 @@ async fn history(pool: &Pool, config: &Config, seed: u64) -> Told {
     let begun = now.day();
     let mut people_changed = false;
     let mut watch = Watch::begin(&engine, now).await.unwrap();
-    let turns = 2 + draw.below(5);
+    let turns = 2 + draw.below(3);
     for turn in 0..turns {
         // Most turns are minutes apart, some cross midnight.
         let pause = if draw.below(4) == 0 { 600 } else { 20 };
