@@ -316,7 +316,7 @@ fn without_the_table_nothing_is_detected_and_nothing_is_added() {
     };
     let decision = crate::decide::decide(&inputs, &policies);
     assert!(decision.signals.is_empty());
-    assert!(!crate::replay::canonical(&decision).contains("usage_drop_open"));
+    assert!(!decision.features.0.contains_key("usage_drop_open"));
     let before = crate::decide::Inputs {
         peers: Peers::default(),
         ..inputs
