@@ -10,6 +10,7 @@ pub mod cycle;
 pub mod demo;
 pub mod dispatch;
 pub mod events;
+pub mod families;
 pub mod history;
 pub mod holdout;
 pub mod intake;

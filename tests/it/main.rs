@@ -18,6 +18,7 @@ mod holdout;
 mod pictures;
 mod pipeline;
 mod ravenstack;
+mod scores;
 mod sources;
 mod watch;
 mod world;

@@ -43,6 +43,9 @@ pub struct Inputs {
     /// What moved the use of all accounts at once.
     #[serde(default, skip_serializing_if = "Peers::is_empty")]
     pub peers: Peers,
+    /// Health at the starts of the weeks before, where it was known, the newest first: as far back as the band needs it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health_before: Vec<Micro>,
 }
 
 /// What follows for one account at one time.
@@ -185,13 +188,16 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
     let snapshot = &inputs.snapshot;
     let (account, as_of) = (&snapshot.account_id, snapshot.as_of);
     let (mut features, renewals) = feature::compute(snapshot, &policies.settings);
-    let scores = score::score(
+    let mut scores = score::score(
         snapshot,
         &mut features,
         &renewals,
         &policies.scoring,
         &policies.settings,
     );
+    scores
+        .health
+        .hold_band(&inputs.health_before, policies.scoring.health.bands);
     let signals = match &policies.scoring.signals {
         Some(policy) => {
             let at_risk_from = policies.scoring.posture.at_risk_from;
@@ -259,6 +265,21 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         proposals,
         notes,
         drafts,
+    }
+}
+
+impl Decision {
+    /// Whether the band of the health depends on what the health was before, which [`Inputs::health_before`] tells.
+    #[must_use]
+    pub fn band_needs_past(&self, policies: &Policies) -> bool {
+        self.scores.health.band_needs_past(policies.scoring.health.bands)
+    }
+
+    /// Takes up [`Inputs::health_before`] that was not there when [`decide`] was asked: the decision is then the one that
+    /// `decide` would give, because nothing but the band depends on it.
+    pub fn hold_band(&mut self, inputs: &Inputs, policies: &Policies) {
+        let bands = policies.scoring.health.bands;
+        self.scores.health.hold_band(&inputs.health_before, bands);
     }
 }
 

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use file::Problem;
 pub use gate::{Gate, Level, Request, RuleRef, Verdict};
 pub use playbook::{Discount, Economics, Playbook, Step, Subject};
-pub use scorecard::{Bands, Index, Measure, Per, RollUp, Scorecard};
+pub use scorecard::{Bands, FamilyTerms, Index, Measure, Per, RollUp, Scorecard};
 pub use scoring::{Capacity, CoverageTerms, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
 pub use signals::{Limits, SignalsPolicy};
 pub use text::Pattern;

@@ -6,6 +6,8 @@
 
 mod card;
 mod change;
+mod family;
+mod held;
 
 #[cfg(test)]
 mod tests;
@@ -14,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 pub use card::{Card, CardPart, cards};
 pub use change::{Change, ChangeTerm, change};
+pub use family::{Family, FamilyCoverage, FamilyFault, FamilyFaultKind, FamilyMember, FamilyPart, FamilyTree};
+pub use held::{BAND_WEEKS, held_band, settles};
 
 use crate::feature::{Features, Renewal, Value, display, label};
 use crate::ids::{AccountId, OwnerId};
 use crate::money::Money;
 use crate::number::Micro;
-use crate::policy::{Index, PostureLimits, Risk, RiskInput, Scoring, Settings};
+use crate::policy::{Bands, Index, PostureLimits, Risk, RiskInput, Scoring, Settings};
 use crate::signal::{RecordRef, ScoreName, word_enum};
 use crate::snapshot::Snapshot;
 use crate::time::{Day, Timestamp};
@@ -237,6 +241,12 @@ pub fn score(
     }
 }
 
+/// Health as the engine computes it from features, whatever a person has set; `None` when it cannot be assessed.
+#[must_use]
+pub fn computed_health(features: &Features, scoring: &Scoring, as_of: Timestamp) -> Option<Micro> {
+    index(features, &scoring.health, as_of).score_micro
+}
+
 /// An override as a score carries it, with the feature that is its evidence.
 fn override_of<'a>(
     snapshot: &'a Snapshot,
@@ -296,9 +306,13 @@ fn override_risk(snapshot: &Snapshot, score: &mut RiskScore, features: &Features
 }
 
 fn band(score: Micro, index: &Index) -> Band {
-    if score.to_f64() < index.bands.red_below {
+    band_of(score, index.bands)
+}
+
+fn band_of(score: Micro, bands: Bands) -> Band {
+    if score.to_f64() < bands.red_below {
         Band::Red
-    } else if score.to_f64() < index.bands.green_from {
+    } else if score.to_f64() < bands.green_from {
         Band::Yellow
     } else {
         Band::Green

@@ -1,6 +1,7 @@
 //! `perennial account`.
 
 mod diff;
+mod families;
 mod set;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,9 @@ pub(super) enum AccountCommand {
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: usize,
+        /// Parent accounts with all that belong to them instead, the lowest health first
+        #[arg(long)]
+        families: bool,
     },
     /// One account: scores with contributions, renewals, facts, actions
     Show {
@@ -67,7 +71,8 @@ fn no_account(id: &AccountId) -> Failure {
 pub(super) async fn account(config: &Config, command: AccountCommand, output: &Output) -> Result<(), Failure> {
     let store = open(config, Need::Existing).await?;
     match command {
-        AccountCommand::List { limit } => list(&store, limit, output).await,
+        AccountCommand::List { limit, families: false } => list(&store, limit, output).await,
+        AccountCommand::List { limit, families: true } => families::list(config, &store, limit, output).await,
         AccountCommand::Show { id, weeks } => show(config, &store, &AccountId::new(id), weeks, output).await,
         AccountCommand::Diff { id, from, to } => {
             diff::diff(config, &store, &AccountId::new(id), (from, to), output).await
@@ -219,6 +224,7 @@ async fn show(config: &Config, store: &Store, id: &AccountId, weeks: u32, output
         history.at(latest.as_of.plus_days(-policies.scoring.trend_days), &policies),
         policies.scoring.trend_days,
     );
+    let family = families::of_account(store, id, latest.as_of, &policies).await?;
     if output.json() {
         let features: BTreeMap<&String, Value> = d
             .features
@@ -248,6 +254,8 @@ async fn show(config: &Config, store: &Store, id: &AccountId, weeks: u32, output
             "actions": actions.iter().map(item).collect::<Vec<_>>(),
             "notes": d.notes,
             "cards": s.cards,
+            "family": family.as_ref().and_then(|f| f.score.as_ref()),
+            "family_fault": family.as_ref().and_then(|f| f.fault.as_ref()),
             "trend_days": trend.1,
             "trend": { "health": trend.0.scores.health.score_micro.map(Micro::to_f64), "risk": trend.0.scores.risk.probability_micro.map(Micro::to_f64) },
             "history": past.iter().map(|p| json!({ "as_of": p.as_of, "health": p.scores.health.score_micro.map(Micro::to_f64), "risk": p.scores.risk.probability_micro.map(Micro::to_f64) })).collect::<Vec<_>>(),
@@ -255,6 +263,9 @@ async fn show(config: &Config, store: &Store, id: &AccountId, weeks: u32, output
         return Ok(());
     }
     print(id, &d, &past, &trend, output);
+    if let Some(family) = &family {
+        families::print(family, d.features.money("arr").map(|a| a.currency.code()), output);
+    }
     if !actions.is_empty() {
         output.heading("actions");
         output.table(

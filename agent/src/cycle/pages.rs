@@ -13,8 +13,11 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use perennial_core::action::ActionState;
 use perennial_core::decide::{Decision, Inputs, decide};
 use perennial_core::detect::Peers;
+use perennial_core::feature;
 use perennial_core::ids::{AccountId, ActionId, TenantId};
+use perennial_core::number::Micro;
 use perennial_core::policy::Policies;
+use perennial_core::score::{BAND_WEEKS, computed_health, settles};
 use perennial_core::signal::{Crm, Signal};
 use perennial_core::snapshot::{Portfolio, PriorAction, Snapshot};
 use perennial_core::time::Timestamp;
@@ -249,17 +252,25 @@ impl Shared {
         };
         let open = Arc::new(open);
         let last = self.moments.len().saturating_sub(1);
+        let bands = self.policies.scoring.health.bands;
         self.moments.iter().enumerate().map(move |(at, moment)| {
-            let known = if at == last {
+            let next = (at == last)
+                .then(|| Snapshot::next_known(&signals, moment.as_of))
+                .flatten();
+            // The last of the times takes them away, where nothing is asked about the weeks before.
+            let known = if at == last && bands.width <= 0.0 {
                 std::mem::take(&mut signals)
+            } else if at == last {
+                signals.clone()
             } else {
-                // The snapshot would leave out the rest by itself; this spares copying it.
-                let known = signals.iter().filter(|s| s.observed_at <= moment.as_of);
-                known.cloned().collect()
+                known_by(&signals, moment.as_of)
             };
-            let next = Snapshot::next_known(&known, moment.as_of).filter(|_| at == last);
-            let inputs = self.inputs(id.clone(), moment, known, ended.clone());
-            let decision = decide(&inputs, &self.policies);
+            let mut inputs = self.inputs(id.clone(), moment, known, ended.clone());
+            let mut decision = decide(&inputs, &self.policies);
+            if decision.band_needs_past(&self.policies) {
+                inputs.health_before = self.health_before(id, inputs.snapshot.as_of, &signals);
+                decision.hold_band(&inputs, &self.policies);
+            }
             let today = inputs.snapshot.as_of.day();
             let given_up = ended.iter().filter(|p| {
                 let waits = p.state.waits() || matches!(p.state, ActionState::Snoozed | ActionState::Advised);
@@ -295,8 +306,34 @@ impl Shared {
             snapshot,
             owner,
             peers: moment.peers.clone(),
+            health_before: Vec::new(),
         }
     }
+
+    /// Health at the starts of the weeks before a day, the newest first, back to the first that settles the band. It is
+    /// taken at the starts of days, so that it is the same all day.
+    fn health_before(&self, id: &AccountId, as_of: Timestamp, signals: &[Signal]) -> Vec<Micro> {
+        let Policies { settings, scoring, .. } = &*self.policies;
+        let mut before = Vec::new();
+        for week in 1..=BAND_WEEKS {
+            let then = as_of.day().start().plus_days(-7 * week);
+            let known = known_by(signals, then);
+            let snapshot = Snapshot::of(id.clone(), then, known, Vec::new(), settings.usage_days);
+            let (features, _) = feature::compute(&snapshot, settings);
+            if let Some(health) = computed_health(&features, scoring, then) {
+                before.push(health);
+                if settles(health, scoring.health.bands) {
+                    break;
+                }
+            }
+        }
+        before
+    }
+}
+
+/// What was known by a time. The snapshot would leave out the rest by itself; this spares copying it.
+fn known_by(signals: &[Signal], as_of: Timestamp) -> Vec<Signal> {
+    signals.iter().filter(|s| s.observed_at <= as_of).cloned().collect()
 }
 
 /// What `pick` makes of the decision about each account that was known at a time, page by page; none of our own actions

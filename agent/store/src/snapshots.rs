@@ -40,6 +40,17 @@ pub(crate) static USE_BY_ACCOUNT: Statement = Statement::rows(
     2,
     &[Col::Text("account_id")],
 );
+/// As [`BY_ACCOUNT`], the accounts' own records only.
+pub(crate) static RECORD_BY_ACCOUNT: Statement = Statement::rows(
+    "reading account records",
+    "select e.account_id, (select string_agg(concat(octet_length(s.source), ':', octet_length(s.external_id), ':',
+         octet_length(s.body), ':', s.event_us, ':', s.observed_us, ':', s.revision_us, ':',
+         s.source, s.external_id, s.body), '')
+         from signal s where s.tenant_id = $1 and s.account_id = e.account_id and s.kind = 'account')
+     from {rows}",
+    2,
+    &[Col::Text("account_id")],
+);
 pub(crate) static ACCOUNT_IDS: Statement = Statement::same(
     "reading accounts",
     "select distinct account_id from signal
@@ -92,6 +103,7 @@ pub(crate) static HASH_LAST_TEXT: Statement = Statement::same(
 pub(crate) static ALL: &[&Statement] = &[
     &BY_ACCOUNT,
     &USE_BY_ACCOUNT,
+    &RECORD_BY_ACCOUNT,
     &ACCOUNT_IDS,
     &ACCOUNTS_KNOWN,
     &ORPHANS,
@@ -193,6 +205,14 @@ impl Store {
     /// As [`Store::account_signals`].
     pub async fn account_use(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, Vec<Signal>>> {
         self.signals_by(&USE_BY_ACCOUNT, accounts).await
+    }
+
+    /// The records of some accounts themselves, otherwise as [`Store::account_signals`].
+    ///
+    /// # Errors
+    /// As [`Store::account_signals`].
+    pub async fn account_records(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, Vec<Signal>>> {
+        self.signals_by(&RECORD_BY_ACCOUNT, accounts).await
     }
 
     async fn signals_by(

@@ -66,12 +66,12 @@ fn an_unknown_word_in_a_policy_is_refused_with_its_place_and_the_nearest_known_w
     changed(
         "a condition on a fact that does not exist",
         "policies/playbooks/usage-drop.toml",
-        "resource.usage_shift <=",
-        "resource.usage_shft <=",
+        "resource.usage_drop_open &&",
+        "resource.usage_drp_open &&",
         &[
             "playbooks/usage-drop.toml:3:",
-            "`usage_shft`",
-            "did you mean `usage_shift`?",
+            "`usage_drp_open`",
+            "did you mean `usage_drop_open`?",
         ],
     );
     changed(

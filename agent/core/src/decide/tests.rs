@@ -77,6 +77,7 @@ fn decided(signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decision {
         snapshot: Snapshot::of(AccountId::new("A"), as_of, signals, prior, policies.settings.usage_days),
         owner: None,
         peers: crate::detect::Peers::default(),
+        health_before: Vec::new(),
     };
     decide(&inputs, &policies)
 }
@@ -148,6 +149,65 @@ fn an_account_of_the_holdout_gets_nothing_proposed() {
     let decision = decided(list, Vec::new());
     assert!(decision.proposals.is_empty());
     assert_eq!(texts(&decision, NoteKind::Holdout).len(), 1);
+}
+
+/// Of an account as of a week, whose use was measured up to `weeks` weeks before: what policy says of a mail to it, and how
+/// much of its health is known, in percent.
+fn mail_after(weeks: usize) -> (Level, f64) {
+    let low_touch = Account {
+        seats: Some(50),
+        ..Account::default()
+    };
+    let mut list = signals(low_touch);
+    for signal in &mut list {
+        match &mut signal.fact {
+            Fact::Account(fact) => fact.tier = Some(Tier::LowTouch),
+            Fact::Subscription(fact) => fact.arr = Some(Money::new(600_000, Currency::USD)),
+            _ => {}
+        }
+    }
+    let contact = crate::signal::Contact {
+        name: Some("Ada".to_owned()),
+        ..Default::default()
+    };
+    let answer = crate::signal::Survey {
+        kind: Some(crate::signal::SurveyKind::Nps),
+        score: Some(Micro::whole(8)),
+        contact: None,
+    };
+    list.push(signal("c", "2026-01-01", Fact::Contact(contact)));
+    list.push(signal("n", "2026-01-01", Fact::Survey(answer)));
+    let measured = list.iter().filter(|s| matches!(s.fact, Fact::Usage(_))).count();
+    let mut kept = measured - weeks;
+    list.retain(|s| {
+        let is_use = matches!(s.fact, Fact::Usage(_));
+        let keep = !is_use || kept > 0;
+        kept -= usize::from(is_use && keep);
+        keep
+    });
+    let policies = Policies::compile(&shipped()).unwrap_or_else(|p| panic!("{p:?}"));
+    let decision = decided(list, Vec::new());
+    let request = Request {
+        account: &decision.account,
+        kind: ActionKind::SendEmail,
+        writes: Vec::new(),
+        features: &decision.features,
+        contacts_7_days: 0,
+        discount: None,
+        draft: Hash::of(b"a mail"),
+        now: decision.as_of,
+        last_editor: None,
+    };
+    let verdict = policies.gate.verdict(&request, &policies.settings);
+    (verdict.level, decision.features.number("health_confidence").unwrap())
+}
+
+#[test]
+fn a_feed_of_use_that_stands_still_lowers_confidence_and_takes_autonomy() {
+    // The newest use is 8 days old: 3 of the last 4 weeks are there.
+    assert_eq!(mail_after(0), (Level::Auto, 87.0));
+    // 15 days: one more than `max_usage_age_days`, and without two of the four weeks half of the weight of health is gone.
+    assert_eq!(mail_after(1), (Level::Approve, 37.0));
 }
 
 #[test]

@@ -313,12 +313,14 @@ fn without_the_table_nothing_is_detected_and_nothing_is_added() {
         snapshot: snapshot_on(day(MONDAY), use_of("active_users", &rows, 100.0)),
         owner: None,
         peers: no_peer_effect(),
+        health_before: Vec::new(),
     };
     let decision = crate::decide::decide(&inputs, &policies);
     assert!(decision.signals.is_empty());
-    assert!(!crate::replay::canonical(&decision).contains("usage_drop_open"));
+    assert!(!decision.features.0.contains_key("usage_drop_open"));
     let before = crate::decide::Inputs {
         peers: Peers::default(),
+        health_before: Vec::new(),
         ..inputs
     };
     assert!(
@@ -339,6 +341,7 @@ fn a_decision_carries_signals_and_their_facts_and_reads_back() {
         snapshot: snapshot_on(day(MONDAY), use_of("active_users", &rows, 100.0)),
         owner: None,
         peers: no_peer_effect(),
+        health_before: Vec::new(),
     };
     let text = crate::replay::canonical(&inputs);
     let read: crate::decide::Inputs = crate::replay::read("inputs", &text).expect("inputs read back");

@@ -45,6 +45,17 @@ pub struct Bands {
     pub red_below: f64,
     /// From it green; yellow between.
     pub green_from: f64,
+    /// A band is left only when the score is so many points beyond its limit; 0 leaves it at once.
+    pub width: f64,
+}
+
+/// How the health of a parent account and all that belongs to it becomes one score.
+#[derive(Debug, Clone, Copy)]
+pub struct FamilyTerms {
+    /// How the accounts become one number.
+    pub roll_up: RollUp,
+    /// Below this share of known revenue, in percent, the score is unknown.
+    pub unknown_below: f64,
 }
 
 /// A further index beside health and expansion.
@@ -88,8 +99,17 @@ pub(super) struct IndexTable {
     unknown_below: Spanned<f64>,
     red_below: Spanned<f64>,
     green_from: Spanned<f64>,
+    /// For health alone.
+    pub(super) band_width: Option<Spanned<f64>>,
     groups: Option<BTreeMap<Spanned<String>, Spanned<f64>>>,
     measure: Vec<MeasureTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RollUpTable {
+    health: Spanned<String>,
+    unknown_below: Spanned<f64>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +134,19 @@ struct MeasureTable {
     points: Spanned<Vec<[f64; 2]>>,
     max_age_days: Option<Spanned<i64>>,
     when_missing: Option<Spanned<f64>>,
+}
+
+pub(super) fn family_terms(check: &mut Check<'_>, raw: &RollUpTable) -> Option<FamilyTerms> {
+    let roll_up = word(
+        check,
+        "health",
+        &raw.health,
+        RollUp::ALL,
+        RollUp::from_word,
+        RollUp::as_str,
+    );
+    let unknown_below = check.range("unknown_below", &raw.unknown_below, 0.0, 100.0);
+    roll_up.map(|roll_up| FamilyTerms { roll_up, unknown_below })
 }
 
 pub(super) fn scorecards(check: &mut Check<'_>, raw: Vec<ScorecardTable>) -> Vec<Scorecard> {
@@ -153,6 +186,7 @@ pub(super) fn scorecards(check: &mut Check<'_>, raw: Vec<ScorecardTable>) -> Vec
                 unknown_below: table.unknown_below,
                 red_below: table.red_below,
                 green_from: table.green_from,
+                band_width: None,
                 groups: table.groups,
                 measure: table.measure,
             },
@@ -207,12 +241,29 @@ pub(super) fn index(check: &mut Check<'_>, raw: &IndexTable) -> Index {
     let bands = Bands {
         red_below: check.range("red_below", &raw.red_below, 0.0, 100.0),
         green_from: check.range("green_from", &raw.green_from, 0.0, 100.0),
+        width: raw
+            .band_width
+            .as_ref()
+            .map_or(0.0, |width| check.range("band_width", width, 0.0, 25.0)),
     };
     if bands.red_below > bands.green_from {
         check.wrong(
             raw.red_below.span().start,
             "`red_below` is above `green_from`".to_owned(),
             "exchange the two",
+        );
+    }
+    if let Some(width) = &raw.band_width
+        && bands.width > 0.0
+        && bands.red_below + bands.width > bands.green_from - bands.width
+    {
+        check.wrong(
+            width.span().start,
+            format!(
+                "`band_width` is {}, so that no score would be yellow for certain",
+                bands.width
+            ),
+            "give at most half of what lies between `red_below` and `green_from`",
         );
     }
     Index {

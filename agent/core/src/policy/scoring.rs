@@ -8,7 +8,9 @@ use toml::Spanned;
 
 use super::Settings;
 use super::file::{Problem, did_you_mean, parse};
-use super::scorecard::{Index, IndexTable, Scorecard, ScorecardTable, index, scorecards};
+use super::scorecard::{
+    FamilyTerms, Index, IndexTable, RollUpTable, Scorecard, ScorecardTable, family_terms, index, scorecards,
+};
 use super::signals::{SignalsPolicy, SignalsTable, signals};
 use crate::feature::{CATALOGUE, Unit, definition};
 use crate::money::{Currency, Money};
@@ -23,6 +25,8 @@ pub struct Scoring {
     pub expansion: Index,
     /// Further indices.
     pub scorecards: Vec<Scorecard>,
+    /// Scores of families; none in a file without `[rollup]`.
+    pub rollup: Option<FamilyTerms>,
     /// Renewal risk.
     pub risk: Risk,
     /// Renewal posture.
@@ -123,6 +127,7 @@ struct ScoringFile {
     expansion: IndexTable,
     #[serde(default)]
     scorecard: Vec<ScorecardTable>,
+    rollup: Option<RollUpTable>,
     risk: RiskTable,
     posture: PostureTable,
     value: ValueTable,
@@ -306,10 +311,15 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             "exchange the two",
         );
     }
+    if let Some(width) = &raw.expansion.band_width {
+        let at = width.span().start;
+        check.wrong(at, "`band_width` is for health alone".to_owned(), "remove it here");
+    }
     let scoring = Scoring {
         health: index(&mut check, &raw.health),
         expansion: index(&mut check, &raw.expansion),
         scorecards: scorecards(&mut check, raw.scorecard),
+        rollup: raw.rollup.as_ref().and_then(|table| family_terms(&mut check, table)),
         risk: risk(&mut check, &raw.risk),
         posture: posture(&mut check, &raw.posture),
         value: ValueTerms {

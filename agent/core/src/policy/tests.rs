@@ -106,7 +106,7 @@ fn each_mistake_is_named_with_file_line_column_and_remedy() {
             "scoring.toml",
             "fact = \"seat_utilisation\"",
             "fact = \"seat_utilization\"",
-            "scoring.toml:30:8: unknown fact `seat_utilization`",
+            "scoring.toml:31:8: unknown fact `seat_utilization`",
             "did you mean `seat_utilisation`?",
         ),
         (
@@ -155,21 +155,21 @@ fn each_mistake_is_named_with_file_line_column_and_remedy() {
             "scoring.toml",
             "quiet_days = 14",
             "quite_days = 14",
-            "scoring.toml:270:1: unknown field `quite_days`",
+            "scoring.toml:277:1: unknown field `quite_days`",
             "did you mean `quiet_days`?",
         ),
         (
             "scoring.toml",
             "name = \"usage_drop\"",
             "name = \"usage_dorp\"",
-            "scoring.toml:274:8: unknown detector `usage_dorp`",
+            "scoring.toml:281:8: unknown detector `usage_dorp`",
             "did you mean `usage_drop`?",
         ),
         (
             "scoring.toml",
             "open = -0.74",
             "open = -0.34",
-            "scoring.toml:276:8: `open` of `usage_drop` must be below `clear`",
+            "scoring.toml:283:8: `open` of `usage_drop` must be below `clear`",
             "lower values are worse here",
         ),
         (
@@ -201,6 +201,27 @@ fn each_mistake_is_named_with_file_line_column_and_remedy() {
             "25000 EUR",
         ),
         (
+            "scoring.toml",
+            "band_width = 2.5",
+            "band_width = 12",
+            "`band_width` is 12, so that no score would be yellow for certain",
+            "give at most half",
+        ),
+        (
+            "scoring.toml",
+            "[expansion]\n",
+            "[expansion]\nband_width = 2.5\n",
+            "`band_width` is for health alone",
+            "remove it here",
+        ),
+        (
+            "scoring.toml",
+            "health = \"arr_weighted\"",
+            "health = \"median\"",
+            "`health` cannot be `median`",
+            "write one of mean, arr_weighted, worst",
+        ),
+        (
             "autonomy.toml",
             "max_discount_percent        = 20",
             "[[never]]\nid = \"x\"\nactions = [\"sendQbr\"]\nwhen = \"health\"\nwhy = \"y\"",
@@ -209,15 +230,15 @@ fn each_mistake_is_named_with_file_line_column_and_remedy() {
         ),
         (
             "playbooks/usage-drop.toml",
-            "resource.usage_shift",
-            "resource.usage_shft",
+            "resource.usage_drop_open",
+            "resource.usage_drp_open",
             "playbooks/usage-drop.toml:3:",
             "did you mean",
         ),
         (
             "playbooks/usage-drop.toml",
-            "resource.usage_shift <= -500",
-            "resource.usage_shift <= \"much\"",
+            "resource.active_users_change <= -10",
+            "resource.active_users_change <= \"much\"",
             "playbooks/usage-drop.toml:3:",
             "facts",
         ),
@@ -401,8 +422,8 @@ fn a_scorecard_that_cannot_be_weighed_is_named_with_its_place() {
     assert_eq!(
         both,
         [
-            "scoring.toml:133:42: no measure is in the group `use/breadth`; remove it, or put a measure into it",
-            "scoring.toml:143:9: the group `use/bredth` has no weight; did you mean `use/breadth`?"
+            "scoring.toml:134:42: no measure is in the group `use/breadth`; remove it, or put a measure into it",
+            "scoring.toml:144:9: the group `use/bredth` has no weight; did you mean `use/breadth`?"
         ]
     );
     let wrong = one("per = \"product\"\nroll", "per = \"team\"\nroll");

@@ -110,38 +110,56 @@ fn products(snapshot: &Snapshot, settings: &Settings) -> BTreeMap<String, (Featu
     found
 }
 
+/// The share of each part, given by score and revenue, in the score of all; they add up to 1. A part whose score is not
+/// known has none.
+///
+/// # Errors
+/// Names what is missing where no shares can be had.
+pub(super) fn shares(
+    roll_up: RollUp,
+    parts: impl Iterator<Item = (Option<Micro>, Option<i64>)>,
+) -> Result<Vec<f64>, String> {
+    let parts: Vec<(Option<Micro>, Option<i64>)> = parts.collect();
+    let known = parts.iter().filter(|(score, _)| score.is_some());
+    let each = |share: &dyn Fn(usize, Option<i64>) -> f64| {
+        let share = |(at, (score, arr)): (usize, &(Option<Micro>, Option<i64>))| score.map_or(0.0, |_| share(at, *arr));
+        parts.iter().enumerate().map(share).collect()
+    };
+    match roll_up {
+        RollUp::Mean => {
+            let one = 1.0 / known.count().max(1) as f64;
+            Ok(each(&|_, _| one))
+        }
+        RollUp::ArrWeighted => {
+            let total = known.map(|(_, arr)| arr.map(|a| a as f64)).sum::<Option<f64>>();
+            let total = total.filter(|total| *total > 0.0);
+            let total = total.ok_or_else(|| "the yearly revenue of its parts".to_owned())?;
+            Ok(each(&|_, arr| arr.map_or(0.0, |a| a as f64 / total)))
+        }
+        RollUp::Worst => {
+            let scores = parts
+                .iter()
+                .enumerate()
+                .filter_map(|(at, (score, _))| Some(((*score)?, at)));
+            let worst = scores.min().map(|(_, at)| at);
+            Ok(each(&|at, _| if Some(at) == worst { 1.0 } else { 0.0 }))
+        }
+    }
+}
+
 fn roll_up(card: &Scorecard, mut parts: Vec<CardPart>) -> Card {
-    let known: Vec<usize> = (0..parts.len())
-        .filter(|i| parts[*i].index.score_micro.is_some())
-        .collect();
-    let mut missing = known.is_empty().then(|| {
+    let mut missing = parts.iter().all(|p| p.index.score_micro.is_none()).then(|| {
         if parts.is_empty() {
             "a product".to_owned()
         } else {
             "enough known measures of any part".to_owned()
         }
     });
-    let mut shares = vec![0.0; parts.len()];
-    match card.roll_up {
-        RollUp::Mean => known.iter().for_each(|i| shares[*i] = 1.0 / known.len() as f64),
-        RollUp::ArrWeighted => {
-            let minor = |i: &usize| parts[*i].arr.map(|a| a.minor as f64);
-            match known.iter().map(minor).collect::<Option<Vec<f64>>>() {
-                Some(all) if all.iter().sum::<f64>() > 0.0 => {
-                    let total: f64 = all.iter().sum();
-                    known.iter().zip(&all).for_each(|(i, arr)| shares[*i] = arr / total);
-                }
-                Some(_) | None => {
-                    missing = missing.or_else(|| Some("the yearly revenue of its parts".to_owned()));
-                }
-            }
-        }
-        RollUp::Worst => {
-            if let Some(worst) = known.iter().min_by_key(|i| (parts[**i].index.score_micro, **i)) {
-                shares[*worst] = 1.0;
-            }
-        }
-    }
+    let known = parts.iter().map(|p| (p.index.score_micro, p.arr.map(|a| a.minor)));
+    let shares = shares(card.roll_up, known).unwrap_or_else(|gap| {
+        missing.get_or_insert(gap);
+        vec![0.0; parts.len()]
+    });
     for (part, share) in parts.iter_mut().zip(&shares) {
         let score = part.index.score_micro.unwrap_or_default();
         part.adds_micro = Micro::from_f64(score.to_f64() * share);
