@@ -46,7 +46,7 @@ fn edit(file: &Path, from: &str, to: &str) {
 
 const TASKS: &str = "createTask        = { low_touch = \"auto\", mid_touch = \"auto\", strategic = \"auto\" }";
 const TASKS_ASKED: &str =
-    "createTask        = { low_touch = \"auto\", mid_touch = \"approve:csm\", strategic = \"approve:csm\" }";
+    "createTask        = { low_touch = \"approve:csm\", mid_touch = \"auto\", strategic = \"auto\" }";
 
 fn go(folder: &Path, args: &[&str]) -> Said {
     let mut all = args.to_vec();
