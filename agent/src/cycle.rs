@@ -32,6 +32,7 @@ use crate::dispatch::{self, DispatchError};
 pub(crate) use pages::{Considered, OwnActions, Pages, each_at};
 pub use plan::DaySummary;
 use plan::Deferred;
+pub(crate) use plan::draw_chances;
 pub(crate) use rows::intent;
 use rows::{commit_of, draft_rows, new_action};
 pub use watch::{Step, Watch, watch};
@@ -399,14 +400,9 @@ impl<'a> Cycle<'a> {
                 Level::Advise => self.actions.advised += 1,
                 Level::Never => self.actions.denied += 1,
             }
-            if let Some(item) = proposal.day_item(&decision.account) {
-                self.deferred.push(Deferred {
-                    item,
-                    owner: proposal.owner.clone(),
-                    decision: DecisionId::derive(&decision.account, &decided.inputs_hash),
-                    waits_for_plan: is_deferrable(proposal),
-                });
-            }
+            let id = DecisionId::derive(&decision.account, &decided.inputs_hash);
+            self.deferred
+                .extend(Deferred::of(decision, proposal, id, is_deferrable(proposal)));
         }
     }
 

@@ -3,5 +3,6 @@
 pub mod backtest;
 pub mod coldstart;
 pub mod detect;
+pub mod effects;
 pub mod ope;
 pub mod rank;

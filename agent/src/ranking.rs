@@ -23,7 +23,7 @@ use perennial_store::Store;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::cycle::{Considered, OwnActions, Pages, RunError};
+use crate::cycle::{Considered, OwnActions, Pages, RunError, draw_chances};
 
 /// One action with its place among all. Amounts are minor units of `currency`, the one that the policy compares accounts
 /// in; `null` is not known.
@@ -41,6 +41,9 @@ pub struct RankedAction {
     pub probability: Option<f64>,
     /// By how much the action is expected to lower that probability.
     pub uplift: Option<f64>,
+    /// Chance with which its account's draw of the day takes it, 0 to 1, before the day's minutes: 1 where it needs no draw;
+    /// `None` where it does not run by itself.
+    pub propensity: Option<f64>,
     /// Place over the whole book, from 1; `None` where policy forbids it.
     pub rank: Option<u64>,
     /// Our person in charge.
@@ -101,13 +104,18 @@ pub struct Ranking {
 /// The actions of an account as rows without a place.
 pub(crate) fn rows<'c>(
     considered: &'c Considered,
-    base: Currency,
+    policies: &Policies,
     denied: bool,
-) -> impl Iterator<Item = RankedAction> + 'c {
+) -> impl Iterator<Item = RankedAction> + use<'c> {
     let proposals = considered.decision.proposals.iter();
+    let base = policies.settings.base;
+    let chances = draw_chances(&considered.decision, policies.scoring.exploration.as_ref());
     proposals
         .filter(move |p| denied || p.verdict.level != Level::Never)
-        .map(move |p| row(considered, p, base))
+        .map(move |p| RankedAction {
+            propensity: chances.get(&p.action).copied(),
+            ..row(considered, p, base)
+        })
 }
 
 fn row(considered: &Considered, proposal: &Proposal, base: Currency) -> RankedAction {
@@ -128,6 +136,7 @@ fn row(considered: &Considered, proposal: &Proposal, base: Currency) -> RankedAc
         uplift: worth
             .filter(|w| w.risk_micro.is_some())
             .map(|w| w.risk_fall_micro.to_f64()),
+        propensity: None,
         rank: None,
         owner: proposal.owner.clone(),
         reasons: reasons(proposal),
@@ -210,10 +219,11 @@ pub async fn rank(
         OwnActions::Ended
     };
     let pages = Pages::open(config, store, policies, &[options.as_of], own).await?;
-    let (base, denied) = (policies.settings.base, options.denied);
+    let denied = options.denied;
+    let shared = Arc::clone(policies);
     let decided = pages.decide(store, move |_, at_all_times| {
         let considered = at_all_times.next().filter(Considered::is_known)?;
-        let rows: Vec<RankedAction> = rows(&considered, base, denied).collect();
+        let rows: Vec<RankedAction> = rows(&considered, &shared, denied).collect();
         Some((considered.decision.owner, rows))
     });
     let mut decided = std::pin::pin!(decided);

@@ -207,9 +207,9 @@ fn score_row(decision: &Decision) -> ScoreRow {
     }
 }
 
-fn see(step: usize, considered: &Considered, base: Currency, episodes: &mut Episodes) -> Seen {
+fn see(step: usize, considered: &Considered, policies: &Policies, episodes: &mut Episodes) -> Seen {
     let decision = &considered.decision;
-    let ranked: Vec<RankedAction> = ranking::rows(considered, base, false).collect();
+    let ranked: Vec<RankedAction> = ranking::rows(considered, policies, false).collect();
     let allowed = decision.proposals.iter().filter(|p| p.verdict.level != Level::Never);
     Seen {
         step,
@@ -233,14 +233,14 @@ pub async fn walk(
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Walk, RunError> {
     let pages = Pages::open(config, store, policies, times, OwnActions::None).await?;
-    let base = policies.settings.base;
+    let shared = Arc::clone(policies);
     let quiet_days = policies.scoring.signals.as_ref().map_or(0, |s| s.quiet_days);
     let walked = pages.decide(store, move |_, at_all_times| {
         let mut episodes = Episodes::new(quiet_days);
         let seen: Vec<Seen> = at_all_times
             .enumerate()
             .filter(|(_, considered)| considered.is_known())
-            .map(|(step, considered)| see(step, &considered, base, &mut episodes))
+            .map(|(step, considered)| see(step, &considered, &shared, &mut episodes))
             .collect();
         (seen, episodes.finish())
     });

@@ -514,6 +514,8 @@ fn the_json_page_names_every_field() {
             "2",
         ]),
         with(&["measure", "ope", "--prefer", "highest-value"]),
+        with(&["measure", "ope", "--log", "own", "--prefer", "highest-value"]),
+        with(&["measure", "effects"]),
         queue.clone(),
     ];
     let mut found = BTreeSet::new();

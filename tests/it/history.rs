@@ -219,7 +219,7 @@ fn a_ranking_is_one_array_in_the_order_of_value_per_minute() {
     let (world, _) = sqlite();
     let ranking = world.go(&["rank", "--as-of", DEMO_TIME, "--denied"]).ok().json();
     let all = list(&ranking);
-    let expected: BTreeSet<&str> = RANKED.into_iter().chain(["waiting"]).collect();
+    let expected: BTreeSet<&str> = RANKED.into_iter().chain(["waiting", "propensity"]).collect();
     assert!(all.iter().all(|a| keys(a) == expected), "{}", all[0]);
     let (placed, denied): (Vec<&Value>, Vec<&Value>) = all.iter().partition(|a| a["level"] != "never");
     assert!(placed.len() >= 15, "{}", placed.len());

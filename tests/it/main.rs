@@ -11,6 +11,7 @@ mod crms;
 mod detect;
 mod docs;
 mod events;
+mod explore;
 mod fit;
 mod gate;
 mod history;

@@ -21,5 +21,5 @@ pub use coldstart::{
 };
 pub use evaluate::{Curve, DEFINITION, Measured, Model, Report, Terms, evaluate};
 pub use fitted::{FittedInput, FittedRisk, FittedWeight, fitted};
-pub use landmark::{Design, Landmark, LeadRow, landmarks};
+pub use landmark::{Design, Landmark, LeadRow, NextOutcome, NoOutcome, landmarks, next_outcome};
 pub use leak::{Finding, LeakCheck};

@@ -7,7 +7,11 @@
 //!
 //! Not here: effects by account. A per-account estimate has to beat these on held-out randomised data first.
 
+mod trial;
+
 use std::collections::BTreeMap;
+
+pub use trial::{ARM_MIN, ArmCount, EVENTS_MIN, Estimated, Trial, arms, shift_at_equal_risk};
 
 /// Why an effect cannot be estimated.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -35,6 +39,43 @@ pub enum EffectError {
     /// A row that says it was certain either way tells nothing about the other way.
     #[error("cannot estimate: the propensity {0} is not between 0 and 1")]
     Propensity(f64),
+    /// Too few rows in an arm.
+    #[error("cannot estimate: {treated} choices with the action and {untreated} without; {least} of each are needed")]
+    FewRows {
+        /// Rows in which it was executed.
+        treated: usize,
+        /// Rows in which it was not.
+        untreated: usize,
+        /// What each arm needs.
+        least: usize,
+    },
+    /// Too few of one outcome in an arm.
+    #[error("cannot estimate: {arm} the action {lost} were lost and {renewed} renewed; {least} of each are needed")]
+    FewEvents {
+        /// `with` or `without`.
+        arm: &'static str,
+        /// Rows of accounts that did not renew.
+        lost: usize,
+        /// Rows of accounts that did.
+        renewed: usize,
+        /// What is needed of each.
+        least: usize,
+    },
+    /// The weights count for too few rows, or one for too much.
+    #[error(
+        "cannot estimate: too little overlap, the choices count for {ess:.1} and the largest weight is {max:.1} (mean {mean:.2})"
+    )]
+    Overlap {
+        /// Effective sample size.
+        ess: f64,
+        /// Largest weight.
+        max: f64,
+        /// Mean weight.
+        mean: f64,
+    },
+    /// The fit does not come to an end.
+    #[error("cannot estimate: the fit does not converge")]
+    NotConverged,
     /// Too few groups for their spread to be told from noise.
     #[error("cannot estimate: {0} groups; shrinkage needs at least 4")]
     TooFewGroups(usize),

@@ -1,9 +1,13 @@
 //! Exploration: trying what is nearly as good as the best, so that the log can tell what actions bring.
 //!
-//! Only among actions worth at least 80 % of the best, never with a chance below .05, and never where it could cost a
-//! customer: discounts and prices, a renewal in under 30 days, an open case of severity 1, a legal hold, somebody who
-//! opted out. A fact that is not known forbids. What is logged is not the chance of the draw but of what was *finally
-//! executed*, after priorities and caps, by repeating the whole choice with a stored seed.
+//! Only among actions worth at least a share of the best (policy, 80 % or more), never with a chance of the draw below .05,
+//! and never where it could cost a customer: discounts and prices, a renewal in under 30 days, an open case of severity 1,
+//! a legal hold, somebody who opted out. A fact that is not known forbids, and what a person decides is not drawn. What is
+//! logged is not the chance of the draw but of what was *finally executed*, after priorities and the day's capacity, by
+//! repeating the plan of the whole day with the stored seed.
+
+mod day;
+mod log;
 
 use std::collections::BTreeMap;
 
@@ -13,11 +17,15 @@ use crate::action::ActionKind;
 use crate::draw::Stream;
 use crate::feature::Features;
 use crate::ids::ActionId;
+use crate::policy::Exploration;
 use crate::signal::word_enum;
 
-/// Share of the best value that an action must be worth to be explored.
+pub use day::{DayOption, DayTerms, ExploredDay, OptionChance, account_chances, explored_day};
+pub use log::{LoggedChoice, LoggedOption, Resting, resting};
+
+/// Least share of the best value from which a policy may explore.
 pub const WORTH_MIN: f64 = 0.8;
-/// Smallest chance of an explored action.
+/// Least chance of the draw that a policy may give an explored action.
 pub const FLOOR: f64 = 0.05;
 /// Draws by which the chance of what is executed is found.
 pub const DRAWS: usize = 1_000;
@@ -39,6 +47,8 @@ word_enum! {
         OptedOut = "opted_out",
         /// One of these facts is not known.
         Unknown = "unknown",
+        /// A person decides about it.
+        ByPerson = "by_person",
     }
 }
 
@@ -81,15 +91,21 @@ pub fn action_forbids(kind: ActionKind) -> Option<Forbidden> {
     }
 }
 
+/// Why an action may not be drawn for an account; `None` where it may.
+#[must_use]
+pub fn forbids(features: &Features, kind: ActionKind) -> Option<Forbidden> {
+    account_forbids(features).or_else(|| action_forbids(kind))
+}
+
 /// An action that could be taken for an account.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     /// Which.
     pub action: ActionId,
-    /// Kind.
-    pub kind: ActionKind,
     /// Value, in any unit.
     pub value: f64,
+    /// Why it may not be drawn.
+    pub forbidden: Option<Forbidden>,
 }
 
 /// The chances with which actions are drawn; they sum to 1.
@@ -101,11 +117,11 @@ pub struct Chances {
     pub forbidden: Option<Forbidden>,
 }
 
-/// Chances of ε-greedy choice: the best gets `1 - epsilon` and its share of `epsilon`, which is spread evenly over all
-/// that may be explored. A chance below [`FLOOR`] is raised to it, at the cost of the best. Where nothing may be explored,
-/// or the best itself is something not to experiment around, the best is certain. No actions, no chances.
+/// Chances of ε-greedy choice: the best gets `1 - epsilon` and its part of `epsilon`, which is spread evenly over all
+/// that may be explored; epsilon is the policy's `share`. A chance below the policy's `floor` is raised to it, at the cost
+/// of the best. Where the best may not be drawn it is certain. No actions, no chances.
 #[must_use]
-pub fn chances(features: &Features, options: &[Choice], epsilon: f64) -> Chances {
+pub fn chances(options: &[Choice], terms: &Exploration) -> Chances {
     let mut sorted: Vec<&Choice> = options.iter().filter(|o| o.value.is_finite()).collect();
     sorted.sort_by(|a, b| b.value.total_cmp(&a.value).then_with(|| a.action.cmp(&b.action)));
     let Some(best) = sorted.first() else {
@@ -118,21 +134,21 @@ pub fn chances(features: &Features, options: &[Choice], epsilon: f64) -> Chances
         by_action: BTreeMap::from([(best.action.clone(), 1.0)]),
         forbidden,
     };
-    if let Some(why) = account_forbids(features).or_else(|| action_forbids(best.kind)) {
-        return certain(Some(why));
+    if best.forbidden.is_some() {
+        return certain(best.forbidden);
     }
     // More would not leave every one of them the floor.
-    let most = (1.0 / FLOOR) as usize;
+    let most = (1.0 / terms.floor) as usize;
     let others: Vec<&ActionId> = sorted[1..]
         .iter()
-        .filter(|o| best.value > 0.0 && o.value >= WORTH_MIN * best.value && action_forbids(o.kind).is_none())
+        .filter(|o| best.value > 0.0 && o.value >= terms.worth_from * best.value && o.forbidden.is_none())
         .map(|o| &o.action)
-        .take(most - 1)
+        .take(most.saturating_sub(1))
         .collect();
-    if others.is_empty() || epsilon <= 0.0 {
+    if others.is_empty() || terms.share <= 0.0 {
         return certain(None);
     }
-    let share = (epsilon.min(1.0) / (others.len() + 1) as f64).max(FLOOR);
+    let share = (terms.share.min(1.0) / (others.len() + 1) as f64).max(terms.floor);
     let mut by_action: BTreeMap<ActionId, f64> = others.iter().map(|id| ((*id).clone(), share)).collect();
     by_action.insert(best.action.clone(), 1.0 - share * others.len() as f64);
     Chances {

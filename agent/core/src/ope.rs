@@ -5,10 +5,15 @@
 //! and names its figures.
 
 mod log;
+mod own;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use log::{Eligible, LeftOut, LogProblem, Occasion, Preference, REWARD_WEEKS, complete_from, logged, occasions};
+pub use log::{
+    Choice, Done, Eligible, LeftOut, LogProblem, Occasion, Preference, REWARD_WEEKS, choices, complete_from, evaluated,
+    logged, occasions,
+};
+pub use own::{OwnLeftOut, no_choices, own_choices, randomised};
 
 /// One logged choice.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,6 +4,7 @@
 //! Unknown keys are errors. The compiled set is immutable and named by the hash of its texts, so an edit never
 //! changes the past.
 
+mod exploration;
 mod file;
 pub mod gate;
 mod playbook;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+pub use exploration::Exploration;
 pub use file::Problem;
 pub use gate::{Gate, Level, Request, RuleRef, Verdict};
 pub use playbook::{Discount, Economics, Playbook, Step, Subject};

@@ -148,9 +148,14 @@ pub fn order_of(a: (Option<Micro>, &ActionId), b: (Option<Micro>, &ActionId)) ->
 /// items without a known value. Ties go to the earlier account id, then to the earlier action id.
 #[must_use]
 pub fn plan_day(owner: Option<OwnerId>, capacity_minutes: i64, slot_minutes: i64, items: &[DayItem]) -> Day {
+    plan_items(owner, capacity_minutes, slot_minutes, &items.iter().collect::<Vec<_>>())
+}
+
+/// [`plan_day`] of items that are held elsewhere.
+pub(crate) fn plan_items(owner: Option<OwnerId>, capacity_minutes: i64, slot_minutes: i64, items: &[&DayItem]) -> Day {
     let slot = slot_minutes.max(1);
     let slots = usize::try_from(capacity_minutes.max(0) / slot).unwrap_or(0);
-    let mut sorted: Vec<&DayItem> = items.iter().collect();
+    let mut sorted: Vec<&DayItem> = items.to_vec();
     sorted.sort_by(|a, b| (&a.account, &a.action).cmp(&(&b.account, &b.action)));
     let groups: Vec<&[&DayItem]> = sorted.chunk_by(|a, b| a.account == b.account).collect();
     // best[s]: the value of the best choice so far that takes at most s slots.
@@ -183,7 +188,8 @@ pub fn plan_day(owner: Option<OwnerId>, capacity_minutes: i64, slot_minutes: i64
         }
     }
     let gain_minor = best[slots];
-    let mut rest: Vec<&DayItem> = items.iter().filter(|i| i.gain_minor.is_none_or(|g| g <= 0)).collect();
+    let mut rest: Vec<&DayItem> = sorted;
+    rest.retain(|i| i.gain_minor.is_none_or(|g| g <= 0));
     rest.sort_by(|a, b| order(a, b));
     for item in rest {
         let need = need_slots(item.minutes, slot);

@@ -2,6 +2,7 @@
 
 use perennial_core::action::{Effect, Write};
 use perennial_core::decide::{Decision, Proposal};
+use perennial_core::explore::LoggedChoice;
 use perennial_core::replay::read;
 use perennial_core::score::Contribution;
 use perennial_store::{ActionRow, ApprovalRow, DecisionRow, DraftRow, EffectRow, Store};
@@ -24,6 +25,7 @@ pub(super) struct Detail {
     drafts: Vec<DraftRow>,
     approvals: Vec<ApprovalRow>,
     live: Vec<Live>,
+    choice: Option<LoggedChoice>,
 }
 
 /// What the CRM says now about what an effect would change.
@@ -52,7 +54,12 @@ impl Detail {
                 },
             });
         }
+        let day = row.as_of.day();
+        let of_account = std::collections::BTreeSet::from([&row.account]);
+        let choices = store.choices_of(&of_account, day, day.plus(1)).await?;
+        let of_action = |c: &LoggedChoice| c.options.iter().any(|o| o.action == row.id);
         Ok(Detail {
+            choice: choices.into_iter().find(of_action),
             proposal: read("card", &row.card)?,
             decision: read("decision", &stored.output.text()?)?,
             outbox: store.effects_of(&row.id).await?,
@@ -77,6 +84,18 @@ impl Detail {
             "evidence": p.evidence,
             "verdict": p.verdict,
             "document": p.document,
+        });
+        document["choice"] = self.choice.as_ref().map_or(Value::Null, |choice| {
+            let options = choice.options.iter().map(|o| {
+                json!({
+                    "action": o.action,
+                    "playbook": o.playbook,
+                    "propensity": o.propensity_micro.to_f64(),
+                    "executed": o.executed,
+                    "drawn": o.drawn,
+                })
+            });
+            json!({ "day": choice.day, "seed": choice.seed, "options": options.collect::<Vec<_>>() })
         });
         document["contributions"] = json!({
             "health": contributions(&self.decision.scores.health.contributions),
@@ -222,6 +241,7 @@ pub(super) fn show(detail: &Detail, output: &Output) {
         p.due, row.state, row.id
     ));
     worth(p, output);
+    choice(detail, output);
     verdict(p, output);
     evidence(p, output);
     scores(&detail.decision, output);
@@ -253,6 +273,29 @@ fn worth(p: &Proposal, output: &Output) {
         (None, Some(missing)) => output.line(&format!("worth     cannot be said: {missing} is not known")),
         (None, None) => {}
     }
+}
+
+/// With which probability it ran, where a plan of the day chose it.
+fn choice(detail: &Detail, output: &Output) {
+    let ran = |c: &LoggedChoice| {
+        c.options
+            .iter()
+            .find(|o| o.executed && o.action == detail.row.id)
+            .cloned()
+    };
+    let Some((logged, option)) = detail.choice.as_ref().and_then(|c| Some((c, ran(c)?))) else {
+        return;
+    };
+    let drawn = logged.options.iter().filter(|o| o.drawn.is_some()).count();
+    let how = match option.drawn {
+        Some(true) => format!("drawn among {drawn} near-ties"),
+        Some(false) => format!("another of {drawn} near-ties was drawn first"),
+        None => "not drawn".to_owned(),
+    };
+    output.line(&format!(
+        "chance    ran by itself with a probability of {} ({how})",
+        option.propensity_micro.display(3)
+    ));
 }
 
 fn verdict(p: &Proposal, output: &Output) {

@@ -2,6 +2,7 @@
 
 mod backtest;
 mod coldstart;
+mod effects;
 mod fit;
 mod ope;
 mod rank;
@@ -20,6 +21,8 @@ pub(super) enum MeasureCommand {
     Coldstart(coldstart::ColdstartArgs),
     /// Usage drops: planted departures of champions found, and false alarms, on simulated tenants
     Detect(detect::DetectArgs),
+    /// What actions bring: shifts of the log odds of renewing from randomised choices, as keys to take over
+    Effects(effects::EffectsArgs),
     /// Fit the weights of the risk to renewals that have been decided, as a [risk] table to take over
     Fit(fit::FitArgs),
     /// What another choice of actions would have brought, from a log of randomised ones
@@ -36,6 +39,7 @@ pub(super) async fn measure(config: &Config, command: MeasureCommand, output: &O
             detect::print(&args, output);
             Ok(())
         }
+        MeasureCommand::Effects(args) => effects::run(config, &args, output).await,
         MeasureCommand::Fit(args) => fit::run(config, &args, output).await,
         MeasureCommand::Ope(args) => ope::run(config, &args, output).await,
         MeasureCommand::Rank(args) => rank::run(config, &args, output),

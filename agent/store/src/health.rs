@@ -27,6 +27,7 @@ tables!(
     "action",
     "approval",
     "attempt",
+    "choice",
     "content",
     "day_plan",
     "decision",
@@ -121,6 +122,7 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::live::ALL,
         crate::events::ALL,
         crate::watermark::ALL,
+        crate::choices::ALL,
         ALL,
     ]
     .into_iter()

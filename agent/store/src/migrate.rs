@@ -34,6 +34,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0004_due"),
     migration!("0005_sources"),
     migration!("0006_live"),
+    migration!("0007_choices"),
 ];
 
 /// Version of the schema this program works with.

@@ -129,6 +129,83 @@ pub fn landmarks(
     found
 }
 
+/// What became of an account at the next end of a term after a day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NextOutcome {
+    /// No recurring revenue was left when the days of grace were over.
+    pub churned: bool,
+    /// Log odds of not renewing by the risk policy, with what was known on the day.
+    pub log_odds: f64,
+    /// Tier on the day.
+    pub tier: Option<String>,
+}
+
+/// Why there is no outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoOutcome {
+    /// No end of a term longer than a month was known on the day.
+    NoTerm,
+    /// The term and its days of grace are not over.
+    NotOver,
+    /// Too little was known on the day to give a risk.
+    NoRisk,
+    /// The revenue after it is not known.
+    NoRevenue,
+}
+
+/// The outcome of the next renewal after the start of a day, with what was known of it then.
+///
+/// # Errors
+/// [`NoOutcome`].
+pub fn next_outcome(
+    account: &AccountId,
+    signals: &[Signal],
+    day: Day,
+    (grace_days, until): (i64, Day),
+    settings: &Settings,
+    risk: &Risk,
+) -> Result<NextOutcome, NoOutcome> {
+    let view = View {
+        account,
+        signals,
+        settings,
+    };
+    let (_, features, renewals) = view.at(day.start(), Need::Everything);
+    let (_, end) = next(&renewals).ok_or(NoOutcome::NoTerm)?;
+    let known_by = end.plus(grace_days);
+    if known_by >= until {
+        return Err(NoOutcome::NotOver);
+    }
+    let (inputs, assessable) = inputs(&features, risk);
+    if !assessable {
+        return Err(NoOutcome::NoRisk);
+    }
+    let parts = risk.inputs.iter().zip(&inputs).map(|(input, x)| input.weight * x);
+    Ok(NextOutcome {
+        churned: view.outcome(day, known_by).ok_or(NoOutcome::NoRevenue)?,
+        log_odds: risk.intercept + parts.sum::<f64>(),
+        tier: features.text("tier").map(ToOwned::to_owned),
+    })
+}
+
+/// Inputs of the risk policy in standard deviations from their means, 0 where not known, and whether enough is known for
+/// a probability.
+fn inputs(features: &Features, risk: &Risk) -> (Vec<f64>, bool) {
+    let (mut known, mut all) = (0.0, 0.0);
+    let inputs = risk
+        .inputs
+        .iter()
+        .map(|input| {
+            all += input.weight.abs();
+            risk_input(features, input).map_or(0.0, |x| {
+                known += input.weight.abs();
+                (x - input.mean) / input.sd
+            })
+        })
+        .collect();
+    (inputs, all > 0.0 && known / all >= RISK_FLOOR)
+}
+
 /// The nearest end of a term longer than a month, as the features see it.
 fn next(renewals: &[Renewal]) -> Option<(&Renewal, Day)> {
     renewals
@@ -167,18 +244,7 @@ impl View<'_> {
         if known_end != end {
             return None;
         }
-        let (mut known, mut all) = (0.0, 0.0);
-        let inputs = risk
-            .inputs
-            .iter()
-            .map(|input| {
-                all += input.weight.abs();
-                risk_input(&features, input).map_or(0.0, |x| {
-                    known += input.weight.abs();
-                    (x - input.mean) / input.sd
-                })
-            })
-            .collect();
+        let (inputs, assessable) = inputs(&features, risk);
         let (mut numbers, mut fields) = (Vec::new(), BTreeSet::new());
         if main {
             for definition in CATALOGUE {
@@ -200,7 +266,7 @@ impl View<'_> {
             at,
             arr_minor,
             inputs,
-            assessable: all > 0.0 && known / all >= RISK_FLOOR,
+            assessable,
             numbers,
             fields,
         })

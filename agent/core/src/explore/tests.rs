@@ -1,7 +1,10 @@
-use super::*;
-use crate::feature::{Found, State, Value};
-use crate::ids::AccountId;
+use super::{Chances, Choice, FLOOR, Forbidden, WORTH_MIN, executed, forbids};
+use crate::action::ActionKind;
+use crate::draw::Stream;
+use crate::feature::{Features, Found, State, Value};
+use crate::ids::{AccountId, ActionId};
 use crate::number::Micro;
+use crate::policy::Exploration;
 use crate::time::Timestamp;
 
 fn facts(change: &[(&str, Option<Value>)]) -> Features {
@@ -20,15 +23,34 @@ fn facts(change: &[(&str, Option<Value>)]) -> Features {
     features
 }
 
-fn choice(id: &str, kind: ActionKind, value: f64) -> Choice {
-    Choice {
-        action: ActionId::new(id),
-        kind,
-        value,
+pub(super) fn terms(share: f64) -> Exploration {
+    Exploration {
+        share,
+        worth_from: WORTH_MIN,
+        floor: FLOOR,
+        rest_days: 28,
+        seed: 1,
     }
 }
 
-fn tasks(values: &[(&str, f64)]) -> Vec<Choice> {
+/// The chances of options of an account.
+fn chances(features: &Features, options: &[(ActionId, ActionKind, f64)], share: f64) -> Chances {
+    let options: Vec<Choice> = options
+        .iter()
+        .map(|(action, kind, value)| Choice {
+            action: action.clone(),
+            value: *value,
+            forbidden: forbids(features, *kind),
+        })
+        .collect();
+    super::chances(&options, &terms(share))
+}
+
+fn choice(id: &str, kind: ActionKind, value: f64) -> (ActionId, ActionKind, f64) {
+    (ActionId::new(id), kind, value)
+}
+
+fn tasks(values: &[(&str, f64)]) -> Vec<(ActionId, ActionKind, f64)> {
     values
         .iter()
         .map(|(id, v)| choice(id, ActionKind::CreateTask, *v))
@@ -49,7 +71,7 @@ fn only_what_is_worth_80_percent_of_the_best_is_explored() {
 fn no_explored_action_has_a_chance_below_the_floor_and_all_sum_to_one() {
     for count in 1..30_u32 {
         for epsilon in [0.01, 0.2, 1.0] {
-            let list: Vec<Choice> = (0..count)
+            let list: Vec<_> = (0..count)
                 .map(|i| choice(&format!("{i:02}"), ActionKind::CreateTask, 100.0 - f64::from(i) * 0.1))
                 .collect();
             let found = chances(&facts(&[]), &list, epsilon);

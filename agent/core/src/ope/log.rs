@@ -58,6 +58,14 @@ pub struct LeftOut {
     pub incomplete: usize,
 }
 
+/// Recurring revenue on a day, minor units: the sum of movements dated before it. `None` where there are no movements or one
+/// cannot be converted.
+pub(super) fn revenue(snapshot: &Snapshot, settings: &Settings, day: Day) -> Option<f64> {
+    let before = snapshot.movements.iter().filter(|m| m.at.day() < day);
+    let sum = settings.sum(before.filter_map(|m| m.fact.delta)).ok()?;
+    Some(sum.minor as f64).filter(|_| !snapshot.movements.is_empty())
+}
+
 /// First day on which an action was logged that was not executed; before it a log of executed actions alone says nothing
 /// of what else could have been done. `None` where there is no such day.
 #[must_use]
@@ -73,11 +81,7 @@ pub fn occasions(snapshot: &Snapshot, settings: &Settings, from: Day, until: Day
     for held in &snapshot.treatments {
         days.entry(held.at.day()).or_default().push(&held.fact);
     }
-    let revenue = |day: Day| {
-        let before = snapshot.movements.iter().filter(|m| m.at.day() < day);
-        let sum = settings.sum(before.filter_map(|m| m.fact.delta)).ok()?;
-        Some(sum.minor as f64).filter(|_| !snapshot.movements.is_empty())
-    };
+    let revenue = |day: Day| revenue(snapshot, settings, day);
     let (mut found, mut out) = (Vec::new(), LeftOut::default());
     for (day, rows) in days {
         let end = day.plus(7 * REWARD_WEEKS);
@@ -155,6 +159,15 @@ pub enum LogProblem {
         /// The day.
         day: Day,
     },
+    /// Nothing was left to chance.
+    #[error(
+        "cannot estimate: in all {choices} logged choices what was done had a propensity of 1, so the log does not say what \
+         else would have brought: turn on [exploration] in scoring.toml"
+    )]
+    Certain {
+        /// Choices.
+        choices: usize,
+    },
     /// Too few accounts had an action for its reward to be expected from others.
     #[error("cannot estimate: {what} was executed in too few accounts to expect a reward from the others")]
     NoPrediction {
@@ -163,15 +176,46 @@ pub enum LogProblem {
     },
 }
 
-/// What was done: an action, or nothing.
-type Done = Option<String>;
+/// What was done: an action by name, or nothing.
+pub type Done = Option<String>;
 
 /// One choice: what could be done, with the probability that it was, and what was.
-struct Choice<'a> {
-    account: &'a str,
-    chances: Vec<(Done, f64)>,
-    done: Done,
-    reward: f64,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice<R = f64> {
+    /// Whom it is about.
+    pub account: String,
+    /// Probability of each thing that could be done, nothing included.
+    pub chances: Vec<(Done, f64)>,
+    /// What was done.
+    pub done: Done,
+    /// What followed.
+    pub reward: R,
+}
+
+impl<R> Choice<R> {
+    /// Probability with which something is done.
+    #[must_use]
+    pub fn chance(&self, done: &Done) -> f64 {
+        self.chances
+            .iter()
+            .find(|(what, _)| what == done)
+            .map_or(0.0, |(_, p)| *p)
+    }
+
+    /// What the choice tells of actions against nothing: each action that was done, or could have been where nothing was;
+    /// whether it was done; and the chance of what was. Nothing where doing nothing had no chance.
+    pub fn against_nothing(&self) -> impl Iterator<Item = (&str, bool, f64)> {
+        let nothing = self.chance(&None);
+        let chances = self.chances.iter().filter(move |_| nothing > 0.0);
+        chances.filter_map(move |(what, chance)| {
+            let name = what.as_deref()?;
+            if self.done.is_none() {
+                (*chance > 0.0).then_some((name, false, nothing))
+            } else {
+                (self.done == *what).then_some((name, true, *chance))
+            }
+        })
+    }
 }
 
 /// Rows for [`super::evaluate`].
@@ -191,16 +235,21 @@ pub fn logged(occasions: &[Occasion], priority: &[String], preference: &Preferen
     if known.is_empty() {
         return Err(LogProblem::Empty);
     }
-    let preferred: &[String] = match preference {
-        Preference::HighestValue => &[],
-        Preference::Actions(list) => list,
-    };
+    let preferred = preferred(preference);
     if let Some(action) = preferred.iter().chain(priority).find(|a| !known.contains(a.as_str())) {
         return Err(LogProblem::UnknownAction {
             action: action.clone(),
             known: known.into_iter().collect::<Vec<_>>().join(", "),
         });
     }
+    evaluated(&choices(occasions, priority)?, preference)
+}
+
+/// The choices that occasions are: see [`logged`] for `priority`.
+///
+/// # Errors
+/// [`LogProblem::NotInPriority`], [`LogProblem::Two`].
+pub fn choices(occasions: &[Occasion], priority: &[String]) -> Result<Vec<Choice>, LogProblem> {
     let mut choices = Vec::new();
     for occasion in occasions {
         if priority.is_empty() {
@@ -209,9 +258,38 @@ pub fn logged(occasions: &[Occasion], priority: &[String], preference: &Preferen
             choices.push(in_order(occasion, priority)?);
         }
     }
+    Ok(choices)
+}
+
+fn preferred(preference: &Preference) -> &[String] {
+    match preference {
+        Preference::HighestValue => &[],
+        Preference::Actions(list) => list,
+    }
+}
+
+/// Rows for [`super::evaluate`], of choices whose chances are known.
+///
+/// # Errors
+/// [`LogProblem`].
+pub fn evaluated(choices: &[Choice], preference: &Preference) -> Result<Vec<Logged>, LogProblem> {
+    let preferred = preferred(preference);
+    let known: BTreeSet<&str> = choices
+        .iter()
+        .flat_map(|c| c.chances.iter().filter_map(|(done, _)| done.as_deref()))
+        .collect();
+    if known.is_empty() {
+        return Err(LogProblem::Empty);
+    }
+    if let Some(action) = preferred.iter().find(|a| !known.contains(a.as_str())) {
+        return Err(LogProblem::UnknownAction {
+            action: action.clone(),
+            known: known.into_iter().collect::<Vec<_>>().join(", "),
+        });
+    }
     let rows: Vec<(usize, &Done, f64)> = choices
         .iter()
-        .map(|c| (fold(c.account, FOLDS) as usize, &c.done, c.reward))
+        .map(|c| (fold(&c.account, FOLDS) as usize, &c.done, c.reward))
         .collect();
     let expected = cross_fitted_means(&rows);
     choices
@@ -226,9 +304,8 @@ pub fn logged(occasions: &[Occasion], priority: &[String], preference: &Preferen
                 })
             };
             let chosen = choose(choice, preferred, preference, &mean)?;
-            let chance = choice.chances.iter().find(|(done, _)| *done == choice.done);
             Ok(Logged {
-                propensity: chance.map_or(0.0, |(_, p)| *p),
+                propensity: choice.chance(&choice.done),
                 target: if chosen == choice.done { 1.0 } else { 0.0 },
                 reward: choice.reward,
                 predicted: mean(&choice.done)?,
@@ -238,9 +315,9 @@ pub fn logged(occasions: &[Occasion], priority: &[String], preference: &Preferen
         .collect()
 }
 
-fn single<'a>(occasion: &'a Occasion, eligible: &Eligible) -> Choice<'a> {
+fn single(occasion: &Occasion, eligible: &Eligible) -> Choice {
     Choice {
-        account: &occasion.account,
+        account: occasion.account.clone(),
         chances: vec![
             (None, 1.0 - eligible.draw),
             (Some(eligible.action.clone()), eligible.draw),
@@ -250,7 +327,7 @@ fn single<'a>(occasion: &'a Occasion, eligible: &Eligible) -> Choice<'a> {
     }
 }
 
-fn in_order<'a>(occasion: &'a Occasion, priority: &[String]) -> Result<Choice<'a>, LogProblem> {
+fn in_order(occasion: &Occasion, priority: &[String]) -> Result<Choice, LogProblem> {
     let place = |e: &Eligible| {
         let place = priority.iter().position(|a| *a == e.action);
         place.ok_or_else(|| LogProblem::NotInPriority {
@@ -276,7 +353,7 @@ fn in_order<'a>(occasion: &'a Occasion, priority: &[String]) -> Result<Choice<'a
     }
     chances.push((None, nothing));
     Ok(Choice {
-        account: &occasion.account,
+        account: occasion.account.clone(),
         chances,
         done,
         reward: occasion.reward,
@@ -284,7 +361,7 @@ fn in_order<'a>(occasion: &'a Occasion, priority: &[String]) -> Result<Choice<'a
 }
 
 fn choose(
-    choice: &Choice<'_>,
+    choice: &Choice,
     preferred: &[String],
     preference: &Preference,
     mean: &impl Fn(&Done) -> Result<f64, LogProblem>,

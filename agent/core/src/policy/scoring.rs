@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Settings;
+use super::exploration::{Exploration, ExplorationTable, exploration};
 use super::file::{Problem, did_you_mean, parse};
 use super::scorecard::{
     FamilyTerms, Index, IndexTable, RollUpTable, Scorecard, ScorecardTable, family_terms, index, scorecards,
@@ -35,6 +36,8 @@ pub struct Scoring {
     pub value: ValueTerms,
     /// A person's day.
     pub capacity: Capacity,
+    /// How near-ties are drawn; `None` where nothing is.
+    pub exploration: Option<Exploration>,
     /// Days over which a trend is told.
     pub trend_days: i64,
     /// When a book is covered.
@@ -132,6 +135,7 @@ struct ScoringFile {
     posture: PostureTable,
     value: ValueTable,
     capacity: CapacityTable,
+    exploration: Option<ExplorationTable>,
     signals: Option<SignalsTable>,
     trend: TrendTable,
     coverage: CoverageTable,
@@ -333,6 +337,10 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             default_minutes: check.range("default_minutes", &raw.capacity.default_minutes, 0, 1440),
             slot_minutes: check.range("slot_minutes", &raw.capacity.slot_minutes, 1, 240),
         },
+        exploration: raw
+            .exploration
+            .as_ref()
+            .and_then(|table| exploration(&mut check, table)),
         trend_days: check.range("days", &raw.trend.days, 1, 365),
         coverage: CoverageTerms {
             touch_days: by_tier(&mut check, &raw.coverage.touch_days, 1, 3650),

@@ -1,7 +1,11 @@
 //! Decisions, actions, transitions, drafts, plans, runs, the ledger.
 
-use perennial_core::action::ActionState;
-use perennial_core::ids::{OwnerId, RunId};
+use std::collections::BTreeSet;
+
+use perennial_core::action::{ActionKind, ActionState};
+use perennial_core::explore::{LoggedChoice, LoggedOption};
+use perennial_core::ids::{AccountId, ActionId, OwnerId, PlaybookId, RunId};
+use perennial_core::number::Micro;
 use perennial_core::replay::Hash;
 use perennial_core::signal::Crm;
 
@@ -20,6 +24,7 @@ both!(
     a_second_run_waits_for_the_first,
     a_day_plan_and_drafts_replace_the_ones_before,
     decisions_are_read_by_account_and_run,
+    the_first_choice_of_a_day_stands_and_is_read_by_account_and_day,
 );
 
 async fn committing_twice_changes_nothing(bed: Bed) {
@@ -441,4 +446,48 @@ async fn decisions_are_read_by_account_and_run(bed: Bed) {
         (2, 1),
         "a decision that was there counts for the later run too"
     );
+}
+
+async fn the_first_choice_of_a_day_stands_and_is_read_by_account_and_day(bed: Bed) {
+    let choice = |number: usize, day: i64, propensity: i64| LoggedChoice {
+        account: account_id(number),
+        day: at(0).day().plus(day),
+        owner: None,
+        as_of: at(0),
+        content: Hash::of(b"content"),
+        seed: Some(7),
+        tier: None,
+        risk_micro: None,
+        options: vec![LoggedOption {
+            action: ActionId::new("act"),
+            playbook: PlaybookId::new("a"),
+            kind: ActionKind::CreateTask,
+            subject: "account".to_owned(),
+            propensity_micro: Micro(propensity),
+            executed: true,
+            drawn: Some(true),
+        }],
+    };
+    let first = [choice(1, 0, 900_000), choice(1, 1, 500_000), choice(2, 0, 100_000)];
+    bed.store.log_choices(&run_id(), &first).await.expect("logs");
+    // A later plan of the day does not change what was logged; another account's is added.
+    let later = [choice(1, 0, 1_000_000), choice(3, 0, 1)];
+    bed.store.log_choices(&run_id(), &later).await.expect("logs");
+    bed.store.log_choices(&run_id(), &[]).await.expect("logs nothing");
+    let (one, two) = (account_id(1), account_id(2));
+    let read = |accounts: BTreeSet<&AccountId>, from: i64, to: i64| {
+        let (store, days) = (bed.store.clone(), at(0).day());
+        let accounts: BTreeSet<AccountId> = accounts.into_iter().cloned().collect();
+        async move {
+            let accounts = accounts.iter().collect();
+            store
+                .choices_of(&accounts, days.plus(from), days.plus(to))
+                .await
+                .expect("reads")
+        }
+    };
+    assert_eq!(read(BTreeSet::from([&one, &two]), 0, 2).await, first);
+    assert_eq!(read(BTreeSet::from([&one]), 1, 2).await, first[1..2]);
+    assert_eq!(read(BTreeSet::from([&one]), 2, 9).await, []);
+    assert_eq!(read(BTreeSet::new(), 0, 9).await, []);
 }
