@@ -12,6 +12,7 @@ pub mod events;
 pub mod history;
 pub mod holdout;
 pub mod intake;
+mod limits;
 pub mod measure;
 pub mod queue;
 pub mod ranking;

@@ -39,6 +39,7 @@ tables!(
     "ledger_head",
     "outbox",
     "receipt",
+    "reservation",
     "run",
     "run_decision",
     "signal",
@@ -105,6 +106,8 @@ impl Store {
 pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
     [
         crate::due::ALL,
+        crate::planned::ALL,
+        crate::reservations::ALL,
         crate::migrate::ALL,
         crate::signals::ALL,
         crate::slim::ALL,

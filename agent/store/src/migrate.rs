@@ -33,6 +33,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0003_packed"),
     migration!("0004_due"),
     migration!("0005_sources"),
+    migration!("0006_reservation"),
 ];
 
 /// Version of the schema this program works with.
