@@ -142,6 +142,9 @@ fn edges(name: &str) -> &'static [i64] {
         "arr_minor" => &[900_000, 2_700_000, 2_700_001],
         "confidence" => &[799, 800, 801],
         "contacts_last_7d" => &[0, 1, 2, 3, 4],
+        "local_minute" => &[0, 479, 480, 481, 1079, 1080, 1081],
+        "local_weekday" => &[1, 4, 5, 6, 7],
+        "sev1_open" => &[0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
         "discount_pm" => &[0, 150, 200, 201],
         "usage_age_days" => &[3, 14, 15],
         _ => EDGES,
@@ -167,6 +170,9 @@ fn value(draw: &mut Stream, term: &Term) -> Value {
             1 => max,
             _ => (*pick(draw, edges(term.name))).clamp(min, max),
         }),
+        Kind::Word if term.name == "playbook" => {
+            Value::Word((*pick(draw, &["seat-expansion", "qbr-due", "advocacy-ask"])).to_owned())
+        }
         Kind::Word => Value::Word((*pick(draw, &["h1", "h12", "x2", "h", ""])).to_owned()),
         Kind::Tier => Value::Tier(*pick(draw, Tier::ALL)),
         Kind::Moment => Value::Moment(YEAR_START + draw.below(400) as i64 * DAY),

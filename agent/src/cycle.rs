@@ -16,12 +16,13 @@ use futures_util::StreamExt as _;
 use perennial_core::action::Write;
 use perennial_core::decide::{Decision, ENGINE, NoteKind, Proposal};
 use perennial_core::ids::{ActionId, DecisionId, RunId};
-use perennial_core::policy::{Level, Policies};
+use perennial_core::policy::gate::Addressee;
+use perennial_core::policy::{Level, Policies, RuleRef};
 use perennial_core::replay::{Hash, canonical};
 use perennial_core::score::Band;
 use perennial_core::snapshot::Portfolio;
 use perennial_core::time::Timestamp;
-use perennial_store::{Packed, RunRow, Store, StoreError};
+use perennial_store::{DecisionCommit, NoRoom, Packed, RunRow, Store, StoreError};
 use perennial_tools::Registry;
 use serde::Serialize;
 
@@ -34,7 +35,7 @@ pub use plan::DaySummary;
 use plan::Deferred;
 pub(crate) use plan::draw_chances;
 pub(crate) use rows::intent;
-use rows::{commit_of, draft_rows, new_action};
+use rows::{commit_of, denied, draft_rows, new_action, permitting_of};
 pub use watch::{Step, Watch, watch};
 
 /// How to run.
@@ -242,6 +243,8 @@ struct Decided {
     output_hash: Hash,
     /// Actions of the same day that wait and are not proposed any more.
     gone: Vec<ActionId>,
+    /// Whom its actions address.
+    whom: Addressee,
 }
 
 impl Decided {
@@ -253,6 +256,7 @@ impl Decided {
         let Considered {
             inputs, decision, gone, ..
         } = considered;
+        let whom = Addressee::of(&inputs.snapshot);
         let (inputs, output) = (canonical(&inputs), canonical(&decision));
         Some(Decided {
             inputs_hash: Hash::of(inputs.as_bytes()),
@@ -261,6 +265,7 @@ impl Decided {
             inputs: Packed::of(&inputs),
             output: Packed::of(&output),
             gone,
+            whom,
         })
     }
 }
@@ -344,6 +349,7 @@ impl<'a> Cycle<'a> {
     async fn commit(&mut self, batch: Vec<Decided>) -> Result<(), RunError> {
         let mut commits = Vec::with_capacity(batch.len());
         let mut drafts = Vec::new();
+        let mut rules = BTreeMap::new();
         for decided in batch {
             self.count(&decided);
             if self.options.dry_run {
@@ -355,7 +361,15 @@ impl<'a> Cycle<'a> {
                 if is_deferrable(proposal) {
                     continue;
                 }
-                actions.push(new_action(&decided.decision, decided.inputs_hash, proposal, now));
+                let permitting = permitting_of(&self.policies, &decided.decision, proposal, &decided.whom, now);
+                actions.push(new_action(
+                    &decided.decision,
+                    decided.inputs_hash,
+                    proposal,
+                    &permitting,
+                    now,
+                ));
+                rules.insert(proposal.action.clone(), permitting.rules);
                 drafts.extend(draft_rows(&decided.decision, proposal));
             }
             commits.push(commit_of(&self.run, decided, actions));
@@ -366,10 +380,42 @@ impl<'a> Cycle<'a> {
         let now = self.now();
         let report = self.engine.store.commit_decisions(&self.run, &commits, now).await?;
         self.decisions_new += report.decisions_new;
+        self.deny(&commits, &report.no_room, &rules, now).await?;
         if !drafts.is_empty() {
             self.engine.store.put_drafts(&drafts).await?;
         }
         self.engine.store.heartbeat_run(&self.run, now).await?;
+        Ok(())
+    }
+
+    /// Stores what found no room as denied, with the rule of the limit. A run that is stopped before comes to the same again.
+    async fn deny(
+        &mut self,
+        commits: &[DecisionCommit],
+        no_room: &[NoRoom],
+        rules: &BTreeMap<ActionId, Vec<RuleRef>>,
+        now: Timestamp,
+    ) -> Result<(), RunError> {
+        let mut again = Vec::with_capacity(no_room.len());
+        for refused in no_room {
+            let rule = rules.get(&refused.action).and_then(|rules| rules.get(refused.hold));
+            let of = |c: &&DecisionCommit| c.actions.iter().any(|a| a.row.id == refused.action);
+            let (Some(rule), Some(commit)) = (rule, commits.iter().find(of)) else {
+                continue;
+            };
+            for action in commit.actions.iter().filter(|a| a.row.id == refused.action) {
+                let (action, entry) = denied(action, rule)?;
+                again.push(DecisionCommit {
+                    decision: commit.decision.clone(),
+                    actions: vec![action],
+                    supersede: Vec::new(),
+                    ledger: vec![entry],
+                });
+            }
+            self.actions.auto = self.actions.auto.saturating_sub(1);
+            self.actions.denied += 1;
+        }
+        self.engine.store.commit_decisions(&self.run, &again, now).await?;
         Ok(())
     }
 

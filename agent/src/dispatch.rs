@@ -1,4 +1,5 @@
-//! Dispatch: lease effects, call the tools, record what they answered. It chooses nothing.
+//! Dispatch: lease effects, call the tools, record what they answered. It chooses nothing: what a customer sees, and what was
+//! to wait, it lets the gate be asked about once more ([`crate::limits`]).
 //!
 //! Promises: an effect runs only with its permit, and only as it was permitted; one whose answer was lost is looked up
 //! before it is sent again; a lease that ran out is somebody else's. No transaction is open while a tool is called.
@@ -19,6 +20,7 @@ use perennial_tools::{LookUp, Registry, SendError};
 
 use crate::config::Limits;
 use crate::cycle::{Engine, Progress};
+use crate::limits::Sender;
 use crate::queue::item_of;
 
 /// Why dispatch stopped.
@@ -64,6 +66,7 @@ pub async fn drain(
     if crms.is_empty() {
         return Ok(drained);
     }
+    let mut sender = Sender::new(engine.config, engine.store);
     let mut idle_since: Option<Timestamp> = None;
     while !*engine.stop.borrow() {
         let now = clock.now();
@@ -90,8 +93,13 @@ pub async fn drain(
             continue;
         }
         idle_since = None;
-        let outcomes: Vec<EffectOutcome> = stream::iter(leased)
-            .map(|effect| attempt(engine.tools, limits, clock, effect))
+        let mut asked = Vec::with_capacity(leased.len());
+        for effect in leased {
+            let instead = sender.instead(&effect, clock.now()).await;
+            asked.push((effect, instead));
+        }
+        let outcomes: Vec<EffectOutcome> = stream::iter(asked)
+            .map(|(effect, instead)| attempt(engine.tools, limits, clock, effect, instead))
             .buffer_unordered(limits.effects_per_lease.max(1) as usize)
             .collect()
             .await;
@@ -99,7 +107,10 @@ pub async fn drain(
             match outcome.result {
                 EffectResult::Done(_) => drained.done += 1,
                 EffectResult::Failed { .. } => drained.failed += 1,
-                EffectResult::Again { .. } | EffectResult::Unknown { .. } => {}
+                EffectResult::Again { .. }
+                | EffectResult::NotNow { .. }
+                | EffectResult::Withdrawn { .. }
+                | EffectResult::Unknown { .. } => {}
             }
         }
         let report = engine.store.settle_effects(&outcomes).await?;
@@ -116,7 +127,14 @@ pub async fn drain(
 }
 
 /// One attempt: look up if an earlier answer was lost, else carry out.
-async fn attempt(tools: &Registry, limits: &Limits, clock: crate::clock::Clock, leased: LeasedEffect) -> EffectOutcome {
+/// `instead` is what happens where the gate does not let it be sent now.
+async fn attempt(
+    tools: &Registry,
+    limits: &Limits,
+    clock: crate::clock::Clock,
+    leased: LeasedEffect,
+    instead: Option<EffectResult>,
+) -> EffectOutcome {
     let effect = &leased.effect;
     let result = match tools.get(effect.tool) {
         None => EffectResult::Again {
@@ -126,16 +144,21 @@ async fn attempt(tools: &Registry, limits: &Limits, clock: crate::clock::Clock, 
         Some(tool) => {
             let looked = match leased.state {
                 EffectState::Unknown => Some(tool.look_up(effect, clock.now()).await),
-                EffectState::Waiting | EffectState::Leased | EffectState::Done | EffectState::Failed => None,
+                EffectState::Waiting
+                | EffectState::Leased
+                | EffectState::Done
+                | EffectState::Failed
+                | EffectState::Withdrawn => None,
             };
             match looked {
                 Some(Ok(LookUp::Done(receipt))) => EffectResult::Done(receipt),
                 Some(Err(error)) => after_look_up(error, leased.attempts, limits, clock.now()),
-                Some(Ok(LookUp::Absent)) | None => match leased.permit.clone().verify(effect, &leased.all) {
-                    Err(wrong) => EffectResult::Failed {
+                Some(Ok(LookUp::Absent)) | None => match (instead, leased.permit.clone().verify(effect, &leased.all)) {
+                    (Some(instead), _) => instead,
+                    (None, Err(wrong)) => EffectResult::Failed {
                         error: wrong.to_string(),
                     },
-                    Ok(permit) => match tool.execute(permit, effect, clock.now()).await {
+                    (None, Ok(permit)) => match tool.execute(permit, effect, clock.now()).await {
                         Ok(receipt) => EffectResult::Done(receipt),
                         Err(error) => after(error, leased.attempts, limits, clock.now()),
                     },
@@ -165,6 +188,8 @@ fn word(result: &EffectResult) -> &'static str {
     match result {
         EffectResult::Done(_) => "receipt",
         EffectResult::Again { .. } => "again",
+        EffectResult::NotNow { .. } => "put_off",
+        EffectResult::Withdrawn { .. } => "withdrawn",
         EffectResult::Unknown { .. } => "unknown",
         EffectResult::Failed { .. } => "refused",
     }
@@ -179,7 +204,11 @@ fn receipt_entry(leased: &LeasedEffect, result: &EffectResult) -> LedgerDraft {
             "receipt": Hash::of(canonical(receipt).as_bytes()),
             "record": receipt.record,
         }),
-        EffectResult::Again { .. } | EffectResult::Unknown { .. } | EffectResult::Failed { .. } => {
+        EffectResult::Again { .. }
+        | EffectResult::NotNow { .. }
+        | EffectResult::Withdrawn { .. }
+        | EffectResult::Unknown { .. }
+        | EffectResult::Failed { .. } => {
             serde_json::json!({ "attempt": leased.attempts })
         }
     };
@@ -275,7 +304,9 @@ async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Resul
     if row.state != ActionState::Permitted {
         return Ok(());
     }
-    let event = if settled.any_failed {
+    let event = if settled.withdrawn {
+        Event::Withdraw
+    } else if settled.any_failed {
         Event::Failed
     } else {
         Event::Executed
@@ -295,6 +326,8 @@ async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Resul
             snoozed_until: None,
             approval: None,
             outbox: Vec::new(),
+            holds: Vec::new(),
+            withdraw: None,
             ledger: vec![LedgerDraft {
                 kind: step.state.as_str().to_owned(),
                 reference: row.id.as_str().to_owned(),

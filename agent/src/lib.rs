@@ -14,6 +14,7 @@ pub mod families;
 pub mod history;
 pub mod holdout;
 pub mod intake;
+mod limits;
 pub mod measure;
 pub mod queue;
 pub mod ranking;

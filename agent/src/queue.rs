@@ -3,7 +3,7 @@
 use perennial_core::action::{ActionState, Effect};
 use perennial_core::approval::{Event, Item, Person, Refused, apply};
 use perennial_core::policy::gate::{Approval, Human};
-use perennial_core::policy::{Level, Policies, Request, RuleRef};
+use perennial_core::policy::{Level, Policies};
 use perennial_core::replay::{Hash, UnreadableText, canonical, read};
 use perennial_core::signal::Fact;
 use perennial_core::time::Timestamp;
@@ -11,6 +11,7 @@ use perennial_store::{ActionRow, ApprovalRow, LedgerDraft, OutboxRow, Store, Sto
 
 use crate::config::Config;
 use crate::content::ContentError;
+use crate::limits::{Known, KnownError, asked, permitting, shown};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,12 @@ pub enum QueueError {
         /// Some who are known.
         known: String,
     },
+    /// A limit across actions is used up; the action still waits.
+    #[error("{why}; it still waits: approve it again later")]
+    NotNow {
+        /// The limit, with its file and line.
+        why: String,
+    },
     /// Policy would not allow the action any more.
     #[error("policy has changed: this is now `{now}` ({why}); the next run proposes it anew")]
     PolicyChanged {
@@ -48,6 +55,15 @@ pub enum QueueError {
         /// Deciding rule.
         why: String,
     },
+}
+
+impl From<KnownError> for QueueError {
+    fn from(error: KnownError) -> QueueError {
+        match error {
+            KnownError::Store(error) => QueueError::Store(error),
+            KnownError::Unreadable(error) => QueueError::Unreadable(error),
+        }
+    }
 }
 
 /// How many names an unknown person's error lists.
@@ -128,13 +144,22 @@ pub async fn decide(
     let item = item_of(row, policies.content)?;
     let step = apply(&item, event, Some(person), now)?;
     let effects = step.effects.as_deref().unwrap_or(&item.effects);
+    let mut permitted = None;
     if matches!(event, Event::Approve { .. } | Event::Edit { .. }) {
-        still_allowed(store, row, effects, policies, (event, person), now).await?;
+        let known = Known::of(store, row, now).await?;
+        still_allowed(&known, row, effects, policies, (event, person), now)?;
+        if step.permit.is_some() {
+            let asked = asked(row, effects, &known.whom);
+            permitted = Some(permitting(policies, &asked, None, now));
+        }
     }
+    let due_at = permitted.as_ref().map_or(now, |p| p.due_at);
     let (verb, reason, seen) = match event {
         Event::Approve { seen } => ("approve", None, Some(*seen)),
         Event::Edit { effects } => ("edit", None, Some(perennial_core::action::effects_hash(effects))),
         Event::Reject { reason } => ("reject", Some(reason.clone()), None),
+        Event::Hold { reason } => ("hold", Some(reason.clone()), None),
+        Event::Withdraw => ("withdraw", None, None),
         Event::Snooze { reason, .. } => ("snooze", Some(reason.clone()), None),
         Event::Retry => ("retry", None, None),
         Event::Wake => ("wake", None, None),
@@ -148,7 +173,7 @@ pub async fn decide(
             .map(|effect| OutboxRow {
                 effect: effect.clone(),
                 permit: permit.record().clone(),
-                due_at: now,
+                due_at,
             })
             .collect()
     });
@@ -170,20 +195,28 @@ pub async fn decide(
         Event::Approve { .. }
         | Event::Edit { .. }
         | Event::Reject { .. }
+        | Event::Hold { .. }
+        | Event::Withdraw
         | Event::Retry
         | Event::Wake
         | Event::Expire
         | Event::Executed
         | Event::Failed => None,
     };
+    let stopped = reason.clone();
     let roles: Vec<&str> = person.roles.iter().map(|r| r.as_str()).collect();
-    store
+    let rules = permitted.as_ref().map(|p| p.rules.clone()).unwrap_or_default();
+    let done = store
         .transition(&Transition {
             account: row.account.clone(),
             action: row.id.clone(),
             from: row.state,
             version: row.version,
             to: step.state,
+            holds: permitted.map(|p| p.holds).unwrap_or_default(),
+            withdraw: step
+                .withdraw
+                .then(|| format!("stopped by {}: {}", person.id, stopped.unwrap_or_default())),
             effects: step.effects.as_ref().map(canonical),
             last_editor: matches!(event, Event::Edit { .. }).then(|| person.id.clone()),
             snoozed_until,
@@ -200,46 +233,31 @@ pub async fn decide(
             ledger,
             at: now,
         })
-        .await?;
-    Ok(step.state)
+        .await;
+    match done {
+        Ok(()) => Ok(step.state),
+        Err(StoreError::NoRoom { hold, .. }) => Err(QueueError::NotNow {
+            why: rules.get(hold).map_or_else(String::new, shown),
+        }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Asks the present policy about the effects as they stand, with the facts the decision was made from. An approval is asked about as
 /// it is: its giver's roles, what they saw, when it ends.
-async fn still_allowed(
-    store: &Store,
+fn still_allowed(
+    known: &Known,
     row: &ActionRow,
     effects: &[Effect],
     policies: &Policies,
     (event, person): (&Event, &Person),
     now: Timestamp,
 ) -> Result<(), QueueError> {
-    // Without the facts nothing can be judged, and what cannot be judged is refused.
-    let missing = || StoreError::NotFound {
-        what: "decision",
-        name: row.decision.as_str().to_owned(),
-    };
-    let stored = store.decision(&row.decision).await?.ok_or_else(missing)?;
-    let decision: perennial_core::decide::Decision = read("decision", &stored.output.text()?)?;
-    let prior = store
-        .prior_actions(std::slice::from_ref(&row.account))
-        .await?
-        .remove(&row.account)
-        .unwrap_or_default();
-    let contacts_7_days = perennial_core::decide::contacts(prior.iter().filter(|p| p.action != row.id), now.day());
-    let playbook = policies.playbooks.get(row.playbook.as_str());
     let editing = matches!(event, Event::Edit { .. }).then_some(person.id.as_str());
-    let request = Request {
-        account: &row.account,
-        kind: row.kind,
-        writes: effects.iter().map(|e| &e.write).collect(),
-        features: &decision.features,
-        contacts_7_days,
-        discount: playbook.and_then(|p| p.economics.discount).map(|d| d.share),
-        draft: perennial_core::action::effects_hash(effects),
-        now,
-        last_editor: editing.or(row.last_editor.as_deref()),
-    };
+    let last_editor = editing.or(row.last_editor.as_deref());
+    let sending = perennial_core::decide::sending(policies, row.kind, now, &known.whom);
+    let local = sending.and_then(|s| s.local);
+    let request = known.request(row, effects, policies, last_editor, (now, local));
     let verdict = policies.gate.verdict(&request, &policies.settings);
     let allowed = match verdict.level {
         Level::Auto => true,
@@ -249,7 +267,6 @@ async fn still_allowed(
             .is_none_or(|now| row.role.is_some_and(|then| perennial_core::approval::covers(then, now))),
         Level::Advise | Level::Never => false,
     };
-    let shown = |rule: &RuleRef| format!("{} at {}:{}", rule.why, rule.file, rule.line);
     if !allowed {
         return Err(QueueError::PolicyChanged {
             now: verdict.word(),
@@ -304,6 +321,8 @@ pub async fn housekeeping(store: &Store, now: Timestamp) -> Result<(), StoreErro
                 snoozed_until: None,
                 approval: None,
                 outbox: Vec::new(),
+                holds: Vec::new(),
+                withdraw: None,
                 ledger: vec![LedgerDraft {
                     kind: step.state.as_str().to_owned(),
                     reference: row.id.as_str().to_owned(),

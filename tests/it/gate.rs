@@ -10,7 +10,7 @@ use perennial_core::signal::Tier;
 use perennial_tests::gate::{LANGUAGE, built_in, compare, compiled};
 
 /// Questions of one comparison; the benchmark `policy` asks more.
-const QUESTIONS: u64 = 20_000;
+const QUESTIONS: u64 = 30_000;
 
 fn with_language() -> Content {
     let mut content = built_in();
@@ -50,6 +50,35 @@ fn the_built_in_rules_are_answered_alike_too() {
     let policies = compiled(&built_in());
     let seen = compare(&policies.gate, &policies.gate, 2, QUESTIONS / 4).unwrap();
     assert!(seen.levels.contains_key(&Level::Advise), "{seen:?}");
+}
+
+/// The built-in table with every limit of time that it can have.
+fn with_time() -> Content {
+    let mut content = built_in();
+    let table = content.policies.get_mut("autonomy.toml").unwrap();
+    let limit = "[limits]                           # hold even with an approval\n";
+    assert!(table.contains(limit));
+    *table = table.replacen(limit, "[limits]\ncontact_hours = \"08:00-18:00\"\n", 1);
+    content
+}
+
+#[test]
+fn limits_of_time_are_answered_alike_by_both_evaluators_and_each_of_them_decides() {
+    let policies = compiled(&with_time());
+    let gate = &policies.gate;
+    assert_eq!(gate.direct_kinds().count(), ActionKind::ALL.len());
+    let seen = compare(gate, gate, 4, QUESTIONS / 4).unwrap();
+    for id in ["limit:hours", "limit:zone", "open-sev1", "open-sev1-expansion"] {
+        let at = gate.rules().iter().position(|rule| rule.id == id).unwrap();
+        assert!(seen.rules.contains(&at), "{id}");
+    }
+    let mut other = with_time();
+    let table = other.policies.get_mut("autonomy.toml").unwrap();
+    *table = table.replacen("08:00-18:00", "08:01-18:00", 1);
+    assert!(
+        compare(gate, &compiled(&other).gate, 3, QUESTIONS).is_err(),
+        "a minute is a difference"
+    );
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod scores;
 mod sources;
 mod watch;
 mod world;
+mod year;
 
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_perennial-under-test");

@@ -360,5 +360,7 @@ word_enum! {
         Unknown = "unknown",
         /// Refused for good, or given up after the written number of attempts.
         Failed = "failed",
+        /// Taken back before it was sent.
+        Withdrawn = "withdrawn",
     }
 }

@@ -36,6 +36,13 @@ pub enum Event {
         /// Why; required.
         reason: String,
     },
+    /// A person stops what would run by itself later: it waits for an approval instead.
+    Hold {
+        /// Why; required.
+        reason: String,
+    },
+    /// When its time had come, the policy did not allow it any more.
+    Withdraw,
     /// A person wants to see it later.
     Snooze {
         /// When it returns.
@@ -83,6 +90,8 @@ pub struct Step {
     pub effects: Option<Vec<Effect>>,
     /// The right to run, when it was given.
     pub permit: Option<Permit>,
+    /// Its effects wait to run and are to be taken back, which is possible while none of them was begun.
+    pub withdraw: bool,
 }
 
 /// Why an event does not fit.
@@ -160,6 +169,7 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
             state,
             effects: None,
             permit: None,
+            withdraw: item.state == ActionState::Permitted && stops(event),
         })
     };
     let waiting = |verb| {
@@ -203,6 +213,7 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
                 state: ActionState::Permitted,
                 effects: None,
                 permit: Some(permit),
+                withdraw: false,
             })
         }
         Event::Edit { effects } => {
@@ -215,13 +226,34 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
                 state: ActionState::Edited,
                 effects: Some(effects.clone()),
                 permit: None,
+                withdraw: false,
             })
         }
         Event::Reject { reason } => {
-            waiting("rejecting")?;
+            if item.state != ActionState::Permitted {
+                waiting("rejecting")?;
+            }
             reasoned("rejecting", reason)?;
             plain(ActionState::Rejected)
         }
+        Event::Hold { reason } => {
+            let step = from(
+                item,
+                &[ActionState::Permitted],
+                "holding",
+                "is permitted and not begun",
+                ActionState::Pending,
+            )?;
+            reasoned("holding", reason)?;
+            Ok(Step { withdraw: true, ..step })
+        }
+        Event::Withdraw => from(
+            item,
+            &[ActionState::Permitted],
+            "withdrawing",
+            "is permitted",
+            ActionState::Denied,
+        ),
         Event::Snooze { until, reason } => {
             waiting("snoozing")?;
             reasoned("snoozing", reason)?;
@@ -259,6 +291,22 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
     }
 }
 
+/// Whether a person stops an action by it.
+fn stops(event: &Event) -> bool {
+    match event {
+        Event::Reject { .. } | Event::Hold { .. } => true,
+        Event::Approve { .. }
+        | Event::Edit { .. }
+        | Event::Withdraw
+        | Event::Snooze { .. }
+        | Event::Wake
+        | Event::Expire
+        | Event::Executed
+        | Event::Failed
+        | Event::Retry => false,
+    }
+}
+
 fn from(
     item: &Item,
     allowed: &[ActionState],
@@ -271,6 +319,7 @@ fn from(
             state: to,
             effects: None,
             permit: None,
+            withdraw: false,
         })
     } else {
         Err(Refused::State {
@@ -337,3 +386,6 @@ fn same_write(a: &crate::action::Write, b: &crate::action::Write) -> bool {
         ) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

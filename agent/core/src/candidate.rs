@@ -11,6 +11,7 @@ use crate::decide::{Inputs, Note, NoteKind};
 use crate::draft::Draft;
 use crate::feature::{Features, Renewal, label};
 use crate::ids::{ActionId, EffectId, ExternalId};
+use crate::policy::gate::limits::excludes;
 use crate::policy::{Pattern, Playbook, Policies, Step, Subject};
 use crate::rank::{Worth, worth};
 use crate::score::{PostureState, Scores};
@@ -113,7 +114,7 @@ pub(crate) fn candidates<'a>(
             tired,
         );
         let worthless = worth.as_ref().is_ok_and(|w| w.value_minor <= 0);
-        if let Some(why) = suppressed(snapshot, playbook, &subject) {
+        if let Some(why) = suppressed(snapshot, playbook, &subject).or_else(|| excluded(snapshot, playbook, policies)) {
             left_out.push(LeftOut {
                 note: Note::about(NoteKind::Suppressed, id, why),
                 action,
@@ -210,6 +211,21 @@ fn suppressed(snapshot: &Snapshot, playbook: &Playbook, subject: &str) -> Option
         })
 }
 
+/// Why it does not go together with what is open or was done.
+fn excluded(snapshot: &Snapshot, playbook: &Playbook, policies: &Policies) -> Option<String> {
+    let today = snapshot.as_of.day();
+    let done = |state: ActionState| state.is_open() || state == ActionState::Executed;
+    snapshot.prior.iter().filter(|p| done(p.state)).find_map(|p| {
+        let days = excludes(policies, playbook.id.as_str(), p.playbook.as_str())?;
+        (p.state.is_open() || p.day.days_until(today) < days).then(|| {
+            format!(
+                "{} of `{}` of {} is {}; not within {days} days of it",
+                p.action, p.playbook, p.day, p.state
+            )
+        })
+    })
+}
+
 /// The record or period that an action is about, as a stable word.
 fn subject(subject: Subject, known: &Known<'_>) -> String {
     let first_record = |fact: &str| {
@@ -239,7 +255,8 @@ pub(crate) fn next_renewal(renewals: &[Renewal]) -> Option<&Renewal> {
 }
 
 /// The person at the customer to speak to: by role, then by record.
-pub(crate) fn best_contact(snapshot: &Snapshot) -> Option<&Held<crate::signal::Contact>> {
+#[must_use]
+pub fn addressee(snapshot: &Snapshot) -> Option<&Held<crate::signal::Contact>> {
     let order = |role: Option<ContactRole>| match role {
         Some(ContactRole::Champion) => 0,
         Some(ContactRole::ExecutiveSponsor) => 1,
@@ -272,7 +289,7 @@ fn slots(known: &Known<'_>) -> BTreeMap<String, String> {
             .and_then(|a| a.owner.as_ref())
             .map(|o| o.as_str().to_owned())
     });
-    let contact = best_contact(snapshot).and_then(|c| c.fact.name.clone());
+    let contact = addressee(snapshot).and_then(|c| c.fact.name.clone());
     let renewal = next_renewal(known.renewals).map(|r| r.label.clone());
     let drivers: Vec<String> = known
         .scores

@@ -12,6 +12,8 @@ use crate::draft::{DocumentKind, Draft};
 use crate::feature::{self, Features, Renewal};
 use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
 use crate::number::Micro;
+use crate::policy::gate::limits::excludes;
+use crate::policy::gate::{Addressee, Sending};
 use crate::policy::{Level, Policies, Request, Verdict};
 use crate::rank::{DayItem, Worth};
 use crate::replay::Hash;
@@ -227,6 +229,8 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         (Vec::new(), Vec::new())
     };
     candidates.sort_by_key(order);
+    let (candidates, conflicting) = apart(candidates, policies);
+    let left_out: Vec<LeftOut> = left_out.into_iter().chain(conflicting).collect();
     let owner = snapshot.account_fact().and_then(|a| a.owner.clone());
     if owner.is_none() && !candidates.is_empty() {
         notes.push(Note {
@@ -313,6 +317,28 @@ fn order(candidate: &Candidate<'_>) -> Order {
     (Reverse(per_minute), candidate.action.clone())
 }
 
+/// Of playbooks that exclude each other, only the one with the more valuable minute.
+fn apart<'a>(candidates: Vec<Candidate<'a>>, policies: &Policies) -> (Vec<Candidate<'a>>, Vec<LeftOut>) {
+    let (mut kept, mut left_out): (Vec<Candidate<'a>>, Vec<LeftOut>) = (Vec::new(), Vec::new());
+    for candidate in candidates {
+        let id = candidate.playbook.id.as_str();
+        let days = |other: &Candidate<'_>| excludes(policies, id, other.playbook.id.as_str());
+        match kept.iter().find_map(|k| Some((k.playbook.id.clone(), days(k)?))) {
+            None => kept.push(candidate),
+            Some((other, days)) => left_out.push(LeftOut {
+                note: Note::about(
+                    NoteKind::Suppressed,
+                    id,
+                    format!("not within {days} days of `{other}`, which is proposed now"),
+                ),
+                action: candidate.action,
+                worth: Some(candidate.worth),
+            }),
+        }
+    }
+    (kept, left_out)
+}
+
 /// Notes on what was left out or denied, with the place it would have had among what may happen.
 fn why_not(left_out: Vec<LeftOut>, proposals: &[Proposal], notes: &mut Vec<Note>) {
     let per_minute = |worth: Option<&Worth>| Reverse(worth.map(|w| w.per_minute_micro));
@@ -367,6 +393,19 @@ pub fn contacts<'a>(prior: impl Iterator<Item = &'a PriorAction>, today: Day) ->
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
+/// When an action that may run from `at` on reaches the customer: what they see within contact hours, anything else at
+/// once. None where contact hours allow no moment within a year.
+#[must_use]
+pub fn sending(policies: &Policies, kind: ActionKind, at: Timestamp, whom: &Addressee) -> Option<Sending> {
+    let calendar = &policies.gate.table().calendar;
+    if kind.is_customer_facing() {
+        calendar.sending(at, whom)
+    } else {
+        let local = calendar.local(at, whom);
+        Some(Sending { at, local })
+    }
+}
+
 fn verdict(
     candidate: &Candidate<'_>,
     snapshot: &Snapshot,
@@ -374,11 +413,19 @@ fn verdict(
     contacts_7_days: u32,
     policies: &Policies,
 ) -> Verdict {
+    let sending = sending(
+        policies,
+        candidate.playbook.kind,
+        snapshot.as_of,
+        &Addressee::of(snapshot),
+    );
     let request = Request {
         account: &snapshot.account_id,
         kind: candidate.playbook.kind,
         writes: candidate.effects.iter().map(|e| &e.write).collect(),
         features,
+        playbook: Some(candidate.playbook.id.as_str()),
+        local: sending.and_then(|s| s.local),
         contacts_7_days,
         discount: candidate.playbook.economics.discount.map(|d| d.share),
         draft: effects_hash(&candidate.effects),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::candidate::{Known, best_contact, next_renewal};
+use crate::candidate::{Known, addressee, next_renewal};
 use crate::draft::{
     ContactLine, ContractLine, DateLine, DocumentKind, Draft, DraftInput, Figure, FigureSlot, FigureValue, Period,
     Piece, RiskLine, Statement, StepLine, check, clean, proposed_arr, render, term_total, uplift,
@@ -59,7 +59,7 @@ fn input(kind: DocumentKind, known: &Known<'_>) -> DraftInput {
         }),
         our_name: known.inputs.our_name.clone(),
         owner_name: known.inputs.owner.as_ref().and_then(|o| o.name.clone()),
-        contact: best_contact(snapshot).and_then(|c| {
+        contact: addressee(snapshot).and_then(|c| {
             c.fact.name.clone().map(|name| ContactLine {
                 name,
                 title: c.fact.title.clone(),

@@ -163,6 +163,24 @@ impl Policies {
                 "add at least one file playbooks/NAME.toml; `perennial init` writes the shipped ones",
             ));
         }
+        for (id, playbook) in &playbooks {
+            for (offset, other) in &playbook.excludes_at {
+                if other != id && playbooks.contains_key(other) {
+                    continue;
+                }
+                let (message, help) = if other == id {
+                    let help = "take it out; how often a playbook may come again is its cooldown_days".to_owned();
+                    ("a playbook cannot exclude itself".to_owned(), help)
+                } else {
+                    let names = || playbooks.keys().map(String::as_str);
+                    let help = file::did_you_mean(other, names())
+                        .unwrap_or_else(|| format!("playbooks are {}", names().collect::<Vec<_>>().join(", ")));
+                    (format!("there is no playbook `{other}`"), help)
+                };
+                let text = content.policies.get(&playbook.file).map_or("", String::as_str);
+                problems.push(Problem::at(&playbook.file, text, *offset, message, help));
+            }
+        }
         let triggers = Triggers::compile(&playbooks, content, &mut problems);
         let templates = match Templates::compile(&content.prompts) {
             Ok(templates) => Some(templates),

@@ -245,9 +245,10 @@ impl From<QueueError> for Failure {
             // What was typed is wrong, whatever state the action is in.
             QueueError::Refused(Refused::Reason { .. }) => Failure::input(error).remedy("say why with --reason TEXT"),
             QueueError::Refused(Refused::SnoozePast { .. } | Refused::EditShape) => Failure::input(error),
-            QueueError::Refused(_) | QueueError::Unreadable(_) | QueueError::PolicyChanged { .. } => {
-                Failure::failed(error)
-            }
+            QueueError::Refused(_)
+            | QueueError::Unreadable(_)
+            | QueueError::NotNow { .. }
+            | QueueError::PolicyChanged { .. } => Failure::failed(error),
         }
     }
 }

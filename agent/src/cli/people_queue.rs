@@ -1,11 +1,12 @@
 //! `perennial queue`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use perennial_core::action::{ActionState, Effect, effects_hash};
 use perennial_core::approval::Event;
-use perennial_core::ids::{AccountId, OwnerId, RunId};
+use perennial_core::ids::{AccountId, ActionId, OwnerId, RunId};
 use perennial_core::replay::read;
 use perennial_core::time::Timestamp;
 use perennial_store::{ActionRow, QueueFilter, Store};
@@ -31,7 +32,7 @@ pub(super) enum QueueCommand {
         /// Only this account's
         #[arg(long)]
         account: Option<String>,
-        /// Only in this state; may be given several times [default: pending and edited]
+        /// Only in this state; may be given several times [default: pending and edited, and what will run by itself later]
         #[arg(long, value_parser = state_argument)]
         state: Vec<ActionState>,
         /// All states
@@ -69,8 +70,18 @@ pub(super) enum QueueCommand {
         #[command(flatten)]
         by: By,
     },
-    /// Say no
+    /// Say no, also to what would run by itself later
     Reject {
+        /// Action id, or the beginning of one
+        id: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Stop what would run by itself later; it then waits for an approval
+    Hold {
         /// Action id, or the beginning of one
         id: String,
         /// Why
@@ -126,9 +137,10 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
             all,
             today,
         } => {
+            let waiting_only = !all && state.is_empty();
             let states = match (all, state.is_empty()) {
                 (true, _) => Vec::new(),
-                (false, true) => vec![ActionState::Pending, ActionState::Edited],
+                (false, true) => vec![ActionState::Pending, ActionState::Edited, ActionState::Permitted],
                 (false, false) => state,
             };
             let limit = config.limits.queue_rows;
@@ -139,7 +151,12 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
                 account: account.map(AccountId::new),
                 limit: limit.saturating_add(1),
             };
-            list(&store.queue(&filter).await?, limit, today, output)
+            let planned = planned(&store, config.clock.now()).await?;
+            let mut rows = store.queue(&filter).await?;
+            if waiting_only {
+                rows.retain(|r| r.state != ActionState::Permitted || planned.contains_key(&r.id));
+            }
+            list(&rows, &planned, limit, today, output)
         }
         QueueCommand::Show { id, offline } => {
             let row = store.action(&id).await?;
@@ -163,6 +180,10 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
         QueueCommand::Reject { id, reason, by } => {
             let row = store.action(&id).await?;
             apply(config, &store, row, Event::Reject { reason }, &by, false, output).await
+        }
+        QueueCommand::Hold { id, reason, by } => {
+            let row = store.action(&id).await?;
+            apply(config, &store, row, Event::Hold { reason }, &by, false, output).await
         }
         QueueCommand::Snooze { id, until, reason, by } => {
             let row = store.action(&id).await?;
@@ -206,14 +227,30 @@ pub(super) fn item(row: &ActionRow) -> Value {
     })
 }
 
-fn list(rows: &[ActionRow], limit: u32, today: bool, output: &Output) -> Result<(), Failure> {
+/// What will run by itself later, with the time.
+type Planned = BTreeMap<ActionId, Timestamp>;
+
+/// Most of it that is read.
+const PLANNED_ROWS: u32 = 100_000;
+
+async fn planned(store: &Store, now: Timestamp) -> Result<Planned, Failure> {
+    Ok(store.planned_actions(now, PLANNED_ROWS).await?.into_iter().collect())
+}
+
+fn planned_item(row: &ActionRow, planned: &Planned) -> Value {
+    let mut document = item(row);
+    document["runs_at"] = json!(planned.get(&row.id));
+    document
+}
+
+fn list(rows: &[ActionRow], planned: &Planned, limit: u32, today: bool, output: &Output) -> Result<(), Failure> {
     let shown: Vec<&ActionRow> = rows
         .iter()
         .take(limit as usize)
         .filter(|r| !today || r.day_position.is_some())
         .collect();
     if output.json() {
-        output.document(&shown.iter().map(|r| item(r)).collect::<Vec<_>>());
+        output.document(&shown.iter().map(|r| planned_item(r, planned)).collect::<Vec<_>>());
     } else if shown.is_empty() {
         output.line("nothing waits here");
     } else {
@@ -238,6 +275,8 @@ fn list(rows: &[ActionRow], limit: u32, today: bool, output: &Output) -> Result<
                     r.title.clone(),
                     if r.state.waits() {
                         r.verdict.replace("approve:", "")
+                    } else if let Some(at) = planned.get(&r.id) {
+                        format!("runs {at}")
                     } else {
                         r.state.as_str().to_owned()
                     },
@@ -290,7 +329,7 @@ async fn apply(
     let after = store.action(row.id.as_str()).await?;
     let effects = store.effects_of(&row.id).await?;
     if output.json() {
-        let mut document = item(&after);
+        let mut document = planned_item(&after, &planned(store, config.clock.now()).await?);
         document["by"] = json!(who.id);
         document["effects"] = effects.iter().map(card::effect_json).collect();
         output.document(&document);

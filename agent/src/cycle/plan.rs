@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::action::ActionKind;
-use perennial_core::decide::{Decision, Proposal};
+use perennial_core::decide::{Decision, Inputs, Proposal};
 use perennial_core::explore::{
     DayOption, DayTerms, Forbidden, LoggedChoice, LoggedOption, OptionChance, account_chances, explored_day, forbids,
     resting,
@@ -11,13 +11,15 @@ use perennial_core::explore::{
 use perennial_core::ids::{AccountId, ActionId, DecisionId, OwnerId, PlaybookId};
 use perennial_core::number::Micro;
 use perennial_core::policy::Exploration;
+use perennial_core::policy::gate::Addressee;
 use perennial_core::rank::{DayItem, slot_minutes};
 use perennial_core::replay::read;
 use perennial_core::signal::Tier;
 use perennial_store::{DecisionCommit, LedgerDraft, WaitingItem};
 use serde::Serialize;
 
-use super::{Cycle, RunError, draft_rows, intent, is_deferrable, new_action};
+use super::{Cycle, RunError, draft_rows, intent, is_deferrable, new_action, permitting_of};
+use crate::limits::needs_addressee;
 
 /// Something that would take a person's time.
 #[derive(Clone)]
@@ -327,6 +329,7 @@ impl Cycle<'_> {
         let size = self.engine.config.limits.accounts_per_batch.max(1) as usize;
         for batch in chosen.chunks(size) {
             let mut commits: Vec<DecisionCommit> = Vec::new();
+            let mut rules = BTreeMap::new();
             let mut drafts = Vec::new();
             for deferred in batch {
                 let Some(row) = self.engine.store.decision(&deferred.decision).await? else {
@@ -336,7 +339,15 @@ impl Cycle<'_> {
                 let Some(proposal) = decision.proposals.iter().find(|p| p.action == deferred.item.action) else {
                     continue;
                 };
-                let action = new_action(&decision, row.inputs_hash, proposal, self.started);
+                let whom = if needs_addressee(proposal.kind) {
+                    let inputs: Inputs = read("inputs", &row.inputs.text()?)?;
+                    Addressee::of(&inputs.snapshot)
+                } else {
+                    Addressee::default()
+                };
+                let permitting = permitting_of(&self.policies, &decision, proposal, &whom, self.started);
+                let action = new_action(&decision, row.inputs_hash, proposal, &permitting, self.started);
+                rules.insert(proposal.action.clone(), permitting.rules);
                 let ledger: Vec<LedgerDraft> = action.outbox.iter().map(intent).collect();
                 drafts.extend(draft_rows(&decision, proposal));
                 commits.push(DecisionCommit {
@@ -346,10 +357,9 @@ impl Cycle<'_> {
                     ledger,
                 });
             }
-            self.engine
-                .store
-                .commit_decisions(&self.run, &commits, self.now())
-                .await?;
+            let now = self.now();
+            let report = self.engine.store.commit_decisions(&self.run, &commits, now).await?;
+            self.deny(&commits, &report.no_room, &rules, now).await?;
             if !drafts.is_empty() {
                 self.engine.store.put_drafts(&drafts).await?;
             }

@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use perennial_core::action::ActionState;
 use perennial_core::decide::{Decision, Proposal};
 use perennial_core::ids::{DecisionId, RunId};
-use perennial_core::replay::{Hash, canonical};
+use perennial_core::policy::gate::Addressee;
+use perennial_core::policy::gate::limits::Asked;
+use perennial_core::policy::{Level, Policies, RuleRef, Verdict};
+use perennial_core::replay::{Hash, UnreadableText, canonical, read};
+use perennial_core::signal::Tier;
 use perennial_core::time::Timestamp;
 use perennial_store::{ActionRow, DecisionCommit, DecisionRow, DraftRow, LedgerDraft, NewAction, OutboxRow};
 
 use super::Decided;
+use crate::limits::{Permitting, permitting};
 
 /// A decision with its actions and the entries of the ledger that go with them.
 pub(super) fn commit_of(run: &RunId, decided: Decided, actions: Vec<NewAction>) -> DecisionCommit {
@@ -63,7 +68,13 @@ pub(crate) fn intent(row: &OutboxRow) -> LedgerDraft {
 }
 
 /// An action as it is stored, with its effects where it may run at once.
-pub(super) fn new_action(decision: &Decision, inputs_hash: Hash, proposal: &Proposal, now: Timestamp) -> NewAction {
+pub(super) fn new_action(
+    decision: &Decision,
+    inputs_hash: Hash,
+    proposal: &Proposal,
+    permitting: &Permitting,
+    now: Timestamp,
+) -> NewAction {
     let permit = proposal
         .verdict
         .permit(&proposal.action, &proposal.effects, decision.content);
@@ -74,7 +85,7 @@ pub(super) fn new_action(decision: &Decision, inputs_hash: Hash, proposal: &Prop
             .map(|effect| OutboxRow {
                 effect: effect.clone(),
                 permit: permit.record().clone(),
-                due_at: now,
+                due_at: permitting.due_at,
             })
             .collect()
     });
@@ -95,10 +106,7 @@ pub(super) fn new_action(decision: &Decision, inputs_hash: Hash, proposal: &Prop
             version: 1,
             title: proposal.title.clone(),
             owner: proposal.owner.clone(),
-            tier: decision
-                .features
-                .text("tier")
-                .and_then(perennial_core::signal::Tier::from_word),
+            tier: tier_of(decision),
             role: proposal.verdict.role,
             verdict: proposal.verdict.word(),
             value_minor: proposal.worth.as_ref().map(|w| w.value_minor),
@@ -115,8 +123,66 @@ pub(super) fn new_action(decision: &Decision, inputs_hash: Hash, proposal: &Prop
             effects: canonical(&proposal.effects),
             updated_at: now,
         },
+        holds: if outbox.is_empty() {
+            Vec::new()
+        } else {
+            permitting.holds.clone()
+        },
         outbox,
     }
+}
+
+/// When a proposal that runs by itself is due, and what it takes; `now` where it does not run by itself.
+pub(super) fn permitting_of(
+    policies: &Policies,
+    decision: &Decision,
+    proposal: &Proposal,
+    whom: &Addressee,
+    now: Timestamp,
+) -> Permitting {
+    let asked = Asked {
+        account: &decision.account,
+        kind: proposal.kind,
+        playbook: &proposal.playbook,
+        tier: tier_of(decision),
+        effects: &proposal.effects,
+        whom,
+    };
+    permitting(policies, &asked, proposal.verdict.delay_minutes, now)
+}
+
+fn tier_of(decision: &Decision) -> Option<Tier> {
+    decision.features.text("tier").and_then(Tier::from_word)
+}
+
+/// An action that found no room, as it is stored instead: denied by the rule of the limit, with nothing to carry out.
+pub(super) fn denied(action: &NewAction, rule: &RuleRef) -> Result<(NewAction, LedgerDraft), UnreadableText> {
+    let mut proposal: Proposal = read("proposal", &action.row.card)?;
+    proposal.verdict = Verdict {
+        level: Level::Never,
+        role: None,
+        delay_minutes: None,
+        rules: vec![rule.clone()],
+    };
+    proposal.state = ActionState::Denied;
+    let body = BTreeMap::from([
+        ("rule", format!("{}:{}", rule.file, rule.line)),
+        ("limit", rule.id.clone()),
+    ]);
+    let entry = LedgerDraft {
+        kind: "no_room".to_owned(),
+        reference: action.row.id.as_str().to_owned(),
+        body: canonical(&body),
+    };
+    let row = ActionRow {
+        state: proposal.state,
+        verdict: proposal.verdict.word(),
+        role: None,
+        card: canonical(&proposal),
+        ..action.row.clone()
+    };
+    let (outbox, holds) = (Vec::new(), Vec::new());
+    Ok((NewAction { row, outbox, holds }, entry))
 }
 
 /// The drafted document of an action, in both formats.

@@ -17,7 +17,8 @@ use crate::error::Result;
 use crate::ledger;
 use crate::outbox;
 use crate::packed::Packed;
-use crate::rows::{CommitReport, DecisionCommit, DecisionRow, NewAction};
+use crate::reservations::{self, Wanted};
+use crate::rows::{CommitReport, DecisionCommit, DecisionRow, NewAction, NoRoom};
 
 macro_rules! decision_columns {
     () => {
@@ -115,7 +116,8 @@ pub(crate) static ALL: &[&Statement] = &[
 impl Store {
     /// Stores decisions with their actions, effects and entries of the ledger, in one transaction. A decision that is
     /// there stays as it is, and so does an action, unless it waits untouched and would now be another: then it follows.
-    /// Only what is new brings effects and entries. Some hundreds at a time are fastest.
+    /// Only what is new brings effects and entries. A new action that finds no room in a limit is not stored, and the report names
+    /// it. Some hundreds at a time are fastest.
     ///
     /// # Errors
     /// What writing brings; nothing of the batch is stored then.
@@ -133,10 +135,12 @@ impl Store {
         let new_decisions = self.insert_decisions(&mut tx, run, batch, now).await?;
         // INVARIANT (order of locks): the head first, then lanes.
         let head = ledger::lock_head(&mut tx, self.tenant).await?;
-        let drafted: Vec<(&RunId, &NewAction)> = batch
+        let mut drafted: Vec<(&RunId, &NewAction)> = batch
             .iter()
             .flat_map(|commit| commit.actions.iter().map(|action| (&commit.decision.run, action)))
             .collect();
+        report.no_room = self.without_room(&mut tx, &drafted, now).await?;
+        drafted.retain(|(_, action)| report.no_room.iter().all(|refused| refused.action != action.row.id));
         let new_actions = actions::insert(&mut tx, self.tenant, &head, &drafted, now).await?;
         let effects: Vec<outbox::Enqueued<'_>> = drafted
             .iter()
@@ -152,6 +156,12 @@ impl Store {
             })
             .collect();
         report.effects_new = outbox::enqueue(&mut tx, self.tenant, &effects).await?;
+        let permitted: Vec<Wanted<'_>> = drafted
+            .iter()
+            .filter(|(_, action)| new_actions.contains_key(action.row.id.as_str()))
+            .map(|(_, action)| wanted(action))
+            .collect();
+        reservations::take(&mut tx, self.tenant, &permitted).await?;
         let gone: Vec<(&str, &str)> = batch
             .iter()
             .flat_map(|commit| {
@@ -169,6 +179,25 @@ impl Store {
         report.actions_new = new_actions.len() as u64;
         report.actions_known = drafted.len() as u64 - report.actions_new;
         Ok(report)
+    }
+
+    /// The new actions that find no room. What is stored already keeps what it has.
+    async fn without_room(
+        &self,
+        tx: &mut Tx<'_>,
+        drafted: &[(&RunId, &NewAction)],
+        now: Timestamp,
+    ) -> Result<Vec<NoRoom>> {
+        let asking: Vec<&NewAction> = drafted
+            .iter()
+            .map(|(_, action)| *action)
+            .filter(|action| !action.holds.is_empty())
+            .collect();
+        let ids: Vec<_> = asking.iter().map(|a| (&a.row.account, &a.row.id)).collect();
+        let known = reservations::known(tx, self.tenant, &ids).await?;
+        let new = asking.into_iter().filter(|a| !known.contains(a.row.id.as_str()));
+        let asking: Vec<Wanted<'_>> = new.map(wanted).collect();
+        reservations::check(tx, self.tenant, &asking, now).await
     }
 
     async fn insert_decisions(
@@ -273,6 +302,14 @@ impl Store {
         rows.iter()
             .map(|row| Ok((DecisionId::new(row.text(0)?), hash(&row.text(1)?)?)))
             .collect()
+    }
+}
+
+fn wanted(action: &NewAction) -> Wanted<'_> {
+    Wanted {
+        account: &action.row.account,
+        action: &action.row.id,
+        holds: &action.holds,
     }
 }
 

@@ -101,6 +101,20 @@ pub enum StoreError {
         /// Which.
         action: ActionId,
     },
+    /// A limit that holds across actions has no room now: later there may be.
+    #[error("the action `{action}` finds no room in a limit now")]
+    NoRoom {
+        /// Which.
+        action: ActionId,
+        /// Position of the hold in the action's holds.
+        hold: usize,
+    },
+    /// An effect of the action was begun, so it cannot be taken back: see what became of it.
+    #[error("an effect of the action `{action}` was begun, so it cannot be stopped any more: see what became of it")]
+    Begun {
+        /// Which.
+        action: ActionId,
+    },
     /// What is stored cannot be right: stop and look.
     #[error("the stored {what} is not what was written: {detail}")]
     Corrupt {

@@ -42,6 +42,7 @@ tables!(
     "offered_content",
     "outbox",
     "receipt",
+    "reservation",
     "run",
     "run_decision",
     "signal",
@@ -108,6 +109,8 @@ impl Store {
 pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
     [
         crate::due::ALL,
+        crate::planned::ALL,
+        crate::reservations::ALL,
         crate::migrate::ALL,
         crate::signals::ALL,
         crate::slim::ALL,

@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use perennial_core::action::{Effect, EffectState, PermitRecord};
+use perennial_core::action::{ActionKind, Effect, EffectState, PermitRecord};
 use perennial_core::ids::{AccountId, ActionId};
 use perennial_core::replay::canonical;
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 
 use crate::Store;
-use crate::convert::{json, limit};
+use crate::convert::{json, limit, word};
 use crate::db::{Col, Column, Durability, Row, Statement, Tx, args};
 use crate::error::Result;
 use crate::ledger;
 use crate::rows::{EffectOutcome, EffectResult, LeasedEffect, SettleReport, SettledAction};
+use crate::{planned, reservations};
 
 const EFFECT: &[Col] = &[Col::Text("account_id"), Col::Text("effect_id")];
 
@@ -26,21 +27,26 @@ pub(crate) static LOCK_READY: Statement = Statement::differ(
     "select account_id, tool, held from account_lane where tenant_id = $1 and tool = $2 and ready_us <= $3
      order by ready_us, account_id limit $4 for update skip locked",
 );
-/// Second statement of a claim: the head of each lane. An effect whose lease ran out comes before all others of its lane.
+/// Second statement of a claim: the head of each lane. An effect whose lease ran out comes before all others of its lane;
+/// one that nobody has begun and that waits for a later moment comes behind them.
 pub(crate) static HEADS: Statement = Statement::rows(
     "reading effects to carry out",
     "select e.account_id, e.tool, o.effect_id, o.state, o.due_us, o.lease_until_us, o.unsure, o.attempts, o.fence, o.effect,
-         o.permit, a.effects
+         o.permit, a.effects, a.kind, a.verdict
      from (select e.at, e.account_id, e.tool, coalesce(
              (select h.effect_id from outbox h where h.tenant_id = $1 and h.account_id = e.account_id
                  and h.effect_id = e.held and h.state in ('waiting', 'leased', 'unknown')),
              (select h.effect_id from outbox h where h.tenant_id = $1 and h.account_id = e.account_id and h.tool = e.tool
-                 and h.state in ('waiting', 'leased', 'unknown') order by h.action_seq, h.step limit 1)) as effect_id
+                 and h.state in ('waiting', 'leased', 'unknown') and (h.attempts > 0 or h.due_us <= $2)
+                 order by h.action_seq, h.step limit 1),
+             (select h.effect_id from outbox h where h.tenant_id = $1 and h.account_id = e.account_id and h.tool = e.tool
+                 and h.state in ('waiting', 'leased', 'unknown') order by h.due_us, h.action_seq, h.step limit 1)
+             ) as effect_id
          from {rows}) as e
      left join outbox o on o.tenant_id = $1 and o.account_id = e.account_id and o.effect_id = e.effect_id
      left join action a on a.tenant_id = $1 and a.account_id = o.account_id and a.action_id = o.action_id
      order by e.at",
-    2,
+    3,
     &[Col::Text("account_id"), Col::Text("tool"), Col::Text("held")],
 );
 pub(crate) static TAKE: Statement = Statement::rows(
@@ -90,7 +96,7 @@ pub(crate) static LEASED: Statement = Statement::rows(
 pub(crate) static SETTLE: Statement = Statement::rows(
     "settling effects",
     "update outbox set state = e.state, unsure = e.unsure, due_us = coalesce(e.due_us, outbox.due_us),
-         lease_until_us = null, worker = null, error = e.error
+         attempts = attempts - e.back, lease_until_us = null, worker = null, error = e.error
      from {rows}
      where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.effect_id = e.effect_id",
     2,
@@ -101,6 +107,7 @@ pub(crate) static SETTLE: Statement = Statement::rows(
         Col::Int("unsure"),
         Col::Int("due_us"),
         Col::Text("error"),
+        Col::Int("back"),
     ],
 );
 pub(crate) static END_ATTEMPTS: Statement = Statement::rows(
@@ -141,13 +148,13 @@ pub(crate) static BLOCK: Statement = Statement::rows(
     2,
     &[Col::Text("account_id"), Col::Text("action_id"), Col::Int("step")],
 );
-/// Lanes of some accounts after their effects were let go: each is ready when its head is.
+/// Lanes of some accounts after their effects were let go: each is looked at when the first of its effects is due.
 pub(crate) static FREE_LANES: Statement = Statement::rows(
     "freeing lanes",
     "update account_lane set held = '', ready_us = (
-         select case when h.state = 'leased' then h.lease_until_us else h.due_us end from outbox h
+         select min(case when h.state = 'leased' then h.lease_until_us else h.due_us end) from outbox h
          where h.tenant_id = $1 and h.account_id = account_lane.account_id and h.tool = account_lane.tool
-             and h.state in ('waiting', 'leased', 'unknown') order by h.action_seq, h.step limit 1)
+             and h.state in ('waiting', 'leased', 'unknown'))
      where tenant_id = $1 and account_id in (select e.account_id from {rows})
          and (held = '' or held in (select e.effect_id from {rows}))",
     2,
@@ -155,7 +162,8 @@ pub(crate) static FREE_LANES: Statement = Statement::rows(
 );
 pub(crate) static SETTLED_OF: Statement = Statement::rows(
     "looking for finished actions",
-    "select o.action_id, o.account_id, sum(case when o.state = 'failed' then 1 else 0 end)
+    "select o.action_id, o.account_id, sum(case when o.state = 'failed' then 1 else 0 end),
+         sum(case when o.state = 'withdrawn' then 0 else 1 end)
      from {rows} cross join outbox o
      where o.tenant_id = $1 and o.account_id = e.account_id and o.action_id = e.action_id
      group by o.action_id, o.account_id
@@ -167,7 +175,8 @@ pub(crate) static SETTLED_OF: Statement = Statement::rows(
 pub(crate) static SETTLED: Statement = Statement::same(
     "looking for finished actions",
     "select a.action_id, a.account_id, (select count(*) from outbox o
-         where o.tenant_id = $1 and o.action_id = a.action_id and o.state = 'failed')
+         where o.tenant_id = $1 and o.action_id = a.action_id and o.state = 'failed'), (select count(*) from outbox o
+         where o.tenant_id = $1 and o.action_id = a.action_id and o.state <> 'withdrawn')
      from action a where a.tenant_id = $1 and a.state = 'permitted' and not exists (
          select 1 from outbox o where o.tenant_id = $1 and o.action_id = a.action_id
              and o.state in ('waiting', 'leased', 'unknown'))",
@@ -263,7 +272,7 @@ impl Store {
             Column::text(ready.iter().map(|lane| lane.1.as_str())),
             Column::text(ready.iter().map(|lane| lane.2.as_str())),
         ];
-        let heads = tx.fetch(&HEADS, args![self.tenant.0], Some(&lanes)).await?;
+        let heads = tx.fetch(&HEADS, args![self.tenant.0, now.us()], Some(&lanes)).await?;
         let (mut claims, mut lanes) = (Vec::new(), Vec::new());
         for row in &heads {
             let (lane, claim) = claim(row, now.us(), until)?;
@@ -368,6 +377,8 @@ impl Store {
         ];
         let rows = tx.fetch(&SETTLED_OF, args![self.tenant.0], Some(&rows)).await?;
         report.actions = rows.iter().map(settled_action).collect::<Result<_>>()?;
+        let outcomes: Vec<&EffectOutcome> = settled.iter().map(|(outcome, ..)| *outcome).collect();
+        reservations::settle(&mut tx, self.tenant, &report.actions, &outcomes).await?;
         let drafts: Vec<_> = settled
             .iter()
             .flat_map(|(outcome, ..)| {
@@ -389,6 +400,7 @@ impl Store {
             Column::int(each().map(|o| i64::from(next(o).0 == EffectState::Unknown))),
             Column::opt_int(each().map(|o| next(o).1.map(Timestamp::us))),
             Column::opt_text(each().map(|o| next(o).2)),
+            Column::int(each().map(|o| i64::from(matches!(o.result, EffectResult::NotNow { .. })))),
         ];
         tx.execute(&SETTLE, args![self.tenant.0], Some(&rows)).await?;
         let rows = [
@@ -403,7 +415,11 @@ impl Store {
         let receipts: Vec<(&EffectOutcome, i64, String)> = each()
             .filter_map(|outcome| match &outcome.result {
                 EffectResult::Done(receipt) => Some((outcome, receipt.at.us(), canonical(receipt))),
-                EffectResult::Again { .. } | EffectResult::Unknown { .. } | EffectResult::Failed { .. } => None,
+                EffectResult::Again { .. }
+                | EffectResult::NotNow { .. }
+                | EffectResult::Withdrawn { .. }
+                | EffectResult::Unknown { .. }
+                | EffectResult::Failed { .. } => None,
             })
             .collect();
         if !receipts.is_empty() {
@@ -434,7 +450,7 @@ impl Store {
             ];
             tx.execute(&BLOCK, args![self.tenant.0], Some(&rows)).await?;
         }
-        Ok(())
+        planned::follow(tx, self.tenant.0, settled).await
     }
 
     /// Permitted actions that have no unfinished effect: what a crash between settling and the action's next state
@@ -486,7 +502,7 @@ impl Store {
     }
 }
 
-async fn lock_lanes(tx: &mut Tx<'_>, tenant: i64, accounts: impl Iterator<Item = &str>) -> Result<()> {
+pub(crate) async fn lock_lanes(tx: &mut Tx<'_>, tenant: i64, accounts: impl Iterator<Item = &str>) -> Result<()> {
     let accounts: BTreeSet<&str> = accounts.collect();
     let rows = [Column::text(accounts.into_iter())];
     tx.fetch(&LOCK_LANES, args![tenant], Some(&rows)).await?;
@@ -523,6 +539,8 @@ fn claim(row: &Row, now: i64, until: i64) -> Result<(Lane, Option<Claim>)> {
         effect,
         permit,
         all: all.map_or(Ok(Vec::new()), |text| json("effects", &text))?,
+        kind: word("kind of action", &row.text(12)?, ActionKind::from_word)?,
+        verdict: row.text(13)?,
         attempts: row.int(7)? + 1,
         fence: row.int(8)? + 1,
         state: if unsure {
@@ -552,6 +570,8 @@ fn next(outcome: &EffectOutcome) -> (EffectState, Option<Timestamp>, Option<&str
         EffectResult::Done(_) => (EffectState::Done, None, None),
         EffectResult::Again { error, due_at } => (EffectState::Waiting, Some(*due_at), Some(error)),
         EffectResult::Unknown { error, due_at } => (EffectState::Unknown, Some(*due_at), Some(error)),
+        EffectResult::NotNow { why, due_at } => (EffectState::Waiting, Some(*due_at), Some(why)),
+        EffectResult::Withdrawn { why } => (EffectState::Withdrawn, None, Some(why)),
         EffectResult::Failed { error } => (EffectState::Failed, None, Some(error)),
     }
 }
@@ -561,5 +581,6 @@ fn settled_action(row: &Row) -> Result<SettledAction> {
         action: ActionId::new(row.text(0)?),
         account: AccountId::new(row.text(1)?),
         any_failed: row.int(2)? > 0,
+        withdrawn: row.int(3)? == 0,
     })
 }

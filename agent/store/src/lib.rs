@@ -29,6 +29,8 @@ mod migrate;
 mod open;
 mod outbox;
 mod packed;
+mod planned;
+mod reservations;
 mod rows;
 mod signals;
 mod slim;

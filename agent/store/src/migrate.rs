@@ -35,6 +35,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0005_sources"),
     migration!("0006_live"),
     migration!("0007_choices"),
+    migration!("0008_reservation"),
 ];
 
 /// Version of the schema this program works with.

@@ -1,9 +1,9 @@
 //! The outbox: effects that may run, leased to workers and settled with what came of them.
 //!
 //! INVARIANT (order): the effects of one account and tool go out one after the other, by the order in which their
-//! actions were created, then by step. The row of the lane (account and tool) is the lock: who holds it may lease,
-//! settle or release in the lane, nobody else. Claiming costs the same whatever waits: lanes are found by when they are
-//! ready, and each has one head.
+//! actions were created, then by step. Only what nobody has begun and what waits for a later moment lets others pass. The
+//! row of the lane (account and tool) is the lock: who holds it may lease, settle or release in the lane, nobody else.
+//! Claiming costs little whatever waits: lanes are found by when they are ready, and each has one head.
 //!
 //! INVARIANT (fence): the number of an effect's leases only grows; an outcome with an older number is not taken.
 
@@ -26,7 +26,7 @@ pub(crate) static ENQUEUE: Statement = Statement::rows(
      from {rows} where true
      on conflict (tenant_id, account_id, effect_id) do update set state = 'waiting', unsure = 0, due_us = excluded.due_us,
          attempts = 0, error = null, effect = excluded.effect, permit = excluded.permit
-     where outbox.state = 'failed'",
+     where outbox.state in ('failed', 'withdrawn')",
     2,
     &[
         Col::Text("account_id"),
@@ -130,6 +130,8 @@ impl Store {
                 EffectState::Done => counts.done += count,
                 EffectState::Unknown => counts.unknown += count,
                 EffectState::Failed => counts.failed += count,
+                // Nothing came of them, and nothing will.
+                EffectState::Withdrawn => {}
             }
         }
         Ok(counts)

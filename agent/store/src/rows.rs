@@ -141,6 +141,30 @@ pub struct NewAction {
     pub row: ActionRow,
     /// Effects to carry out; empty unless the action is permitted.
     pub outbox: Vec<OutboxRow>,
+    /// Limits it must find room in, and places it takes, if it is new; empty unless the action is permitted.
+    pub holds: Vec<Hold>,
+}
+
+/// A limit that holds across actions: room that must be there, a place that is taken, or both.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hold {
+    /// What is counted, such as `account` or `tier`.
+    pub counter: String,
+    /// Of whom or what.
+    pub subject: String,
+    /// There is no room once so many other actions have a place; none: a place is taken without asking.
+    pub room: Option<u32>,
+    /// How long the place counts after the last effect, microseconds; none: no place is taken.
+    pub window_us: Option<i64>,
+}
+
+/// An action that found no room. Nothing of it was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoRoom {
+    /// Which action.
+    pub action: ActionId,
+    /// Position of the hold in the action's holds.
+    pub hold: usize,
 }
 
 /// One action.
@@ -212,7 +236,7 @@ pub struct OutboxRow {
 }
 
 /// What a commit of decisions did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CommitReport {
     /// Decisions stored now.
     pub decisions_new: u64,
@@ -226,6 +250,8 @@ pub struct CommitReport {
     pub effects_new: u64,
     /// Actions that gave way.
     pub superseded: u64,
+    /// New actions that found no room in a limit, in the order of the batch.
+    pub no_room: Vec<NoRoom>,
 }
 
 /// Which actions to list.
@@ -266,6 +292,10 @@ pub struct Transition {
     pub approval: Option<ApprovalRow>,
     /// Effects that may run now. An effect that is there and failed starts again; any other that is there stays.
     pub outbox: Vec<OutboxRow>,
+    /// Limits it must find room in, and places it takes.
+    pub holds: Vec<Hold>,
+    /// Takes its effects back, for this reason; only while none of them was begun.
+    pub withdraw: Option<String>,
     /// Entries for the ledger.
     pub ledger: Vec<LedgerDraft>,
     /// When it happens.
@@ -317,6 +347,10 @@ pub struct LeasedEffect {
     pub permit: PermitRecord,
     /// All effects of the action as they stand in the action.
     pub all: Vec<Effect>,
+    /// Kind of the action.
+    pub kind: ActionKind,
+    /// Verdict of the action in a word.
+    pub verdict: String,
     /// Attempts begun, this one included.
     pub attempts: i64,
     /// Number of this lease; give it back with the outcome.
@@ -361,6 +395,18 @@ pub enum EffectResult {
         /// Not before.
         due_at: Timestamp,
     },
+    /// Not sent: this is no moment for it. It counts as no attempt, and the other steps that wait are put off with it.
+    NotNow {
+        /// Why.
+        why: String,
+        /// Not before.
+        due_at: Timestamp,
+    },
+    /// Not sent: it may not happen any more. The other steps that wait are taken back with it.
+    Withdrawn {
+        /// Why.
+        why: String,
+    },
     /// Refused for good, or given up. Later steps of the action that still wait fail with it.
     Failed {
         /// Why.
@@ -386,6 +432,8 @@ pub struct SettledAction {
     pub account: AccountId,
     /// Whether an effect failed.
     pub any_failed: bool,
+    /// Whether none was sent and all were taken back.
+    pub withdrawn: bool,
 }
 
 /// How many effects stand where.

@@ -12,6 +12,8 @@ use crate::due;
 use crate::error::{Result, StoreError};
 use crate::ledger;
 use crate::outbox::{self, Enqueued};
+use crate::planned;
+use crate::reservations::{self, Wanted};
 use crate::rows::{ApprovalRow, DraftRow, Transition};
 
 pub(crate) static CHANGE: Statement = Statement::same(
@@ -89,13 +91,28 @@ impl Store {
     /// the effects that may run now, the entries of the ledger.
     ///
     /// # Errors
-    /// [`StoreError::Stale`] when the action is not in the state and version the caller saw; nothing changes then.
-    /// What writing brings.
+    /// [`StoreError::Stale`] when the action is not in the state and version the caller saw, [`StoreError::NoRoom`] when a limit
+    /// is used up, [`StoreError::Begun`] when it is too late to take its effects back; nothing changes then. What writing
+    /// brings.
     pub async fn transition(&self, transition: &Transition) -> Result<()> {
         let t = transition;
         let mut tx = self.db.write(Durability::Full).await?;
         let head = ledger::lock_head(&mut tx, self.tenant).await?;
         let (account, action) = (t.account.as_str(), t.action.as_str());
+        let wanted = [Wanted {
+            account: &t.account,
+            action: &t.action,
+            holds: &t.holds,
+        }];
+        let no_room = reservations::check(&mut tx, self.tenant, &wanted, t.at).await?;
+        if let Some(refused) = no_room.into_iter().next() {
+            // Nothing was written; ending it here frees the ledger's head at once.
+            tx.commit().await?;
+            return Err(StoreError::NoRoom {
+                action: refused.action,
+                hold: refused.hold,
+            });
+        }
         let changed = tx
             .fetch(
                 &CHANGE,
@@ -157,6 +174,11 @@ impl Store {
             })
             .collect();
         outbox::enqueue(&mut tx, self.tenant, &effects).await?;
+        reservations::take(&mut tx, self.tenant, &wanted).await?;
+        if let Some(why) = &t.withdraw {
+            planned::withdraw(&mut tx, self.tenant.0, &t.account, &t.action, why).await?;
+            reservations::release(&mut tx, self.tenant, &t.account, &t.action).await?;
+        }
         let drafts: Vec<_> = t.ledger.iter().map(|draft| (Some(&t.account), t.at, draft)).collect();
         ledger::append(&mut tx, self.tenant, &head, &drafts).await?;
         tx.commit().await

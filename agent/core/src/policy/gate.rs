@@ -15,7 +15,9 @@ mod cedar;
 pub mod direct;
 mod facts;
 mod generate;
+pub mod hours;
 mod injection;
+pub mod limits;
 mod rules;
 pub(super) mod table;
 mod verdict;
@@ -30,8 +32,9 @@ use cedar_policy::{Authorizer, Policy, PolicyId, PolicySet, Schema, Validator};
 
 pub use facts::{Approval, Ask, FactError, Facts, Human, Request, Value};
 pub use generate::{Generated, generate};
+pub use hours::{Addressee, Calendar, ContactHours, LocalTime, Sending};
 pub use rules::{Effect, Origin, Rule};
-pub use table::{AutoNeeds, Cell, Guard, Limit, Table};
+pub use table::{AutoNeeds, Budgeted, Cell, Guard, Limit, Table};
 pub use verdict::{Engine, Level, Routed, RuleRef, STEPS, Verdict};
 pub use vocabulary::{Group, Kind, Place, Presence, TERMS, Term, schema_text, slot};
 

@@ -1,6 +1,6 @@
 //! `playbooks/*.toml`: what could be done, when, what it is expected to bring, and what it writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -50,6 +50,14 @@ pub struct Playbook {
     pub subject: Subject,
     /// Not proposed again about the same subject for so many days.
     pub cooldown_days: i64,
+    /// Playbooks that are not to follow it, nor it them, within `excludes_days`, about the same account.
+    pub excludes: BTreeSet<String>,
+    /// For how many days; 0 where it excludes none.
+    pub excludes_days: i64,
+    /// Line of `excludes`; 1 where there is none.
+    pub excludes_line: usize,
+    /// Where and what each of `excludes` is, for the check that it exists.
+    pub(crate) excludes_at: Vec<(usize, String)>,
     /// Days in which it should be done.
     pub due_days: i64,
     /// Unanswered, it expires after so many days.
@@ -139,6 +147,9 @@ struct PlaybookFile {
     action: Spanned<String>,
     subject: Spanned<String>,
     cooldown_days: Spanned<i64>,
+    #[serde(default)]
+    excludes: Vec<Spanned<String>>,
+    excludes_days: Option<Spanned<i64>>,
     due_days: Spanned<i64>,
     expires_days: Spanned<i64>,
     title: Spanned<String>,
@@ -294,6 +305,20 @@ pub(super) fn compile(
         }
     }
     let cooldown_days = check.range("cooldown_days", &raw.cooldown_days, 1, 3650);
+    let excludes_days = match (&raw.excludes_days, raw.excludes.first()) {
+        (Some(days), Some(_)) => check.range("excludes_days", days, 1, 3650),
+        (None, Some(first)) => {
+            let message = "`excludes` does not say for how long".to_owned();
+            check.wrong(first.span().start, message, "add excludes_days = 30 beside it");
+            0
+        }
+        (Some(days), None) => {
+            let message = "`excludes_days` without `excludes` does nothing".to_owned();
+            check.wrong(days.span().start, message, "name playbooks in excludes = [\"...\"]");
+            0
+        }
+        (None, None) => 0,
+    };
     let due_days = check.range("due_days", &raw.due_days, 0, 365);
     let expires_days = check.range("expires_days", &raw.expires_days, 1, 365);
     if check.problems.len() != before {
@@ -309,6 +334,14 @@ pub(super) fn compile(
         kind: kind?,
         subject: subject?,
         cooldown_days,
+        excludes: raw.excludes.iter().map(|e| e.get_ref().clone()).collect(),
+        excludes_days,
+        excludes_line: raw.excludes.first().map_or(1, |e| place(text, e.span().start).0),
+        excludes_at: raw
+            .excludes
+            .iter()
+            .map(|e| (e.span().start, e.get_ref().clone()))
+            .collect(),
         due_days,
         expires_days,
         economics,

@@ -9,6 +9,7 @@ use crate::ids::AccountId;
 use crate::number::Micro;
 use crate::time::Timestamp;
 
+mod limits;
 mod verdict;
 
 fn folder(path: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {

@@ -269,6 +269,7 @@ pub(crate) fn action(number: usize, subject: &str, state: ActionState, tools: &[
             updated_at: at(0),
         },
         outbox,
+        holds: Vec::new(),
     }
 }
 

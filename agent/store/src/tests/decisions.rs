@@ -110,7 +110,7 @@ async fn a_newer_action_takes_the_place_of_a_waiting_one(bed: Bed) {
     );
 }
 
-fn transition(row: &ActionRow, to: ActionState) -> Transition {
+pub(crate) fn transition(row: &ActionRow, to: ActionState) -> Transition {
     Transition {
         account: row.account.clone(),
         action: row.id.clone(),
@@ -122,6 +122,8 @@ fn transition(row: &ActionRow, to: ActionState) -> Transition {
         snoozed_until: None,
         approval: None,
         outbox: Vec::new(),
+        holds: Vec::new(),
+        withdraw: None,
         ledger: Vec::new(),
         at: at(5),
     }

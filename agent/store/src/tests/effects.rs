@@ -260,6 +260,8 @@ async fn a_failed_action_may_try_again(bed: Bed) {
             last_editor: None,
             snoozed_until: None,
             approval: None,
+            holds: Vec::new(),
+            withdraw: None,
             outbox,
             ledger: Vec::new(),
             at: at(5),

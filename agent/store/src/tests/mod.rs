@@ -5,6 +5,7 @@ mod decisions;
 mod effects;
 mod events;
 mod health;
+mod limits;
 mod races;
 mod schema;
 mod signals;

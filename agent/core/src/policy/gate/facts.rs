@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::hours::LocalTime;
 use super::vocabulary::{Kind, Place, Presence, TERMS, Term, slot};
 use crate::action::{AccountField, ActionKind, Write};
 use crate::feature::{Features, Value as Known};
@@ -151,6 +152,10 @@ pub struct Request<'a> {
     pub writes: Vec<&'a Write>,
     /// What is known of the account.
     pub features: &'a Features,
+    /// The playbook that proposes it.
+    pub playbook: Option<&'a str>,
+    /// The customer's clock when it would reach them; none where their zone is not known.
+    pub local: Option<LocalTime>,
     /// Actions towards the customer in the last 7 days.
     pub contacts_7_days: u32,
     /// Discount on the yearly revenue, 0 to 1, where the action offers one.
@@ -264,6 +269,14 @@ impl Facts {
         }
         let contacts = Value::Number(i64::from(request.contacts_7_days));
         facts.set(Place::Context, "contacts_last_7d", contacts)?;
+        if let Some(playbook) = request.playbook {
+            facts.set(Place::Context, "playbook", Value::Word(playbook.to_owned()))?;
+        }
+        if let Some(local) = request.local {
+            facts.set(Place::Context, "local_minute", Value::Number(local.minute))?;
+            facts.set(Place::Context, "local_weekday", Value::Number(local.weekday))?;
+            facts.set(Place::Context, "local_holiday", Value::Flag(local.holiday))?;
+        }
         facts.set(Place::Context, "draft_hash", Value::Word(request.draft.to_string()))?;
         facts.set(Place::Context, "now", Value::Moment(moment(request.now)))?;
         let suspected = super::injection::suspected(request.writes.iter().copied());

@@ -152,6 +152,20 @@ impl Writer<'_> {
         );
         let why = format!("at most {} contacts in 7 days", contacts.value);
         self.push("limit:contacts".to_owned(), contacts.line, why, None, &body);
+        if let Some(hours) = &table.calendar.hours {
+            let scope = "forbid (principal, action in Action::\"CustomerFacing\", resource is Account)";
+            let body = format!(
+                "{scope}\nwhen {{\n    (context has local_minute && (context.local_minute < {} || context.local_minute >= {})) ||\n    \
+                 (context has local_weekday && context.local_weekday > 5) ||\n    \
+                 (context has local_holiday && context.local_holiday)\n}};",
+                hours.from_minute, hours.to_minute
+            );
+            let why = format!("customers hear from us on working days, {} their time", hours.text());
+            self.push("limit:hours".to_owned(), hours.line, why, None, &body);
+            let body = format!("{scope}\nunless {{ context has local_minute || context has approval }};");
+            let why = "the customer's time zone is not known, so a person decides when".to_owned();
+            self.push("limit:zone".to_owned(), hours.line, why, None, &body);
+        }
         let fields: Vec<String> = table
             .fields
             .value

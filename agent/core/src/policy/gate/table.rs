@@ -6,12 +6,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::super::file::{Problem, did_you_mean, parse, place};
+use super::hours::{Calendar, ContactHours, is_zone, parse_hours};
 use crate::action::{AccountField, ActionKind};
 use crate::feature::{CATALOGUE, Unit, definition};
 use crate::money::Money;
 use crate::number::Micro;
 use crate::policy::Settings;
-use crate::signal::{OwnerRole, Tier};
+use crate::signal::{Crm, OwnerRole, Tier};
+use crate::time::Day;
 
 /// What a cell of the table says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,41 @@ pub struct Guard {
     pub fact: String,
 }
 
+/// What a budget counts actions by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Budgeted {
+    /// Tier of the account.
+    Tier(Tier),
+    /// System that the action writes to.
+    Tool(Crm),
+}
+
+impl Budgeted {
+    /// By what, in a word.
+    #[must_use]
+    pub fn counter(self) -> &'static str {
+        match self {
+            Budgeted::Tier(_) => "tier",
+            Budgeted::Tool(_) => "tool",
+        }
+    }
+
+    /// Which one, in a word.
+    #[must_use]
+    pub fn subject(self) -> &'static str {
+        match self {
+            Budgeted::Tier(tier) => tier.as_str(),
+            Budgeted::Tool(tool) => tool.as_str(),
+        }
+    }
+
+    /// A tier's or a system's word.
+    fn from_word(word: &str) -> Option<Budgeted> {
+        let tier = Tier::from_word(word).map(Budgeted::Tier);
+        tier.or_else(|| Crm::from_word(word).map(Budgeted::Tool))
+    }
+}
+
 /// The table as checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -74,8 +111,16 @@ pub struct Table {
     pub cells: BTreeMap<(ActionKind, Tier), Limit<Cell>>,
     /// Needs of `auto`.
     pub auto: AutoNeeds,
+    /// How long what runs by itself waits first, so that a person can stop it, minutes; only where the cell says so.
+    pub delays: BTreeMap<(ActionKind, Tier), i64>,
     /// Most actions towards a customer in 7 days.
     pub contacts_7_days: Limit<u32>,
+    /// Most actions towards one person at a customer in 7 days; no limit where it is not said.
+    pub person_7_days: Option<Limit<u32>>,
+    /// Contact hours, zones and holidays.
+    pub calendar: Calendar,
+    /// Most actions that may run in any 24 hours, over the whole book, by what they are counted by.
+    pub budgets: BTreeMap<Budgeted, Limit<u32>>,
     /// Account fields that may be written.
     pub fields: Limit<BTreeSet<AccountField>>,
     /// Greatest discount, per mille, rounded down; no limit where it is not said.
@@ -94,6 +139,10 @@ struct AutonomyFile {
     auto: Spanned<AutoTable>,
     limits: LimitsTable,
     #[serde(default)]
+    budget: BTreeMap<Spanned<String>, Spanned<u32>>,
+    #[serde(default)]
+    holidays: BTreeMap<String, Vec<Spanned<String>>>,
+    #[serde(default)]
     never: Vec<GuardTable>,
 }
 
@@ -109,6 +158,9 @@ struct AutoTable {
 #[serde(deny_unknown_fields)]
 struct LimitsTable {
     contacts_per_account_7_days: Spanned<u32>,
+    contacts_per_person_7_days: Option<Spanned<u32>>,
+    contact_hours: Option<Spanned<String>>,
+    default_time_zone: Option<Spanned<String>>,
     fields_agent_may_write: Spanned<Vec<Spanned<String>>>,
     max_discount_percent: Option<Spanned<f64>>,
 }
@@ -135,6 +187,7 @@ pub(in crate::policy) fn compile(
         problems.push(Problem::at(file, text, offset, message, help));
     };
     let mut cells = BTreeMap::new();
+    let mut delays = BTreeMap::new();
     for (name, row) in &raw.matrix {
         let Some(kind) = ActionKind::from_word(name.get_ref()) else {
             let help = did_you_mean(name.get_ref(), ActionKind::ALL.iter().map(|k| k.as_str()))
@@ -154,7 +207,10 @@ pub(in crate::policy) fn compile(
                 continue;
             };
             match cell(value.get_ref()) {
-                Ok(parsed) => {
+                Ok((parsed, delay)) => {
+                    if let Some(minutes) = delay {
+                        delays.insert((kind, tier), minutes);
+                    }
                     let line = place(text, value.span().start).0;
                     cells.insert((kind, tier), Limit { line, value: parsed });
                 }
@@ -245,6 +301,29 @@ pub(in crate::policy) fn compile(
             value: Micro::from_f64(*percent.get_ref()).0.div_euclid(100_000),
         }
     });
+    let calendar = calendar(&raw, text, &mut wrong);
+    let mut budgets = BTreeMap::new();
+    for (name, most) in &raw.budget {
+        let Some(by) = Budgeted::from_word(name.get_ref()) else {
+            let known = || {
+                Tier::ALL
+                    .iter()
+                    .map(|t| t.as_str())
+                    .chain(Crm::ALL.iter().map(|c| c.as_str()))
+            };
+            let help = did_you_mean(name.get_ref(), known())
+                .unwrap_or_else(|| format!("a budget is for a tier or a system: {}", words(known())));
+            wrong(
+                name.span().start,
+                format!("there is no budget for `{}`", name.get_ref()),
+                help,
+            );
+            continue;
+        };
+        let line = place(text, name.span().start).0;
+        let value = *most.get_ref();
+        budgets.insert(by, Limit { line, value });
+    }
     let mut never = Vec::new();
     for guard in &raw.never {
         let mut actions = BTreeSet::new();
@@ -296,10 +375,17 @@ pub(in crate::policy) fn compile(
             max_arr: max_arr?,
             max_usage_age_days: *auto.max_usage_age_days.get_ref(),
         },
+        delays,
         contacts_7_days: Limit {
             line: place(text, limits.contacts_per_account_7_days.span().start).0,
             value: *limits.contacts_per_account_7_days.get_ref(),
         },
+        person_7_days: limits.contacts_per_person_7_days.as_ref().map(|most| Limit {
+            line: place(text, most.span().start).0,
+            value: *most.get_ref(),
+        }),
+        calendar,
+        budgets,
         fields: Limit {
             line: place(text, limits.fields_agent_may_write.span().start).0,
             value: fields,
@@ -313,24 +399,116 @@ fn words<'a>(list: impl Iterator<Item = &'a str>) -> String {
     list.collect::<Vec<_>>().join(", ")
 }
 
-fn cell(text: &str) -> Result<Cell, String> {
+/// Contact hours, zones and holidays of the file.
+fn calendar(raw: &AutonomyFile, text: &str, wrong: &mut dyn FnMut(usize, String, String)) -> Calendar {
+    let limits = &raw.limits;
+    let mut hours = None;
+    if let Some(written) = &limits.contact_hours {
+        let at = written.span().start;
+        match parse_hours(written.get_ref()) {
+            Some((from_minute, to_minute)) => {
+                let line = place(text, at).0;
+                hours = Some(ContactHours {
+                    line,
+                    from_minute,
+                    to_minute,
+                });
+            }
+            None => {
+                let message = format!("`{}` are no contact hours", written.get_ref());
+                wrong(
+                    at,
+                    message,
+                    "write them like \"08:00-18:00\", the customer's local time".to_owned(),
+                );
+            }
+        }
+    }
+    if let Some(zone) = &limits.default_time_zone
+        && !is_zone(zone.get_ref())
+    {
+        let message = format!("there is no time zone `{}`", zone.get_ref());
+        wrong(
+            zone.span().start,
+            message,
+            "give an IANA name such as \"Europe/Berlin\"".to_owned(),
+        );
+    }
+    let mut holidays: BTreeMap<String, BTreeSet<Day>> = BTreeMap::new();
+    for (region, days) in &raw.holidays {
+        for day in days {
+            match day.get_ref().parse::<Day>() {
+                Ok(date) => {
+                    holidays.entry(region.clone()).or_default().insert(date);
+                }
+                Err(_) => {
+                    let message = format!("the holiday `{}` of `{region}` is no date", day.get_ref());
+                    wrong(day.span().start, message, "write it like \"2026-12-25\"".to_owned());
+                }
+            }
+        }
+    }
+    Calendar {
+        hours,
+        default_zone: limits.default_time_zone.as_ref().map(|z| z.get_ref().clone()),
+        holidays,
+    }
+}
+
+/// A cell, and the minutes that what runs by itself waits first.
+fn cell(text: &str) -> Result<(Cell, Option<i64>), String> {
     let role = |name: &str| {
         OwnerRole::from_word(name).ok_or_else(|| {
             did_you_mean(name, OwnerRole::ALL.iter().map(|r| r.as_str()))
                 .unwrap_or_else(|| format!("roles are {}", words(OwnerRole::ALL.iter().map(|r| r.as_str()))))
         })
     };
-    match text {
-        "never" => Ok(Cell::Never),
-        "advise" => Ok(Cell::Advise),
-        "auto" => Ok(Cell::Auto),
-        _ => match (text.strip_prefix("approve:"), text.strip_prefix("auto, else approve:")) {
-            (Some(name), _) => role(name).map(Cell::Approve),
-            (None, Some(name)) => role(name).map(Cell::AutoElse),
-            (None, None) => Err(
-                "levels are \"never\", \"advise\", \"approve:ROLE\", \"auto\", \"auto, else approve:ROLE\"".to_owned(),
+    if let Some(name) = text.strip_prefix("approve:") {
+        return role(name).map(|role| (Cell::Approve(role), None));
+    }
+    let (level, otherwise) = match text.split_once(", else approve:") {
+        Some((level, name)) => (level, Some(role(name)?)),
+        None => (text, None),
+    };
+    let auto = otherwise.map_or(Cell::Auto, Cell::AutoElse);
+    match (level, otherwise) {
+        ("never", None) => Ok((Cell::Never, None)),
+        ("advise", None) => Ok((Cell::Advise, None)),
+        ("auto", _) => Ok((auto, None)),
+        _ => match level.strip_prefix("auto after ").map(minutes) {
+            Some(Some(delay)) => Ok((auto, Some(delay))),
+            Some(None) => Err(format!(
+                "a delay is a whole number of minutes, hours or days, at most {DELAY_DAYS} days: \"auto after 30m\", \"auto after 4h\", \"auto after 2d\""
+            )),
+            None => Err(
+                "levels are \"never\", \"advise\", \"approve:ROLE\", \"auto\", \"auto after 4h\", both also with \", else approve:ROLE\""
+                    .to_owned(),
             ),
         },
+    }
+}
+
+/// The longest delay: what waits longer would be about other facts.
+const DELAY_DAYS: i64 = 14;
+
+/// `30m`, `4h` or `2d` in minutes.
+fn minutes(text: &str) -> Option<i64> {
+    let units = [('m', 1), ('h', 60), ('d', 1440)];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(letter, unit)| text.strip_suffix(*letter).map(|number| (number, *unit)))?;
+    let total = number.parse::<i64>().ok()?.checked_mul(unit)?;
+    (1..=DELAY_DAYS * 1440).contains(&total).then_some(total)
+}
+
+/// Minutes as people write them in the table.
+pub(super) fn delay_text(minutes: i64) -> String {
+    if minutes % 1440 == 0 {
+        format!("{}d", minutes / 1440)
+    } else if minutes % 60 == 0 {
+        format!("{}h", minutes / 60)
+    } else {
+        format!("{minutes}m")
     }
 }
 

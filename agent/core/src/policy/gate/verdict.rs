@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::moment;
 use super::generate::percent;
-use super::table::Cell;
+use super::table::{Cell, delay_text};
 use super::vocabulary::{Place, schema_text};
 use super::{Answer, Approval, Ask, Effect, FactError, Facts, Gate, Human, Origin, Request, Rule, Value};
 use crate::action::{ActionKind, Ground, Permit};
@@ -52,16 +52,22 @@ pub struct Verdict {
     /// Who may approve, for `approve`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<OwnerRole>,
+    /// For `auto`: how long it waits first, so that a person can stop it, minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_minutes: Option<i64>,
     /// The rules that led to it, the decisive one first.
     pub rules: Vec<RuleRef>,
 }
 
 impl Verdict {
-    /// The verdict in a word: `auto`, `approve:csm`, `advise` or `never`.
+    /// The verdict in a word: `auto`, `auto after 4h`, `approve:csm`, `advise` or `never`.
     #[must_use]
     pub fn word(&self) -> String {
         match (self.level, self.role) {
             (Level::Approve, Some(role)) => format!("approve:{role}"),
+            (Level::Auto, _) if self.delay_minutes.is_some() => {
+                format!("auto after {}", delay_text(self.delay_minutes.unwrap_or_default()))
+            }
             (Level::Auto | Level::Approve | Level::Advise | Level::Never, _) => self.level.as_str().to_owned(),
         }
     }
@@ -83,6 +89,7 @@ impl Verdict {
         Verdict {
             level: Level::Never,
             role: None,
+            delay_minutes: None,
             rules: vec![rule],
         }
     }
@@ -236,9 +243,15 @@ impl Gate {
             (Level::Approve, true) => Some(OwnerRole::VpCs),
             (Level::Auto | Level::Approve | Level::Advise | Level::Never, _) => routed.role,
         };
+        let delay = match routed.level {
+            // The longest of all that the action consists of.
+            Level::Auto => asks.iter().filter_map(|ask| self.delay(facts, ask.action)).max(),
+            Level::Approve | Level::Advise | Level::Never => None,
+        };
         Verdict {
             level: routed.level,
             role,
+            delay_minutes: delay,
             rules: self.explain(facts, *ask, routed, settings),
         }
     }
@@ -266,6 +279,13 @@ impl Gate {
             return Err(rule.unwrap_or_else(|| self.table_rule("unlisted", 1, "no rule permits it".to_owned())));
         }
         Ok(())
+    }
+
+    fn delay(&self, facts: &Facts, kind: ActionKind) -> Option<i64> {
+        let Value::Tier(tier) = facts.get(Place::Account, "tier") else {
+            return None;
+        };
+        self.table.delays.get(&(kind, *tier)).copied()
     }
 
     fn cell(&self, facts: &Facts, kind: ActionKind) -> Option<(Cell, usize)> {
@@ -361,6 +381,16 @@ impl Gate {
                 number("contacts_last_7d")?,
                 self.table.contacts_7_days.value
             )),
+            "limit:hours" => {
+                let minute = number("local_minute")?;
+                Some(format!(
+                    "not now: it is {:02}:{:02} on a day {} of the week for the customer; {}",
+                    minute / 60,
+                    minute % 60,
+                    number("local_weekday")?,
+                    rule.why
+                ))
+            }
             "limit:fields" => Some(match ask.field {
                 Some(field) => format!("the agent may not write the field `{field}`"),
                 None => "it does not say which field it writes".to_owned(),

@@ -158,10 +158,35 @@ const CONTEXT: &[Term] = &[
         "the text to be written holds characters that people cannot see, or words that give orders to a program",
     ),
     context(
+        "local_holiday",
+        Kind::Flag,
+        Presence::MayBeUnknown,
+        "the table calls the day of `local_minute` a holiday in the customer's region",
+    ),
+    context(
+        "local_minute",
+        Kind::Number { min: 0, max: 1439 },
+        Presence::MayBeUnknown,
+        "minutes since midnight on the customer's clock when it would reach them: the next moment within contact hours when it is \
+         decided or approved, the present when it is sent; not known where their time zone is not",
+    ),
+    context(
+        "local_weekday",
+        Kind::Number { min: 1, max: 7 },
+        Presence::MayBeUnknown,
+        "the customer's day of the week at `local_minute`, 1 for Monday to 7 for Sunday",
+    ),
+    context(
         "now",
         Kind::Moment,
         Presence::Always,
         "the as-of time of a decision; the present when a person approves",
+    ),
+    context(
+        "playbook",
+        Kind::Word,
+        Presence::MayBeUnknown,
+        "the playbook that proposes it, by the name of its file",
     ),
     Term {
         only: Some(ActionKind::OfferDiscount),

@@ -23,6 +23,8 @@ fn asked(features: &Features) -> Request<'_> {
         kind: ActionKind::CreateTask,
         writes: Vec::new(),
         features,
+        playbook: None,
+        local: None,
         contacts_7_days: 0,
         discount: None,
         draft: crate::replay::Hash::of(b"draft"),
@@ -142,6 +144,8 @@ fn contact_limit_and_field_list_hold() {
         kind: ActionKind::SendEmail,
         writes: vec![],
         features: &features,
+        playbook: None,
+        local: None,
         contacts_7_days: 3,
         ..asked(&features)
     };
