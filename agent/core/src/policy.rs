@@ -123,10 +123,9 @@ impl Policies {
         let settings = scoring.as_ref().map(|(_, settings)| settings);
         let table = required(content, "autonomy.toml", &mut problems)
             .and_then(|text| gate::table::compile("autonomy.toml", text, settings, &mut problems));
-        let rules = content
-            .policies
-            .iter()
-            .filter(|(path, _)| path.starts_with("rules/") && !path.ends_with(".md"));
+        let rules = content.policies.iter().filter(|(path, _)| {
+            (path.starts_with("rules/") || path.starts_with("promises/")) && !path.ends_with(".md")
+        });
         let rules = rules.map(|(path, text)| (path.as_str(), text.as_str())).collect();
         let gate = Gate::compile(table, &rules, &mut problems);
         let mut playbooks = BTreeMap::new();
@@ -134,7 +133,7 @@ impl Policies {
             match path.as_str() {
                 // The schema is a copy for editors: what counts is the program's.
                 "scoring.toml" | "autonomy.toml" | "schema.cedarschema" => {}
-                path if path.starts_with("rules/") => {}
+                path if path.starts_with("rules/") || path.starts_with("promises/") => {}
                 _ => match path
                     .strip_prefix("playbooks/")
                     .and_then(|name| name.strip_suffix(".toml"))
@@ -149,7 +148,7 @@ impl Policies {
                     Some(_) | None => problems.push(Problem::whole(
                         path,
                         "this file is not part of a policy".to_owned(),
-                        "policies are scoring.toml, autonomy.toml, playbooks/*.toml and rules/*.cedar; move other files away",
+                        "policies are scoring.toml, autonomy.toml, playbooks/*.toml, rules/*.cedar, promises/*.cedar and tests/*.toml; move other files away",
                     )),
                 },
             }
