@@ -91,6 +91,16 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Runs statements in a PostgreSQL database, as another program would.
+    ///
+    /// # Panics
+    /// When they cannot be run.
+    pub fn sql(&self, text: &str) {
+        psql(&self.url, text);
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         if let Some((admin, name)) = &self.admin {
@@ -161,6 +171,7 @@ pub fn command(program: &str, folder: &Path, args: &[&str]) -> Command {
         "PERENNIAL_DB",
         "PERENNIAL_USER",
         "PERENNIAL_LOG",
+        "PERENNIAL_EVENTS_TOKEN",
         "PERENNIAL_SALESFORCE_URL",
         "PERENNIAL_SALESFORCE_TOKEN",
         "PERENNIAL_HUBSPOT_URL",

@@ -10,13 +10,17 @@ mod error;
 mod holdout;
 mod import;
 mod init;
+mod listen;
 mod measure;
 mod output;
 mod people_queue;
+mod pull;
+mod rank;
 mod replay;
 mod run;
 mod sandbox;
 mod signals;
+mod walk;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,10 +73,16 @@ enum Command {
     Demo(crate::demo::DemoArgs),
     /// Check configuration, database, policies and CRMs, and say how to mend what is wrong
     Doctor,
-    /// Read CSV files by a mapping; safe to repeat
+    /// Read files of CSV or JSON Lines by a mapping; safe to repeat
     Import(import::ImportArgs),
+    /// Read records from another database by queries of a mapping; safe to repeat
+    Pull(pull::PullArgs),
+    /// Receive events of the product over HTTP and count them into facts of a day
+    Listen(listen::ListenArgs),
     /// Decide about every account, do what policy lets run by itself, queue the rest
     Run(run::RunArgs),
+    /// What to do next over the whole book, the most valuable minute first; decides anew and writes nothing
+    Rank(rank::RankArgs),
     /// What waits for people
     #[command(subcommand)]
     Queue(people_queue::QueueCommand),
@@ -186,7 +196,10 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         }
         Command::Sandbox(args) => sandbox::sandbox(&args, &overrides, output).await,
         Command::Import(args) => import::import(&config(&overrides)?, &args, output).await,
+        Command::Pull(args) => pull::run(&config(&overrides)?, &args, output).await,
+        Command::Listen(args) => listen::listen(&config(&overrides)?, &args, output).await,
         Command::Run(args) => run::run(&config(&overrides)?, &args, output).await,
+        Command::Rank(args) => rank::ranked(&config(&overrides)?, &args, output).await,
         Command::Queue(command) => people_queue::queue(&config(&overrides)?, command, output).await,
         Command::Account(command) => account::account(&config(&overrides)?, command, output).await,
         Command::Coverage(args) => coverage::coverage(&config(&overrides)?, &args, output).await,

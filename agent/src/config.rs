@@ -1,5 +1,7 @@
 //! The configuration: one struct, read once, every limit with its default and its reason.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use toml::Spanned;
 
 use crate::clock::Clock;
 use crate::intake::{Problem, help_with_words};
+pub use access::{EventAccess, SourceAccess};
+use access::{EventsTable, SourceTable};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -42,6 +46,10 @@ pub struct Config {
     pub salesforce: Option<CrmAccess>,
     /// HubSpot.
     pub hubspot: Option<CrmAccess>,
+    /// Other databases that records are read from, by name.
+    pub sources: BTreeMap<String, SourceAccess>,
+    /// Events over HTTP.
+    pub events: Option<EventAccess>,
     /// Where the present comes from.
     pub clock: Clock,
     /// Limits.
@@ -97,6 +105,28 @@ pub struct Limits {
     pub queue_rows: u32,
     /// Milliseconds without a sign of life after which another run may start.
     pub run_lease_ms: i64,
+    /// Bytes of a request with many events: the limit that senders of this interface keep to.
+    pub event_body_bytes: usize,
+    /// Bytes of one event: the limit that senders of this interface keep to.
+    pub event_bytes: usize,
+    /// Bytes of requests that are being read or wait for the database; when they are used up, senders are asked to wait.
+    pub event_queue_bytes: usize,
+    /// Events of one commit: large enough to share its cost, small enough to keep others waiting only shortly.
+    pub event_batch: usize,
+    /// Milliseconds that an event waits for others to share its commit.
+    pub event_batch_ms: u64,
+    /// Milliseconds for the body of a request to come in: a sender that stops must not hold its room.
+    pub event_read_ms: u64,
+    /// Days after which an event is too late, and its key forgotten: until then a repetition is known as one.
+    pub event_days: u32,
+    /// Milliseconds between two countings of the days that late events changed.
+    pub event_fold_ms: u64,
+    /// Rows in the file of refused events of one server: a sender in error must not fill the disk.
+    pub event_rejects: u64,
+    /// Milliseconds to connect to the database of a source.
+    pub source_connect_ms: u64,
+    /// Milliseconds that a query of a source may take, with storing its rows.
+    pub source_statement_ms: u64,
 }
 
 impl Default for Limits {
@@ -119,6 +149,17 @@ impl Default for Limits {
             body_max_bytes: 8 * 1024 * 1024,
             queue_rows: 1_000,
             run_lease_ms: 60_000,
+            event_body_bytes: 500 * 1024,
+            event_bytes: 32 * 1024,
+            event_queue_bytes: 32 * 1024 * 1024,
+            event_batch: 2_000,
+            event_batch_ms: 5,
+            event_read_ms: 10_000,
+            event_days: 35,
+            event_fold_ms: 60_000,
+            event_rejects: 100_000,
+            source_connect_ms: 10_000,
+            source_statement_ms: 600_000,
         }
     }
 }
@@ -171,6 +212,9 @@ struct ConfigFile {
     crm: CrmTable,
     salesforce: Option<AccessTable>,
     hubspot: Option<AccessTable>,
+    #[serde(default)]
+    sources: BTreeMap<Spanned<String>, SourceTable>,
+    events: Option<EventsTable>,
     #[serde(default)]
     limits: Limits,
 }
@@ -234,6 +278,31 @@ pub enum ConfigError {
         crm: Crm,
         /// Environment variable.
         variable: &'static str,
+    },
+    /// A secret of a source cannot be read.
+    #[error("{what} cannot be read from `{}`: check `{key}`, or set {variable}", .path.display())]
+    Secret {
+        /// Which.
+        what: String,
+        /// The file.
+        path: PathBuf,
+        /// Environment variable that would do instead.
+        variable: String,
+        /// Key of the configuration that names the file.
+        key: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A secret of a source is given nowhere.
+    #[error("{what} is not given: set {variable}, or name a file with `{key}`")]
+    NoSecret {
+        /// Which.
+        what: String,
+        /// Environment variable.
+        variable: String,
+        /// Key of the configuration that would name a file.
+        key: &'static str,
     },
 }
 
@@ -384,6 +453,8 @@ impl Config {
                 );
             }
         }
+        let sources = access::sources(raw.sources, home, &mut wrong);
+        let events = access::events(raw.events, home, &mut wrong);
         if !problems.is_empty() {
             return Err(ConfigError::Invalid { problems });
         }
@@ -411,6 +482,8 @@ impl Config {
             create_missing,
             salesforce: access(Crm::Salesforce, raw.salesforce, home)?,
             hubspot: access(Crm::HubSpot, raw.hubspot, home)?,
+            sources,
+            events,
             clock,
             limits: raw.limits,
             file,

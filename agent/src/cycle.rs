@@ -3,43 +3,47 @@
 //! Promises: repeating a run for the same time with the same facts and policies changes nothing; a run that was stopped
 //! anywhere can be run again. Order of accounts and number of threads do not change a byte.
 
+mod pages;
 mod peers;
 mod plan;
 mod rows;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
 use perennial_core::action::Write;
-use perennial_core::decide::{Decision, ENGINE, Inputs, NoteKind, Proposal, decide};
-use perennial_core::detect::Peers;
-use perennial_core::ids::{AccountId, DecisionId, RunId};
-use perennial_core::policy::{Level, Policies};
+use perennial_core::decide::{Decision, ENGINE, NoteKind, Proposal};
+use perennial_core::ids::{ActionId, DecisionId, RunId};
+use perennial_core::policy::{Content, Level, Policies};
 use perennial_core::replay::{Hash, canonical};
 use perennial_core::score::Band;
-use perennial_core::signal::Signal;
-use perennial_core::snapshot::{Portfolio, PriorAction, Snapshot};
+use perennial_core::snapshot::Portfolio;
 use perennial_core::time::Timestamp;
 use perennial_store::{Packed, RunRow, Store, StoreError};
 use perennial_tools::Registry;
 use serde::Serialize;
-use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::content::{self, ContentError};
 use crate::dispatch::{self, DispatchError};
 
+pub(crate) use pages::{Considered, OwnActions, Pages, each_at};
 pub use plan::DaySummary;
 use plan::Deferred;
 pub(crate) use rows::intent;
 use rows::{commit_of, draft_rows, new_action};
+pub use watch::{Step, Watch, watch};
 
 /// How to run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct RunOptions {
     /// Facts up to here.
     pub as_of: Timestamp,
+    /// That is the present: each account is decided about as of the last moment at which something became known of it, so
+    /// that two runs on one day come to the same decision where nothing did.
+    pub live: bool,
     /// Decide and report, write nothing.
     pub dry_run: bool,
 }
@@ -148,7 +152,7 @@ pub struct Engine<'a> {
     /// CRMs.
     pub tools: &'a Registry,
     /// Turns true when the run should stop at the next safe point.
-    pub stop: watch::Receiver<bool>,
+    pub stop: tokio::sync::watch::Receiver<bool>,
 }
 
 /// Runs the cycle once.
@@ -164,28 +168,14 @@ pub async fn run_once(
     let policies = Arc::new(policies);
     let started = engine.config.clock.now();
     let run = RunId::derive(started, options.as_of);
-    let mut cycle = Cycle::new(engine, options, run.clone(), Arc::clone(&policies), started);
+    let mut cycle = Cycle::new(engine, *options, run.clone(), Arc::clone(&policies), started);
     if options.dry_run {
         cycle.decide_all(progress).await?;
         let deferred = std::mem::take(&mut cycle.deferred);
-        cycle.plan(deferred).await?;
+        cycle.plan(deferred, None).await?;
         return Ok(cycle.report(Effects::default()));
     }
-    engine.store.put_content(&policies.content, &canonical(&texts)).await?;
-    engine
-        .store
-        .start_run(&RunRow {
-            id: run.clone(),
-            as_of: options.as_of,
-            started_at: started,
-            heartbeat_at: started,
-            lease_us: engine.config.limits.run_lease_ms.saturating_mul(1000),
-            content: policies.content,
-            engine: ENGINE.to_owned(),
-            finished_at: None,
-            summary: None,
-        })
-        .await?;
+    start(engine, &run, &texts, &policies, options.as_of, started).await?;
     let outcome = cycle.carry_out(progress).await;
     // Even a failed run is finished, so that the next one may start at once.
     let summary = match &outcome {
@@ -198,12 +188,38 @@ pub async fn run_once(
     Ok(report)
 }
 
+/// Enters a run, if no other one is going on.
+async fn start(
+    engine: &Engine<'_>,
+    run: &RunId,
+    texts: &Content,
+    policies: &Policies,
+    as_of: Timestamp,
+    started: Timestamp,
+) -> Result<(), StoreError> {
+    engine.store.put_content(&policies.content, &canonical(texts)).await?;
+    let row = RunRow {
+        id: run.clone(),
+        as_of,
+        started_at: started,
+        heartbeat_at: started,
+        lease_us: engine.config.limits.run_lease_ms.saturating_mul(1000),
+        content: policies.content,
+        engine: ENGINE.to_owned(),
+        finished_at: None,
+        summary: None,
+    };
+    engine.store.start_run(&row).await
+}
+
 struct Cycle<'a> {
     engine: &'a Engine<'a>,
-    options: &'a RunOptions,
+    options: RunOptions,
     run: RunId,
     policies: Arc<Policies>,
     started: Timestamp,
+    /// The moment of a step of the standing run; a single run asks the clock.
+    step_at: Option<Timestamp>,
     portfolio: Arc<Portfolio>,
     accounts: u64,
     decisions_new: u64,
@@ -224,12 +240,35 @@ struct Decided {
     inputs_hash: Hash,
     output: Packed,
     output_hash: Hash,
+    /// Actions of the same day that wait and are not proposed any more.
+    gone: Vec<ActionId>,
+}
+
+impl Decided {
+    /// The decision about an account, if its own record is known: what other records say of it waits for that.
+    fn of(considered: Considered) -> Option<Decided> {
+        if !considered.is_known() {
+            return None;
+        }
+        let Considered {
+            inputs, decision, gone, ..
+        } = considered;
+        let (inputs, output) = (canonical(&inputs), canonical(&decision));
+        Some(Decided {
+            inputs_hash: Hash::of(inputs.as_bytes()),
+            output_hash: Hash::of(output.as_bytes()),
+            decision,
+            inputs: Packed::of(&inputs),
+            output: Packed::of(&output),
+            gone,
+        })
+    }
 }
 
 impl<'a> Cycle<'a> {
     fn new(
         engine: &'a Engine<'a>,
-        options: &'a RunOptions,
+        options: RunOptions,
         run: RunId,
         policies: Arc<Policies>,
         started: Timestamp,
@@ -240,6 +279,7 @@ impl<'a> Cycle<'a> {
             run,
             policies,
             started,
+            step_at: None,
             portfolio: Arc::new(Portfolio::default()),
             accounts: 0,
             decisions_new: 0,
@@ -259,7 +299,7 @@ impl<'a> Cycle<'a> {
         self.decide_all(progress).await?;
         let deferred = std::mem::take(&mut self.deferred);
         if !self.interrupted {
-            self.plan(deferred).await?;
+            self.plan(deferred, None).await?;
         }
         let drained = dispatch::drain(self.engine, &self.run, Some(&self.run), progress).await?;
         self.interrupted |= *self.engine.stop.borrow();
@@ -275,40 +315,19 @@ impl<'a> Cycle<'a> {
 
     /// Decides about every account, in order, and commits batch by batch. Reading and deciding run ahead of committing.
     async fn decide_all(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<(), RunError> {
-        let store = self.engine.store;
-        self.portfolio = Arc::new(Portfolio::of(self.options.as_of, store.portfolio_signals().await?));
-        let size = self.engine.config.limits.accounts_per_batch.max(1);
-        let ahead = self.engine.config.limits.decide_threads();
-        let pages = stream::try_unfold(None::<AccountId>, |after| async move {
-            let page = store.account_ids(after.as_ref(), size).await?;
-            let last = page.last().cloned();
-            Ok::<_, StoreError>(last.map(|last| (page, Some(last))))
-        });
-        let context = Context {
-            inputs_of: Arc::new(InputsOf {
-                as_of: self.options.as_of,
-                tenant: store.tenant(),
-                default_crm: self.engine.config.default_crm,
-                our_name: self.engine.config.our_name.clone(),
-                portfolio: Arc::clone(&self.portfolio),
-                policies: Arc::clone(&self.policies),
-                peers: peers::peers(store, &self.policies, self.options.as_of, size).await?,
-            }),
+        let (store, own) = (self.engine.store, OwnActions::AsTheyStand);
+        let times = [self.options.as_of];
+        let pages = Pages::open(self.engine.config, store, &self.policies, &times, own).await?;
+        let pages = if self.options.live {
+            pages.live(self.options.as_of)
+        } else {
+            pages
         };
-        let decided = pages
-            .map(|page| {
-                let context = &context;
-                async move {
-                    match page {
-                        Ok(page) => context.decide_page(store, page).await,
-                        Err(error) => Err(RunError::Store(error)),
-                    }
-                }
-            })
-            .buffered(ahead);
+        self.portfolio = pages.portfolio();
+        let decided = pages.decide(store, |_, at_all_times| at_all_times.next().and_then(Decided::of));
         let mut decided = std::pin::pin!(decided);
         while let Some(batch) = decided.next().await {
-            let batch = batch?;
+            let batch = batch?.into_iter().flatten().collect();
             self.commit(batch).await?;
             progress(Progress::Accounts(self.accounts));
             if *self.engine.stop.borrow() {
@@ -344,7 +363,7 @@ impl<'a> Cycle<'a> {
         if commits.is_empty() {
             return Ok(());
         }
-        let now = self.engine.config.clock.now();
+        let now = self.now();
         let report = self.engine.store.commit_decisions(&self.run, &commits, now).await?;
         self.decisions_new += report.decisions_new;
         if !drafts.is_empty() {
@@ -352,6 +371,10 @@ impl<'a> Cycle<'a> {
         }
         self.engine.store.heartbeat_run(&self.run, now).await?;
         Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.step_at.unwrap_or_else(|| self.engine.config.clock.now())
     }
 
     /// Takes note of a decision for the report and the plan of the day.
@@ -405,74 +428,6 @@ impl<'a> Cycle<'a> {
             days: std::mem::take(&mut self.days),
             interrupted: self.interrupted,
             dry_run: self.options.dry_run,
-        }
-    }
-}
-
-/// What deciding a page needs beside the store.
-struct Context {
-    inputs_of: Arc<InputsOf>,
-}
-
-struct InputsOf {
-    as_of: Timestamp,
-    tenant: perennial_core::ids::TenantId,
-    default_crm: perennial_core::signal::Crm,
-    our_name: Option<String>,
-    portfolio: Arc<Portfolio>,
-    policies: Arc<Policies>,
-    peers: Peers,
-}
-
-impl Context {
-    async fn decide_page(&self, store: &Store, page: Vec<AccountId>) -> Result<Vec<Decided>, RunError> {
-        let mut signals = store.account_signals(&page).await?;
-        let mut earlier = store.prior_actions(&page).await?;
-        let facts: Vec<(AccountId, Vec<Signal>, Vec<PriorAction>)> = page
-            .into_iter()
-            .map(|id| {
-                let signals = signals.remove(&id).unwrap_or_default();
-                let earlier = earlier.remove(&id).unwrap_or_default();
-                (id, signals, earlier)
-            })
-            .collect();
-        let inputs_of = Arc::clone(&self.inputs_of);
-        tokio::task::spawn_blocking(move || {
-            facts
-                .into_iter()
-                .map(|(id, signals, earlier)| inputs_of.decide(id, signals, earlier))
-                .collect()
-        })
-        .await
-        .map_err(|_| RunError::Stopped)
-    }
-}
-
-impl InputsOf {
-    fn decide(&self, id: AccountId, signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decided {
-        let snapshot = Snapshot::of(id, self.as_of, signals, prior, self.policies.settings.usage_days);
-        let owner = snapshot
-            .account_fact()
-            .and_then(|a| a.owner.as_ref())
-            .and_then(|owner| self.portfolio.owners.get(owner.as_str()))
-            .cloned();
-        let inputs = Inputs {
-            tenant: self.tenant,
-            content: self.policies.content,
-            default_crm: self.default_crm,
-            our_name: self.our_name.clone(),
-            snapshot,
-            owner,
-            peers: self.peers.clone(),
-        };
-        let decision = decide(&inputs, &self.policies);
-        let (inputs, output) = (canonical(&inputs), canonical(&decision));
-        Decided {
-            inputs_hash: Hash::of(inputs.as_bytes()),
-            output_hash: Hash::of(output.as_bytes()),
-            decision,
-            inputs: Packed::of(&inputs),
-            output: Packed::of(&output),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The engine of Perennial: it reads, calls the mind, commits, and lets the hands act. It makes no choices of its own.
 
+pub mod changes;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -7,12 +8,15 @@ pub mod content;
 pub mod cycle;
 pub mod demo;
 pub mod dispatch;
+pub mod events;
 pub mod history;
 pub mod holdout;
 pub mod intake;
 pub mod measure;
 pub mod queue;
+pub mod ranking;
 pub mod simulate;
+pub mod walk;
 
 /// The mind makes and drops many small texts: this allocator is made for that.
 #[global_allocator]

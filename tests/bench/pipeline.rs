@@ -147,9 +147,17 @@ async fn stage_of(stage: &str, folder: &Path, url: &str) {
                 stop,
             };
             let start = clock();
-            let run = run_once(&engine, &RunOptions { as_of, dry_run: false }, &mut |_| {})
-                .await
-                .expect("a run");
+            let run = run_once(
+                &engine,
+                &RunOptions {
+                    as_of,
+                    live: false,
+                    dry_run: false,
+                },
+                &mut |_| {},
+            )
+            .await
+            .expect("a run");
             report("cycle", run.accounts, "accounts", start.elapsed().as_secs_f64());
         }
         other => panic!("there is no stage `{other}`"),

@@ -9,12 +9,16 @@ mod content;
 mod crms;
 mod detect;
 mod docs;
+mod events;
 mod fit;
 mod gate;
+mod history;
 mod holdout;
 mod pictures;
 mod pipeline;
 mod ravenstack;
+mod sources;
+mod watch;
 mod world;
 
 /// The program under test.

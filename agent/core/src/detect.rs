@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use expansion::OUT_OF_SIGHT_DAYS;
 pub use life::{cusum, decayed};
-pub use peers::{PEERS_MAX, PEERS_MIN, Peers, sample};
+pub use peers::{PEERS_MAX, PEERS_MIN, Peers, PeersSoFar, sample};
 pub use stakeholder::{Change, ChangeKind, changes};
 pub use usage_drop::{REARM_WEEKS, alarms, alarms_of, shift};
 pub use weeks::{LogOdds, log_odds};
@@ -104,6 +104,9 @@ pub struct Episode {
     pub opened: Day,
     /// In its present state since.
     pub since: Day,
+    /// Day on which it was confirmed; `None` where it is only open, or cleared before it was confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Day>,
     /// How strongly: 1 is just at the limit. After the last alarm it decays by the half-life of the policy.
     pub strength_micro: Micro,
     /// What was measured last, in the unit of the detector.
@@ -119,6 +122,16 @@ pub struct Episode {
     pub records: Vec<RecordRef>,
     /// How many records there were in all.
     pub records_total: u32,
+}
+
+impl Episode {
+    /// How grave it is, from 0 to 1: s / (1 + s) of the strength s. At its limit it is 0.5, three times as far beyond it
+    /// 0.75, and after the last alarm it falls towards 0 as the strength decays.
+    #[must_use]
+    pub fn severity_micro(&self) -> Micro {
+        let strength = self.strength_micro.to_f64().max(0.0);
+        Micro::from_f64(strength / (1.0 + strength))
+    }
 }
 
 impl Detection {
@@ -387,9 +400,10 @@ fn run(detector: Detector, limits: &Limits, policy: &SignalsPolicy, known: &Know
             )])
         })
         .fold(0.0, f64::max);
-    let episode = |opened: Day, since: Day| Episode {
+    let episode = |opened: Day, since: Day, confirmed: Option<Day>| Episode {
         opened,
         since,
+        confirmed,
         strength_micro: Micro::from_f64(strength),
         value_micro: Micro::from_f64(reading.value),
         baseline_micro: reading.baseline.map(Micro::from_f64),
@@ -399,11 +413,13 @@ fn run(detector: Detector, limits: &Limits, policy: &SignalsPolicy, known: &Know
     };
     match stage {
         Stage::Quiet => None,
-        Stage::Open { opened } => Some(State::Open(episode(opened, opened))),
-        Stage::Confirmed { opened, since } => Some(State::Confirmed(episode(opened, since))),
-        Stage::Cleared { opened, since } => {
-            (since.days_until(today) <= policy.shown_days).then(|| State::Cleared(episode(opened, since)))
-        }
+        Stage::Open { opened } => Some(State::Open(episode(opened, opened, None))),
+        Stage::Confirmed { opened, since } => Some(State::Confirmed(episode(opened, since, Some(since)))),
+        Stage::Cleared {
+            opened,
+            confirmed,
+            since,
+        } => (since.days_until(today) <= policy.shown_days).then(|| State::Cleared(episode(opened, since, confirmed))),
     }
 }
 

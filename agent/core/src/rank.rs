@@ -135,9 +135,13 @@ pub struct Day {
 /// Order of two items: more per minute first, unknown value last, ties by id.
 #[must_use]
 pub fn order(a: &DayItem, b: &DayItem) -> std::cmp::Ordering {
-    b.per_minute_micro
-        .cmp(&a.per_minute_micro)
-        .then_with(|| a.action.cmp(&b.action))
+    order_of((a.per_minute_micro, &a.action), (b.per_minute_micro, &b.action))
+}
+
+/// The same order of two actions, each given by what waiting loses a minute and by its id.
+#[must_use]
+pub fn order_of(a: (Option<Micro>, &ActionId), b: (Option<Micro>, &ActionId)) -> std::cmp::Ordering {
+    b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1))
 }
 
 /// The best day: an exact multiple-choice knapsack over slots, at most one action an account, then what fits of the
@@ -199,9 +203,14 @@ pub fn plan_day(owner: Option<OwnerId>, capacity_minutes: i64, slot_minutes: i64
 }
 
 fn need_slots(minutes: i64, slot: i64) -> usize {
-    usize::try_from((minutes.max(0) + slot - 1) / slot)
-        .unwrap_or(usize::MAX)
-        .max(1)
+    usize::try_from(slot_minutes(minutes, slot) / slot).unwrap_or(usize::MAX)
+}
+
+/// The minutes of a day that something takes: whole slots, at least one.
+#[must_use]
+pub fn slot_minutes(minutes: i64, slot_minutes: i64) -> i64 {
+    let slot = slot_minutes.max(1);
+    ((minutes.max(0) + slot - 1) / slot).max(1) * slot
 }
 
 #[cfg(test)]

@@ -209,6 +209,22 @@ impl Snapshot {
         snapshot
     }
 
+    /// The last moment up to `now` at which something became known of an account, but not before the day of `now` began:
+    /// what is decided as of then holds until the next such moment or the next day, because nothing in a snapshot changes
+    /// in between. Times inside a fact that lie between the two show from the next of these moments on.
+    #[must_use]
+    pub fn last_known(signals: &[Signal], now: Timestamp) -> Timestamp {
+        let known = signals.iter().map(|s| s.observed_at).filter(|at| *at <= now).max();
+        known.map_or(now.day().start(), |at| at.max(now.day().start()))
+    }
+
+    /// The first moment after `now` on its day at which something that is stored becomes known.
+    #[must_use]
+    pub fn next_known(signals: &[Signal], now: Timestamp) -> Option<Timestamp> {
+        let later = signals.iter().map(|s| s.observed_at).filter(|at| *at > now);
+        later.min().filter(|at| at.day() == now.day())
+    }
+
     fn sort(&mut self) {
         fn by_record<T>(list: &mut [Held<T>]) {
             list.sort_by(|a, b| a.record.cmp(&b.record));

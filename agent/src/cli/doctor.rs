@@ -1,13 +1,16 @@
 //! `perennial doctor`: what is right, what is not, and how to mend it.
 
-use perennial_store::DatabaseUrl;
+use perennial_store::{DatabaseUrl, SourceDatabase};
 use perennial_tools::Level;
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
 use super::output::{Need, open};
 use super::{Failure, Output};
 use crate::config::{Config, Overrides};
 use crate::content;
+use crate::events::EventMapping;
+use crate::intake::{Mapping, check_queries};
 
 #[derive(Serialize)]
 struct Check {
@@ -44,6 +47,8 @@ pub(super) async fn doctor(overrides: &Overrides, output: &Output) -> Result<(),
     policies(&config, &mut checks);
     database(&config, &mut checks).await;
     crms(&config, &mut checks).await;
+    sources(&config, &mut checks).await;
+    events(&config, &mut checks);
     checks.push(Check::new(Level::Ok, "clock", config.clock.now().to_string(), None));
     checks.push(Check::new(Level::Ok, "limits", limits(&config), None));
     let bad = checks.iter().filter(|c| c.level == "bad").count();
@@ -188,6 +193,74 @@ async fn crms(config: &Config, checks: &mut Vec<Check>) {
             ),
             Err(error) => checks.push(Check::new(Level::Bad, crm.as_str(), error.to_string(), None)),
         }
+    }
+}
+
+async fn sources(config: &Config, checks: &mut Vec<Check>) {
+    for (name, access) in &config.sources {
+        let mapping = match Mapping::load(&access.mapping) {
+            Ok(mapping) => mapping,
+            Err(problems) => {
+                for problem in problems {
+                    checks.push(Check::new(Level::Bad, name, problem.to_string(), problem.help));
+                }
+                continue;
+            }
+        };
+        let found = async {
+            let url = access.url()?;
+            let ms = config.limits.source_connect_ms;
+            let mut database = SourceDatabase::connect(url.expose_secret(), ms).await?;
+            let queries = check_queries(&mut database, &mapping).await?;
+            Ok::<_, Failure>(format!("{queries} queries understood by {}", database.place()))
+        };
+        match found.await {
+            Ok(text) => checks.push(Check::new(Level::Ok, name, text, None)),
+            Err(failure) => checks.push(Check::new(Level::Bad, name, failure.to_string(), None)),
+        }
+    }
+}
+
+/// Shortest write key that cannot be guessed in any time that counts: 16 random characters.
+const KEY_CHARACTERS: usize = 16;
+
+fn events(config: &Config, checks: &mut Vec<Check>) {
+    let Some(access) = &config.events else { return };
+    match EventMapping::load(&access.mapping) {
+        Ok(mapping) => {
+            let text = format!("received at {} as source {}", access.address, mapping.source());
+            checks.push(Check::new(Level::Ok, "events", text, None));
+        }
+        Err(problems) => {
+            for problem in problems {
+                checks.push(Check::new(Level::Bad, "events", problem.to_string(), problem.help));
+            }
+        }
+    }
+    match access.tokens() {
+        Ok(tokens) => {
+            let short = tokens
+                .iter()
+                .filter(|token| token.expose_secret().chars().count() < KEY_CHARACTERS)
+                .count();
+            let text = format!("{} write keys", tokens.len());
+            if short > 0 {
+                let text = format!("{text}, {short} of them shorter than {KEY_CHARACTERS} characters");
+                let remedy = "make a random one: openssl rand -hex 16".to_owned();
+                checks.push(Check::new(Level::Warn, "events", text, Some(remedy)));
+            } else {
+                checks.push(Check::new(Level::Ok, "events", text, None));
+            }
+        }
+        Err(error) => checks.push(Check::new(Level::Bad, "events", error.to_string(), None)),
+    }
+    if !access.address.ip().is_loopback() {
+        let text = format!(
+            "{} can be reached from other machines, without encryption",
+            access.address
+        );
+        let remedy = "listen at 127.0.0.1 and put a proxy with TLS before it".to_owned();
+        checks.push(Check::new(Level::Warn, "events", text, Some(remedy)));
     }
 }
 

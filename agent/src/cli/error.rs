@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use perennial_core::approval::Refused;
-use perennial_store::StoreError;
+use perennial_store::{SourceError, StoreError};
 
 use super::Output;
 use crate::config::ConfigError;
 use crate::content::ContentError;
 use crate::cycle::RunError;
 use crate::dispatch::DispatchError;
-use crate::intake::{ImportError, Problem};
+use crate::events::EventsError;
+use crate::intake::{ImportError, Problem, PullError};
 use crate::queue::QueueError;
 
 /// Why a command failed.
@@ -178,7 +179,9 @@ impl From<ConfigError> for Failure {
             ConfigError::Unreadable { .. }
             | ConfigError::Database { .. }
             | ConfigError::Token { .. }
-            | ConfigError::NoToken { .. } => Failure::input(error),
+            | ConfigError::NoToken { .. }
+            | ConfigError::Secret { .. }
+            | ConfigError::NoSecret { .. } => Failure::input(error),
         }
     }
 }
@@ -228,6 +231,42 @@ impl From<ImportError> for Failure {
             ImportError::Store(_) | ImportError::Read { .. } | ImportError::Rejects { .. } | ImportError::Stopped => {
                 Failure::failed(error)
             }
+        }
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Failure {
+        match error {
+            SourceError::NotAnAddress | SourceError::Refused { .. } | SourceError::Parameters { .. } => {
+                Failure::input(error)
+            }
+            SourceError::Unreachable { .. }
+            | SourceError::Slow { .. }
+            | SourceError::Timeout { .. }
+            | SourceError::Lost { .. } => Failure::failed(error),
+        }
+    }
+}
+
+impl From<PullError> for Failure {
+    fn from(error: PullError) -> Failure {
+        match error {
+            PullError::Source(error) => error.into(),
+            PullError::Import(error) => error.into(),
+            PullError::WatermarkChanged { .. } => Failure::input(error),
+        }
+    }
+}
+
+impl From<EventsError> for Failure {
+    fn from(error: EventsError) -> Failure {
+        match error {
+            // Shown as an import shows them: both name places in files.
+            EventsError::NotReady { problems } => ImportError::NotReady { problems }.into(),
+            EventsError::Store(error) => error.into(),
+            EventsError::Listen { .. } | EventsError::NoToken => Failure::input(error),
+            EventsError::Refused(_) | EventsError::Key => Failure::failed(error),
         }
     }
 }

@@ -8,11 +8,11 @@ use perennial_core::time::Timestamp;
 use super::output::{Need, open, progress_bar};
 use super::{Failure, Output, time_argument};
 use crate::config::Config;
-use crate::intake::{ImportError, ImportOptions, Mapping, prepare};
+use crate::intake::{ImportError, ImportOptions, ImportReport, Mapping, prepare};
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// Folder with the CSV files
+    /// Folder with the files: CSV, or JSON Lines where the name ends in .jsonl or .ndjson
     dir: PathBuf,
     /// Mapping that says what the files and columns are
     #[arg(long, value_name = "FILE")]
@@ -53,8 +53,14 @@ pub(super) async fn import(config: &Config, args: &ImportArgs, output: &Output) 
         output.document(&report);
         return Ok(());
     }
+    print(&report, "file", output);
+    Ok(())
+}
+
+/// Shows what an import did; `what` heads the names of what was read.
+pub(super) fn print(report: &ImportReport, what: &str, output: &Output) {
     output.table(
-        &["file", "as", "read", "stored", "duplicate", "rejected"],
+        &[what, "as", "read", "stored", "duplicate", "rejected"],
         report.files.iter().map(|f| {
             let counts = [f.read, f.stored, f.duplicate, f.rejected].map(|n| n.to_string());
             std::iter::once(f.path.clone())
@@ -77,5 +83,4 @@ pub(super) async fn import(config: &Config, args: &ImportArgs, output: &Output) 
         output.line(&format!("! {warning}"));
     }
     output.line(&output.dim(&format!("state {}", report.state_hash)));
-    Ok(())
 }

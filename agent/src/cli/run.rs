@@ -1,5 +1,6 @@
 //! `perennial run`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,16 +8,19 @@ use perennial_core::time::Timestamp;
 use tokio::sync::watch;
 
 use super::output::{Need, open, progress_bar};
-use super::{Failure, Output, time_argument};
+use super::{Failure, Output, time_argument, walk};
 use crate::config::Config;
-use crate::cycle::{Engine, Progress, RunOptions, RunReport, run_once};
+use crate::cycle::{Engine, Progress, RunOptions, RunReport, Step, run_once, watch};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// Run once and end
-    #[arg(long, conflicts_with = "every", required_unless_present = "every")]
+    #[arg(long, conflicts_with = "every", required_unless_present_any = ["every", "watch"])]
     once: bool,
-    /// Run again and again, such as 15m, 1h, 1d
+    /// Go through all accounts once a day, and take up what is new about an account within seconds
+    #[arg(long, conflicts_with_all = ["once", "every", "as_of", "dry_run", "shadow"])]
+    watch: bool,
+    /// Run again and again, such as 15m, 1h, 1d; with --shadow from one step to the next
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     every: Option<Duration>,
     /// Decide with what was known then [default: now]
@@ -28,10 +32,28 @@ pub(super) struct RunArgs {
     /// Threads that decide; the result is the same with any number [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Walk through past time: at each step decide about the whole book with what was known by then, and write nothing
+    #[arg(long, requires_all = ["from", "to", "every"], conflicts_with_all = ["once", "as_of", "dry_run"])]
+    shadow: bool,
+    /// First step of a walk
+    #[arg(long, value_name = "TIME", value_parser = time_argument, requires = "shadow")]
+    from: Option<Timestamp>,
+    /// No step of a walk is later
+    #[arg(long, value_name = "TIME", value_parser = time_argument, requires = "shadow")]
+    to: Option<Timestamp>,
+    /// Actions shown of each step's order of work [default: 20]
+    #[arg(long, value_name = "N", requires = "shadow")]
+    top: Option<usize>,
+    /// Write a walk into scores.csv, signals.csv and ranking.csv of this folder too
+    #[arg(long, value_name = "DIR", requires = "shadow")]
+    out: Option<PathBuf>,
 }
 
+/// Actions of a step's order of work where nobody asks for another number.
+const TOP: usize = 20;
+
 /// `90s`, `15m`, `1h`, `1d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no duration: write a number with s, m, h or d, such as 15m");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds: u64 = match unit {
@@ -53,6 +75,10 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
     if let Some(threads) = args.threads {
         config.limits.threads = threads;
     }
+    if let (true, Some(from), Some(to), Some(every)) = (args.shadow, args.from, args.to, args.every) {
+        let steps = walk::options(from, to, every, args.top.unwrap_or(TOP));
+        return walk::shadow(&config, &steps, args.out.as_deref(), output).await;
+    }
     let store = open(&config, Need::Existing).await?;
     let tools = config.tools().map_err(Failure::input)?;
     let stop = stop_signal();
@@ -62,10 +88,16 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
         tools: &tools,
         stop: stop.clone(),
     };
+    if args.watch {
+        let outcome = watch(&engine, &mut |step| told(output, &config, step)).await;
+        store.close().await;
+        return outcome.map_err(Failure::from);
+    }
     loop {
         let as_of = args.as_of.unwrap_or_else(|| config.clock.now());
         let options = RunOptions {
             as_of,
+            live: args.as_of.is_none(),
             dry_run: args.dry_run,
         };
         let bar = progress_bar(output, "deciding");
@@ -91,6 +123,40 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
     }
     store.close().await;
     Ok(())
+}
+
+/// Says what a step of the standing run did: nothing when it changed nothing.
+fn told(output: &Output, config: &Config, step: &Step) {
+    let now = config.clock.now();
+    match step {
+        Step::Idle | Step::Pass { .. } => {}
+        Step::PassDone(report) if output.json() => {
+            output.line(&serde_json::json!({ "at": now, "pass": report }).to_string());
+        }
+        Step::PassDone(report) => print(output, report, true),
+        Step::Due {
+            accounts,
+            decisions_new,
+            actions,
+        } => {
+            if output.json() {
+                let due =
+                    serde_json::json!({ "accounts": accounts, "decisions_new": decisions_new, "actions": actions });
+                output.line(&serde_json::json!({ "at": now, "due": due }).to_string());
+            } else if *decisions_new > 0 {
+                let a = actions;
+                output.line(&format!(
+                    "{now}: {} accounts with something new, {decisions_new} decided anew: {} actions run by themselves, \
+                     {} wait for a person, {} advised, {} denied",
+                    accounts.len(),
+                    a.auto,
+                    a.waiting,
+                    a.advised,
+                    a.denied
+                ));
+            }
+        }
+    }
 }
 
 /// Turns true at the first Ctrl-C or termination signal; a second one ends the program at once.

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::decide::Decision;
-use perennial_core::ids::{ActionId, DecisionId, OwnerId};
-use perennial_core::rank::{DayItem, plan_day};
+use perennial_core::ids::{AccountId, ActionId, DecisionId, OwnerId};
+use perennial_core::rank::{DayItem, plan_day, slot_minutes};
 use perennial_core::replay::read;
-use perennial_store::{DecisionCommit, LedgerDraft};
+use perennial_store::{DecisionCommit, LedgerDraft, WaitingItem};
 use serde::Serialize;
 
 use super::{Cycle, RunError, draft_rows, intent, new_action};
 
 /// Something that would take a person's time.
+#[derive(Clone)]
 pub(super) struct Deferred {
     /// What it needs and brings.
     pub(super) item: DayItem,
@@ -41,38 +42,51 @@ pub struct DaySummary {
 }
 
 impl Cycle<'_> {
-    /// Plans every person's day over today's proposals and what still waits from earlier days, then commits what runs
-    /// by itself and fits.
-    pub(super) async fn plan(&mut self, today: Vec<Deferred>) -> Result<(), RunError> {
+    /// Plans every person's day, or that of some people, over today's proposals and what still waits from earlier days,
+    /// then commits what runs by itself and fits. What of the day is under way keeps its place and its minutes.
+    pub(super) async fn plan(
+        &mut self,
+        today: Vec<Deferred>,
+        whose: Option<&BTreeSet<Option<OwnerId>>>,
+    ) -> Result<(), RunError> {
+        let store = self.engine.store;
+        let waiting = match whose {
+            None => store.waiting().await?,
+            Some(people) => store.waiting_of(people).await?,
+        };
         let mut by_owner: BTreeMap<Option<OwnerId>, Vec<DayItem>> = BTreeMap::new();
+        for person in whose.into_iter().flatten() {
+            by_owner.entry(person.clone()).or_default();
+        }
         let known: BTreeSet<&ActionId> = today.iter().map(|d| &d.item.action).collect();
-        for waiting in self.engine.store.waiting().await? {
-            if !known.contains(&waiting.action) {
-                let item = waiting.day_item(self.policies.settings.base);
-                by_owner.entry(waiting.owner).or_default().push(item);
-            }
+        for waiting in waiting.into_iter().filter(|w| !known.contains(&w.action)) {
+            let item = waiting.day_item(self.policies.settings.base);
+            by_owner.entry(waiting.owner).or_default().push(item);
         }
         for d in &today {
             by_owner.entry(d.owner.clone()).or_default().push(d.item.clone());
         }
-        let slot = self.policies.scoring.capacity.slot_minutes;
+        if whose.is_none() {
+            // Also people for whom there is nothing new: what they have begun stays in their day.
+            for owner in self.portfolio.owners.keys() {
+                by_owner.entry(Some(OwnerId::new(owner))).or_default();
+            }
+        }
+        let people: BTreeSet<Option<OwnerId>> = by_owner.keys().cloned().collect();
+        let mut under_way: BTreeMap<Option<OwnerId>, Vec<WaitingItem>> = BTreeMap::new();
+        for item in store.under_way(&people, self.options.as_of.day()).await? {
+            under_way.entry(item.owner.clone()).or_default().push(item);
+        }
         let mut planned: BTreeMap<ActionId, (String, u32)> = BTreeMap::new();
         for (owner, items) in by_owner {
-            let person = owner.as_ref().and_then(|o| self.portfolio.owners.get(o.as_str()));
-            let capacity = person
-                .and_then(|p| p.capacity_minutes)
-                .unwrap_or(self.policies.scoring.capacity.default_minutes);
-            let day = plan_day(owner.clone(), capacity, slot, &items);
-            self.days.push(DaySummary {
-                name: person.and_then(|p| p.name.clone()),
-                capacity_minutes: capacity,
-                planned_minutes: day.planned_minutes,
-                planned: day.actions.len(),
-                left_over: items.len() - day.actions.len(),
-                owner: owner.clone(),
-            });
+            let begun = under_way.remove(&owner).unwrap_or_default();
+            if items.is_empty() && begun.is_empty() {
+                continue;
+            }
+            let (summary, actions) = self.day(owner.clone(), &items, &begun);
+            self.days.push(summary);
             let name = owner.as_ref().map_or_else(String::new, |o| o.as_str().to_owned());
-            for (place, action) in day.actions.into_iter().enumerate() {
+            for (place, action) in actions.into_iter().enumerate() {
                 planned.insert(action, (name.clone(), u32::try_from(place).unwrap_or(u32::MAX)));
             }
         }
@@ -82,12 +96,48 @@ impl Cycle<'_> {
                 .into_iter()
                 .map(|(action, (owner, place))| (owner, action, place))
                 .collect();
-            self.engine
-                .store
-                .set_day_plan(&self.run, self.options.as_of, &rows)
+            let whose = whose.map(|people| {
+                let name = |person: &Option<OwnerId>| person.as_ref().map_or("", OwnerId::as_str).to_owned();
+                people.iter().map(name).collect()
+            });
+            store
+                .set_day_plan(&self.run, self.options.as_of, whose.as_ref(), &rows)
                 .await?;
         }
         Ok(())
+    }
+
+    /// One person's day: what is under way, then the best of the rest that fits beside it.
+    fn day(&self, owner: Option<OwnerId>, items: &[DayItem], begun: &[WaitingItem]) -> (DaySummary, Vec<ActionId>) {
+        let slot = self.policies.scoring.capacity.slot_minutes;
+        let person = owner.as_ref().and_then(|o| self.portfolio.owners.get(o.as_str()));
+        let capacity = person
+            .and_then(|p| p.capacity_minutes)
+            .unwrap_or(self.policies.scoring.capacity.default_minutes);
+        let begun_minutes: i64 = begun.iter().map(|b| b.minutes).sum();
+        let taken: i64 = begun.iter().map(|b| slot_minutes(b.minutes, slot)).sum();
+        let accounts: BTreeSet<&AccountId> = begun.iter().map(|b| &b.account).collect();
+        let rest: Vec<DayItem> = items
+            .iter()
+            .filter(|item| !accounts.contains(&item.account))
+            .cloned()
+            .collect();
+        let day = plan_day(owner.clone(), capacity - taken, slot, &rest);
+        let mut actions: Vec<ActionId> = begun.iter().map(|b| b.action.clone()).collect();
+        actions.extend(day.actions);
+        let begun_items = items
+            .iter()
+            .filter(|i| begun.iter().any(|b| b.action == i.action))
+            .count();
+        let summary = DaySummary {
+            name: person.and_then(|p| p.name.clone()),
+            capacity_minutes: capacity,
+            planned_minutes: begun_minutes + day.planned_minutes,
+            planned: actions.len(),
+            left_over: (items.len() + begun.len()).saturating_sub(begun_items + actions.len()),
+            owner,
+        };
+        (summary, actions)
     }
 
     /// Commits the actions that run by themselves and have a place in a day.
@@ -129,7 +179,7 @@ impl Cycle<'_> {
             }
             self.engine
                 .store
-                .commit_decisions(&self.run, &commits, self.engine.config.clock.now())
+                .commit_decisions(&self.run, &commits, self.now())
                 .await?;
             if !drafts.is_empty() {
                 self.engine.store.put_drafts(&drafts).await?;

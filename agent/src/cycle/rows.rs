@@ -42,7 +42,7 @@ pub(super) fn commit_of(run: &RunId, decided: Decided, actions: Vec<NewAction>) 
             engine: decision.engine.clone(),
         },
         actions,
-        supersede: Vec::new(),
+        supersede: decided.gone,
         ledger,
     }
 }

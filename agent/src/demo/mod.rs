@@ -150,6 +150,7 @@ async fn main_job(
         &engine,
         &RunOptions {
             as_of: now,
+            live: false,
             dry_run: false,
         },
         &mut |_| {},

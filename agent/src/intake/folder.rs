@@ -5,9 +5,12 @@ use std::fs::File;
 use std::path::Path;
 
 use super::import::ImportOptions;
+use super::input::Input;
+use super::lines::Lines;
 use super::mapping::{Entry, Mapping};
 use super::problem::{Problem, help_with_words, quoted};
 use super::rows::{Next, RowLimits, Rows};
+use super::text::Encoding;
 
 /// Most columns of a file.
 const MAX_COLUMNS: usize = 2_000;
@@ -15,7 +18,7 @@ const MAX_COLUMNS: usize = 2_000;
 /// A file that is open behind its header, with the entry that says what its columns mean.
 pub(super) struct Ready {
     pub entry: Entry,
-    pub rows: Rows<File>,
+    pub rows: Input,
     pub width: usize,
     pub bytes: u64,
 }
@@ -28,10 +31,14 @@ pub(super) struct Checked {
 
 /// Opens every mapped file and compares its header with the mapping.
 pub(super) fn check(dir: &Path, mapping: &Mapping, options: &ImportOptions) -> Result<Checked, Vec<Problem>> {
-    let found = csv_files(dir)?;
+    let found = data_files(dir)?;
     if found.is_empty() && !mapping.entries.iter().any(|entry| dir.join(&entry.path).exists()) {
         let help = format!("`{}` expects {}", mapping.file.display(), expected(mapping));
-        return Err(vec![Problem::of_file(dir, "the folder holds no CSV file", Some(help))]);
+        return Err(vec![Problem::of_file(
+            dir,
+            "the folder holds no CSV file and no file of JSON Lines",
+            Some(help),
+        )]);
     }
     let mut files = Vec::new();
     let mut problems = Vec::new();
@@ -62,7 +69,7 @@ fn expected(mapping: &Mapping) -> String {
     quoted(&paths.into_iter().collect::<Vec<_>>())
 }
 
-fn csv_files(dir: &Path) -> Result<Vec<String>, Vec<Problem>> {
+fn data_files(dir: &Path) -> Result<Vec<String>, Vec<Problem>> {
     let unreadable = |error: std::io::Error| {
         let help = "name a folder that exists and that this user may read".to_owned();
         vec![Problem::of_file(
@@ -75,7 +82,7 @@ fn csv_files(dir: &Path) -> Result<Vec<String>, Vec<Problem>> {
     for item in std::fs::read_dir(dir).map_err(unreadable)? {
         let item = item.map_err(unreadable)?;
         let name = item.file_name().to_string_lossy().into_owned();
-        if name.to_ascii_lowercase().ends_with(".csv") {
+        if name.to_ascii_lowercase().ends_with(".csv") || is_json(&name) {
             names.push(name);
         }
     }
@@ -109,6 +116,9 @@ fn open(
         field_bytes: entry.format.max_field_bytes,
         row_bytes: options.max_row_bytes.max(entry.format.max_field_bytes),
     };
+    if is_json(&entry.path) {
+        return json(mapping, entry, file, bytes, limits);
+    }
     let mut rows = Rows::new(file, entry.format.delimiter, limits);
     let start = rows.peek(3).map_err(unreadable)?;
     if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
@@ -135,7 +145,7 @@ fn open(
         // An empty file has nothing to say; its report carries a warning.
         return Ok(Ready {
             entry: entry.clone(),
-            rows,
+            rows: Input::Csv(rows),
             width: 0,
             bytes,
         });
@@ -158,8 +168,30 @@ fn open(
     })?;
     Ok(Ready {
         entry: bound,
-        rows,
+        rows: Input::Csv(rows),
         width,
+        bytes,
+    })
+}
+
+/// Whether a file holds one JSON object a line.
+fn is_json(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with(".jsonl") || name.ends_with(".ndjson")
+}
+
+/// A file of JSON Lines: there is no header, so which keys it has is known only after its last row.
+fn json(mapping: &Mapping, entry: &Entry, file: File, bytes: u64, limits: RowLimits) -> Result<Ready, Vec<Problem>> {
+    if entry.format.encoding != Encoding::Utf8 {
+        let message = format!("`{}` is JSON, which is always UTF-8", entry.path);
+        let help = Some("set `encoding` only in the [file.defaults] of CSV files".to_owned());
+        return Err(vec![mapping.problem(entry.span.clone(), message, help)]);
+    }
+    let (entry, paths) = entry.bind_all();
+    Ok(Ready {
+        entry,
+        width: paths.len(),
+        rows: Input::Json(Lines::new(file, limits, paths)),
         bytes,
     })
 }

@@ -26,7 +26,7 @@ use super::text::Encoding;
 const REMEMBERED_ACCOUNTS: usize = 500_000;
 
 /// Orphan accounts that a warning names.
-const ORPHAN_EXAMPLES: u32 = 5;
+pub(super) const ORPHAN_EXAMPLES: u32 = 5;
 
 /// How to import. Every limit with its default in [`ImportOptions::new`].
 #[derive(Debug, Clone)]
@@ -164,18 +164,41 @@ fn count(problems: usize) -> String {
 
 /// Rows on their way from the reading thread to the store.
 #[derive(Debug, Default)]
-struct Batch {
-    file: usize,
-    read: u64,
-    bytes: u64,
-    signals: Vec<SignalRow>,
+pub(super) struct Batch {
+    pub(super) file: usize,
+    pub(super) read: u64,
+    pub(super) bytes: u64,
+    pub(super) signals: Vec<SignalRow>,
     /// Line and raw bytes of each signal.
-    places: Vec<(u64, Range<usize>)>,
-    raw: Vec<u8>,
-    refused: Vec<Refused>,
+    pub(super) places: Vec<(u64, Range<usize>)>,
+    pub(super) raw: Vec<u8>,
+    pub(super) refused: Vec<Refused>,
+    /// Keys that no row of the file had; known with its last batch.
+    pub(super) unseen: Vec<String>,
 }
 
-/// Imports the CSV files of a folder.
+impl Batch {
+    /// Takes in a row: its signal, or why it is refused.
+    pub(super) fn push(&mut self, found: Result<SignalRow, Reject>, line: u64, raw: &[u8]) {
+        self.read += 1;
+        match found {
+            Ok(signal) => {
+                let start = self.raw.len();
+                self.raw.extend_from_slice(raw);
+                self.places.push((line, start..self.raw.len()));
+                self.signals.push(signal);
+            }
+            Err(reject) => self.refused.push(Refused {
+                outcome: Outcome::Rejected,
+                line,
+                reject,
+                raw: raw[..raw.len().min(64 * 1024)].to_vec(),
+            }),
+        }
+    }
+}
+
+/// Imports the files of a folder.
 ///
 /// Nothing is stored before all files are there and fit the mapping. An import that was interrupted can be repeated:
 /// what is there counts as duplicate, and the state is the same as if it had not been interrupted.
@@ -198,6 +221,11 @@ pub async fn import(
 /// [`ImportError::NotReady`], with every problem.
 pub fn prepare(dir: &Path, mapping: &Mapping, options: &ImportOptions) -> Result<Prepared, ImportError> {
     let not_ready = |problems| ImportError::NotReady { problems };
+    if mapping.entries.is_empty() {
+        let help = Some("read it with `perennial pull`, or add a [[file]]".to_owned());
+        let problem = Problem::of_file(&mapping.file, "the mapping has queries and no file", help);
+        return Err(not_ready(vec![problem]));
+    }
     let checked = folder::check(dir, mapping, options).map_err(not_ready)?;
     let rejects = Rejects::create(&options.rejects_dir, &mapping.source).map_err(not_ready)?;
     let names = checked
@@ -316,23 +344,11 @@ impl Reader {
                     Next::Row => record::read(context, rows),
                     Next::Bad(reason) => Err(Reject::of_row(reason)),
                 };
-                batch.read += 1;
-                let (line, raw) = (rows.line(), rows.raw());
-                bytes += raw.len();
-                match found {
-                    Ok(signal) => {
-                        let start = batch.raw.len();
-                        batch.raw.extend_from_slice(raw);
-                        batch.places.push((line, start..batch.raw.len()));
-                        batch.signals.push(SignalRow::of(signal));
-                    }
-                    Err(reject) => batch.refused.push(Refused {
-                        outcome: Outcome::Rejected,
-                        line,
-                        reject,
-                        raw: raw[..raw.len().min(64 * 1024)].to_vec(),
-                    }),
-                }
+                bytes += rows.raw().len();
+                batch.push(found.map(SignalRow::of), rows.line(), rows.raw());
+            }
+            if at_end {
+                batch.unseen = ready.rows.unseen();
             }
             batch.bytes = ready.rows.bytes() - before;
             before = ready.rows.bytes();
@@ -347,7 +363,7 @@ impl Reader {
 }
 
 /// Counts, rejects and what the warnings need.
-struct Tally {
+pub(super) struct Tally {
     files: Vec<(FileReport, Encoding)>,
     bytes: u64,
     warnings: Vec<String>,
@@ -357,7 +373,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(names: Vec<(String, FactKind, Encoding)>, warnings: Vec<String>, rejects: Rejects) -> Tally {
+    pub(super) fn new(names: Vec<(String, FactKind, Encoding)>, warnings: Vec<String>, rejects: Rejects) -> Tally {
         let report = |(path, kind, encoding)| {
             let report = FileReport {
                 path,
@@ -379,15 +395,23 @@ impl Tally {
         }
     }
 
-    fn rows(&self) -> u64 {
+    pub(super) fn rows(&self) -> u64 {
         self.files.iter().map(|(file, _)| file.read).sum()
     }
 
-    fn add(&mut self, batch: &Batch, stored: &[Stored]) -> Result<(), ImportError> {
+    pub(super) fn add(&mut self, batch: &Batch, stored: &[Stored]) -> Result<(), ImportError> {
         let (file, encoding) = &mut self.files[batch.file];
         self.bytes += batch.bytes;
         file.read += batch.read;
         file.rejected += batch.refused.len() as u64;
+        if file.read > 0 {
+            self.warnings.extend(batch.unseen.iter().map(|key| {
+                format!(
+                    "`{}` has no `{key}` in any row: mend the mapping, or leave the key out",
+                    file.path
+                )
+            }));
+        }
         let mut conflicts = Vec::new();
         for ((new, outcome), (line, raw)) in batch.signals.iter().zip(stored).zip(&batch.places) {
             let kept = match outcome {
@@ -438,7 +462,7 @@ impl Tally {
         Ok(())
     }
 
-    fn report(
+    pub(super) fn report(
         mut self,
         linked: &LinkReport,
         orphans: u64,

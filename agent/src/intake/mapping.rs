@@ -1,7 +1,7 @@
-//! A mapping: which columns of which CSV files say what. Read from TOML, checked as a whole before anything is imported.
+//! A mapping: which columns of which files and queries say what. Read from TOML, checked as a whole before anything is imported.
 //!
 //! Promises: every problem of a mapping is found at once, each with its place and a remedy; after a mapping has loaded,
-//! nothing about it can fail while rows are read. Deliberately not here: the CSV files, see `folder`.
+//! nothing about it can fail while rows are read. Deliberately not here: the files and the other databases, see `folder` and `pull`.
 
 mod fields;
 mod format;
@@ -26,6 +26,7 @@ pub struct Mapping {
     pub(super) file: PathBuf,
     pub(super) text: Arc<str>,
     pub(super) entries: Vec<Entry>,
+    pub(super) queries: Vec<Entry>,
     pub(super) ignored: Vec<String>,
 }
 
@@ -64,10 +65,12 @@ impl Mapping {
     }
 }
 
-/// One `[[file]]` of a mapping.
+/// One `[[file]]` or `[[query]]` of a mapping.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
+    /// Path of the file, or name of the query.
     pub path: String,
+    pub query: Option<Query>,
     pub span: Range<usize>,
     pub kind: FactKind,
     pub format: Arc<Format>,
@@ -78,6 +81,17 @@ pub(super) struct Entry {
     pub skips: Vec<Skip>,
     pub slots: Vec<Slot>,
     pub usage: Option<UsageSpec>,
+}
+
+/// What is asked for in another database.
+#[derive(Debug, Clone)]
+pub(super) struct Query {
+    pub sql: String,
+    pub span: Range<usize>,
+    /// Column that says how far the rows have been read.
+    pub watermark: Option<Column>,
+    /// How far each reading goes back: seconds, or units of a number.
+    pub overlap: i64,
 }
 
 /// A column by name; `index` is filled in when a file's header is known.
@@ -161,6 +175,29 @@ impl Entry {
         if missing.is_empty() { Ok(bound) } else { Err(missing) }
     }
 
+    /// This entry with a place for each name it asks for, and the names in the order of their places.
+    pub(super) fn bind_all(&self) -> (Entry, Vec<String>) {
+        let mut bound = self.clone();
+        let mut names: Vec<String> = Vec::new();
+        bound.each_column(&mut |column| {
+            column.index = match names.iter().position(|name| *name == column.name) {
+                Some(index) => index,
+                None => {
+                    names.push(column.name.clone());
+                    names.len() - 1
+                }
+            };
+        });
+        (bound, names)
+    }
+
+    /// All columns that are asked for.
+    pub(super) fn columns(&self) -> Vec<Column> {
+        let mut columns = Vec::new();
+        self.clone().each_column(&mut |column| columns.push(column.clone()));
+        columns
+    }
+
     fn each_column(&mut self, visit: &mut dyn FnMut(&mut Column)) {
         self.key.iter_mut().for_each(&mut *visit);
         match &mut self.belongs {
@@ -170,6 +207,9 @@ impl Entry {
         }
         for spec in self.event.iter_mut().chain(&mut self.observed) {
             spec.each_column(visit);
+        }
+        if let Some(watermark) = self.query.as_mut().and_then(|query| query.watermark.as_mut()) {
+            visit(watermark);
         }
         self.skips.iter_mut().for_each(|skip| visit(&mut skip.column));
         for slot in &mut self.slots {

@@ -14,7 +14,7 @@ use super::bounds;
 use super::catalog::{self, Source};
 use super::mapping::{Belonging, Column, Entry, From, Slot, Spec, UsageSpec};
 use super::rows::Rows;
-use super::text::cut;
+use super::text::{Encoding, cut};
 use super::value::{Held, Value, checked_id};
 
 /// Most characters of a value that a reject repeats.
@@ -22,7 +22,7 @@ const VALUE_CHARACTERS: usize = 80;
 
 /// Why a row is not imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reject {
+pub(crate) struct Reject {
     /// Column, or field where no column is to blame.
     pub field: String,
     /// What stands there, cut.
@@ -31,7 +31,7 @@ pub(super) struct Reject {
 }
 
 impl Reject {
-    pub(super) fn new(field: &str, value: &str, reason: impl Into<String>) -> Reject {
+    pub(crate) fn new(field: &str, value: &str, reason: impl Into<String>) -> Reject {
         Reject {
             field: field.to_owned(),
             value: cut(value, VALUE_CHARACTERS),
@@ -55,8 +55,34 @@ pub(super) struct Context<'a> {
     pub width: usize,
 }
 
+/// The cells of one row, whatever it was read from.
+pub(super) trait Cells {
+    /// How many there are.
+    fn width(&self) -> usize;
+
+    /// The text of a column, without white space around it; empty where nothing stands.
+    fn text(&self, column: &Column, encoding: Encoding) -> Result<Cow<'_, str>, Reject>;
+}
+
+impl<R: Read> Cells for Rows<R> {
+    fn width(&self) -> usize {
+        Rows::width(self)
+    }
+
+    fn text(&self, column: &Column, encoding: Encoding) -> Result<Cow<'_, str>, Reject> {
+        let decoded = match self.cell(column.index) {
+            Cow::Borrowed(bytes) => encoding.decode(bytes),
+            Cow::Owned(bytes) => encoding.decode(&bytes).map(|text| Cow::Owned(text.into_owned())),
+        };
+        decoded.map_err(|reason| {
+            let bytes = self.cell(column.index);
+            Reject::new(&column.name, &String::from_utf8_lossy(&bytes), reason)
+        })
+    }
+}
+
 /// The signal of the present row.
-pub(super) fn read<R: Read>(context: Context<'_>, rows: &Rows<R>) -> Result<NewSignal, Reject> {
+pub(super) fn read<C: Cells>(context: Context<'_>, rows: &C) -> Result<NewSignal, Reject> {
     if rows.width() != context.width {
         return Err(Reject::of_row(format!(
             "{} columns instead of the {} of the header",
@@ -111,30 +137,22 @@ fn period_days(grain: Grain) -> i64 {
     }
 }
 
-struct Row<'a, R> {
+struct Row<'a, C> {
     context: Context<'a>,
-    rows: &'a Rows<R>,
+    rows: &'a C,
 }
 
-impl<R> Clone for Row<'_, R> {
+impl<C> Clone for Row<'_, C> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<R> Copy for Row<'_, R> {}
+impl<C> Copy for Row<'_, C> {}
 
-impl<R: Read> Row<'_, R> {
+impl<C: Cells> Row<'_, C> {
     fn text(&self, column: &Column) -> Result<Cow<'_, str>, Reject> {
-        let encoding = self.context.entry.format.encoding;
-        let decoded = match self.rows.cell(column.index) {
-            Cow::Borrowed(bytes) => encoding.decode(bytes),
-            Cow::Owned(bytes) => encoding.decode(&bytes).map(|text| Cow::Owned(text.into_owned())),
-        };
-        decoded.map_err(|reason| {
-            let bytes = self.rows.cell(column.index);
-            Reject::new(&column.name, &String::from_utf8_lossy(&bytes), reason)
-        })
+        self.rows.text(column, self.context.entry.format.encoding)
     }
 
     fn skipped(&self) -> Result<(), Reject> {
@@ -283,7 +301,7 @@ impl<R: Read> Row<'_, R> {
     }
 }
 
-impl<R: Read> Source for Row<'_, R> {
+impl<C: Cells> Source for Row<'_, C> {
     type Error = Reject;
 
     fn take<T: Held>(&mut self, index: usize) -> Result<Option<T>, Reject> {

@@ -18,7 +18,7 @@ const MAX_FILES: u32 = 9_999;
 
 /// Why a row stands in the rejects file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// It was not stored.
     Rejected,
     /// Another row with the same id says something else, and one of the two was kept.
@@ -36,7 +36,7 @@ impl Outcome {
 
 /// A row of the rejects file.
 #[derive(Debug, Clone)]
-pub(super) struct Refused {
+pub(crate) struct Refused {
     pub outcome: Outcome,
     pub line: u64,
     pub reject: Reject,
@@ -45,7 +45,7 @@ pub(super) struct Refused {
 
 /// The rejects file of one import. Made before the first row is stored and removed again when nothing was refused.
 #[derive(Debug)]
-pub(super) struct Rejects {
+pub(crate) struct Rejects {
     path: PathBuf,
     /// Directory that did not exist before.
     made: Option<PathBuf>,
@@ -69,7 +69,7 @@ impl Drop for Rejects {
 
 impl Rejects {
     /// Makes the file, under a name that is not taken: an earlier one is never overwritten.
-    pub(super) fn create(dir: &Path, source: &SourceId) -> Result<Rejects, Vec<Problem>> {
+    pub(crate) fn create(dir: &Path, source: &SourceId) -> Result<Rejects, Vec<Problem>> {
         let refused = |error: &dyn std::fmt::Display| {
             let help = "name a directory that this user may write".to_owned();
             vec![Problem::of_file(
@@ -103,11 +103,11 @@ impl Rejects {
         Err(refused(&"there are too many rejects files, remove the old ones"))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn write(&mut self, file: &str, encoding: Encoding, refused: &Refused) -> Result<(), csv::Error> {
+    pub(crate) fn write(&mut self, file: &str, encoding: Encoding, refused: &Refused) -> Result<(), csv::Error> {
         if self.rows == 0 {
             self.writer
                 .write_record(["outcome", "file", "line", "field", "value", "reason", "row"])?;
@@ -127,8 +127,13 @@ impl Rejects {
         ])
     }
 
+    /// Hands everything written so far to the system.
+    pub(crate) fn flush(&mut self) -> Result<(), csv::Error> {
+        Ok(self.writer.flush()?)
+    }
+
     /// Ends the file; its path when it holds a row.
-    pub(super) fn finish(mut self) -> Result<Option<PathBuf>, csv::Error> {
+    pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, csv::Error> {
         self.writer.flush()?;
         Ok((self.rows > 0).then(|| self.path.clone()))
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// How the bytes of a file stand for characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     Utf8,
     Latin1,
     Windows1252,
@@ -41,10 +41,10 @@ impl Encoding {
                 .collect::<Result<_, String>>()?;
             Cow::Owned(text.trim().to_owned())
         };
-        if text.contains('\0') {
-            return Err("contains the character U+0000: remove it from the export".to_owned());
+        match text {
+            Cow::Borrowed(text) => plain(text),
+            Cow::Owned(text) => Ok(Cow::Owned(plain(&text)?.into_owned())),
         }
-        Ok(text)
     }
 
     fn character(self, byte: u8) -> Result<char, String> {
@@ -56,6 +56,14 @@ impl Encoding {
             (Encoding::Utf8 | Encoding::Latin1 | Encoding::Windows1252, _) => Ok(char::from(byte)),
         }
     }
+}
+
+/// A text without white space around it, unless no database could hold it.
+pub(super) fn plain(text: &str) -> Result<Cow<'_, str>, String> {
+    if text.contains('\0') {
+        return Err("contains the character U+0000: remove it from the export".to_owned());
+    }
+    Ok(Cow::Borrowed(text.trim()))
 }
 
 /// Characters of the bytes 0x80 to 0x9f; five of them are not used.

@@ -35,6 +35,33 @@ macro_rules! by_rank {
     };
 }
 
+const ACTION: &[Col] = &[
+    Col::Text("account_id"),
+    Col::Text("action_id"),
+    Col::Int("place"),
+    Col::Text("run_id"),
+    Col::Text("decision_id"),
+    Col::Text("kind"),
+    Col::Text("playbook"),
+    Col::Text("subject"),
+    Col::Text("state"),
+    Col::Text("title"),
+    Col::Text("owner_id"),
+    Col::Text("tier"),
+    Col::Text("role"),
+    Col::Text("verdict"),
+    Col::Int("value_minor"),
+    Col::Text("currency"),
+    Col::Int("minutes"),
+    Col::Int("rank_micro"),
+    Col::Int("due_day"),
+    Col::Int("as_of_us"),
+    Col::Int("expires_us"),
+    Col::Int("snoozed_us"),
+    Col::Text("last_editor"),
+    Col::Text("card"),
+    Col::Text("effects"),
+];
 const KIND: &[Col] = &[Col::Text("kind")];
 
 pub(crate) static INSERT: Statement = Statement::rows(
@@ -47,33 +74,22 @@ pub(crate) static INSERT: Statement = Statement::rows(
          e.as_of_us, e.expires_us, e.snoozed_us, e.last_editor, $3, e.card, e.effects
      from {rows} where true on conflict do nothing returning action_id, seq",
     4,
-    &[
-        Col::Text("account_id"),
-        Col::Text("action_id"),
-        Col::Int("place"),
-        Col::Text("run_id"),
-        Col::Text("decision_id"),
-        Col::Text("kind"),
-        Col::Text("playbook"),
-        Col::Text("subject"),
-        Col::Text("state"),
-        Col::Text("title"),
-        Col::Text("owner_id"),
-        Col::Text("tier"),
-        Col::Text("role"),
-        Col::Text("verdict"),
-        Col::Int("value_minor"),
-        Col::Text("currency"),
-        Col::Int("minutes"),
-        Col::Int("rank_micro"),
-        Col::Int("due_day"),
-        Col::Int("as_of_us"),
-        Col::Int("expires_us"),
-        Col::Int("snoozed_us"),
-        Col::Text("last_editor"),
-        Col::Text("card"),
-        Col::Text("effects"),
-    ],
+    ACTION,
+);
+/// An action that nobody has touched follows what is known now. One that runs by itself is told so when it is new, or
+/// never: what people see must not begin to run under their eyes.
+pub(crate) static REFRESH: Statement = Statement::rows(
+    "bringing actions up to date",
+    "update action set decision_id = e.decision_id, state = e.state, version = version + 1, title = e.title,
+         owner_id = e.owner_id, tier = e.tier, role = e.role, verdict = e.verdict, value_minor = e.value_minor,
+         currency = e.currency, minutes = e.minutes, rank_micro = e.rank_micro, due_day = e.due_day, updated_us = $2,
+         card = e.card, effects = e.effects
+     from {rows}
+     where action.tenant_id = $1 and action.account_id = e.account_id and action.action_id = e.action_id
+         and action.state in ('pending', 'advised', 'denied') and e.state in ('pending', 'advised', 'denied')
+         and action.last_editor is null and action.card <> e.card",
+    3,
+    ACTION,
 );
 pub(crate) static SUPERSEDE: Statement = Statement::rows(
     "superseding actions",
@@ -137,6 +153,7 @@ pub(crate) static DUE_EXPIRIES: Statement = Statement::same(
 #[cfg(test)]
 pub(crate) static ALL: &[&Statement] = &[
     &INSERT,
+    &REFRESH,
     &SUPERSEDE,
     &OF_ACCOUNTS,
     &BY_PREFIX,
@@ -147,7 +164,7 @@ pub(crate) static ALL: &[&Statement] = &[
     &DUE_EXPIRIES,
 ];
 
-/// Stores actions that are new; gives their ids and numbers.
+/// Stores actions that are new and gives their ids and numbers; brings those up to date that nobody has touched.
 pub(crate) async fn insert(
     tx: &mut Tx<'_>,
     tenant: TenantId,
@@ -191,6 +208,9 @@ pub(crate) async fn insert(
         .fetch(&INSERT, args![tenant.0, head.action_seq, now.us()], Some(&rows))
         .await?;
     ledger::move_actions(tx, tenant, head.action_seq.saturating_add(count)).await?;
+    if stored.len() < actions.len() {
+        tx.execute(&REFRESH, args![tenant.0, now.us()], Some(&rows)).await?;
+    }
     stored.iter().map(|row| Ok((row.text(0)?, row.int(1)?))).collect()
 }
 

@@ -94,8 +94,9 @@ pub(crate) static OF_RUN: Statement = Statement::same(
 pub(crate) static ALL: &[&Statement] = &[&INSERT, &INSERT_RUN, &BY_ID, &LATEST, &OF_ACCOUNT, &OF_RUN];
 
 impl Store {
-    /// Stores decisions with their actions, effects and entries of the ledger, in one transaction. A decision or action
-    /// that is there stays as it is; only what is new brings effects and entries. Some hundreds at a time are fastest.
+    /// Stores decisions with their actions, effects and entries of the ledger, in one transaction. A decision that is
+    /// there stays as it is, and so does an action, unless it waits untouched and would now be another: then it follows.
+    /// Only what is new brings effects and entries. Some hundreds at a time are fastest.
     ///
     /// # Errors
     /// What writing brings; nothing of the batch is stored then.

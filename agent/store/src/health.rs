@@ -22,6 +22,7 @@ macro_rules! tables {
     };
 }
 tables!(
+    "account_due",
     "account_lane",
     "action",
     "approval",
@@ -30,6 +31,10 @@ tables!(
     "day_plan",
     "decision",
     "draft",
+    "event_day",
+    "event_key",
+    "event_person",
+    "event_salt",
     "ledger",
     "ledger_head",
     "outbox",
@@ -38,6 +43,7 @@ tables!(
     "run_decision",
     "signal",
     "signal_moved",
+    "watermark",
 );
 
 pub(crate) static SIZE: Statement = Statement::differ(
@@ -98,6 +104,7 @@ impl Store {
 #[cfg(test)]
 pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
     [
+        crate::due::ALL,
         crate::migrate::ALL,
         crate::signals::ALL,
         crate::slim::ALL,
@@ -109,6 +116,8 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::outbox::ALL,
         crate::leases::ALL,
         crate::ledger::ALL,
+        crate::events::ALL,
+        crate::watermark::ALL,
         ALL,
     ]
     .into_iter()

@@ -16,7 +16,9 @@ mod convert;
 mod db;
 mod decisions;
 mod dialect;
+mod due;
 mod error;
+mod events;
 mod fields;
 mod health;
 mod leases;
@@ -29,16 +31,22 @@ mod rows;
 mod signals;
 mod slim;
 mod snapshots;
+mod source;
 mod transitions;
 mod url;
+mod watermark;
 
+pub use due::DueAccount;
 pub use error::{Result, StoreError};
+pub use events::{EventDay, EventStored, EventUse, NewEvent};
 pub use ledger::entry_hash;
 pub use packed::Packed;
 pub use rows::*;
 pub use signals::SignalRow;
 pub use slim::WaitingItem;
+pub use source::{SourceColumn, SourceDatabase, SourceError, SourceQuery, SourceRow};
 pub use url::{DatabaseUrl, NotADatabase, Options, Secret};
+pub use watermark::{Watermark, WatermarkKind};
 
 /// The store of one tenant. Cheap to clone; all clones share their connections.
 #[derive(Debug, Clone)]

@@ -31,6 +31,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0001_first"),
     migration!("0002_planner"),
     migration!("0003_packed"),
+    migration!("0004_due"),
+    migration!("0005_sources"),
 ];
 
 /// Version of the schema this program works with.

@@ -14,6 +14,7 @@ use perennial_core::time::Timestamp;
 use crate::Store;
 use crate::convert::{corrupt, unsigned};
 use crate::db::{Col, Column, Durability, Many, Statement, Tx, args};
+use crate::due;
 use crate::error::Result;
 use crate::fields::Fields;
 use crate::ledger;
@@ -133,6 +134,8 @@ pub struct SignalRow {
     via: Option<SignalKey>,
     /// Known account, [`PORTFOLIO`], or [`UNLINKED`] until resolved.
     account: String,
+    /// Whether it is new only when it differs from the latest revision.
+    restates: bool,
 }
 
 /// What a row says beside its body.
@@ -186,7 +189,15 @@ impl SignalRow {
             body_hash,
             via,
             account,
+            restates: false,
         }
+    }
+
+    /// The same, counted as a duplicate where it says what the latest stored revision of its record says: for sources that
+    /// are asked again and again and give each record as it stands now.
+    #[must_use]
+    pub fn restating(self) -> SignalRow {
+        SignalRow { restates: true, ..self }
     }
 
     /// Id of the record in its source.
@@ -292,11 +303,13 @@ impl Store {
         let count = |rows: &[crate::db::Row]| rows.first().map_or(Ok(0), |row| row.int(0));
         let mut linked: i64 = 0;
         if count(&tx.fetch(&ANY_MOVED, args![self.tenant.0], None).await?)? > 0 {
+            tx.execute(&due::MARK_UNLINKED, args![self.tenant.0], None).await?;
             let taken = tx.execute(&UNLINK, args![self.tenant.0], None).await?;
             linked -= i64::try_from(taken).unwrap_or(0);
         }
         loop {
             // Each round links what hangs on the round before: a usage fact by way of a subscription by way of a contract.
+            tx.execute(&due::MARK_LINKED, args![self.tenant.0], None).await?;
             let round = tx.execute(&LINK, args![self.tenant.0], None).await?;
             if round == 0 {
                 break;
@@ -317,7 +330,7 @@ impl Store {
     }
 }
 
-async fn insert(tx: &mut Tx<'_>, tenant: i64, prepared: &mut [SignalRow]) -> Result<Vec<Stored>> {
+pub(crate) async fn insert(tx: &mut Tx<'_>, tenant: i64, prepared: &mut [SignalRow]) -> Result<Vec<Stored>> {
     let known = look_up(tx, tenant, prepared).await?;
     let plan = plan(prepared, &known);
     resolve(prepared, &plan, &known);
@@ -334,6 +347,14 @@ async fn insert(tx: &mut Tx<'_>, tenant: i64, prepared: &mut [SignalRow]) -> Res
         let rows = [Column::text(moved.iter().copied())];
         tx.execute(&MOVED, args![tenant], Some(&rows)).await?;
     }
+    let changed = insert.iter().chain(&replace).filter(|s| s.account != UNLINKED);
+    let now_due = changed.map(|s| (s.account.as_str(), s.signal.observed_us));
+    // What replaces a signal may take it from another account.
+    let left = replace.iter().filter_map(|s| {
+        let held = known.get(s.key.as_str())?.get(&s.revision())?;
+        (held.account != s.account && held.account != UNLINKED).then_some((held.account.as_str(), s.signal.observed_us))
+    });
+    due::mark(tx, tenant, now_due.chain(left)).await?;
     Ok(plan.stored)
 }
 
@@ -386,8 +407,12 @@ fn plan(prepared: &[SignalRow], known: &Revisions) -> Plan {
             .get(&key)
             .map(|winner| prepared[*winner].body_hash.as_str())
             .or_else(|| {
-                let known = known.get(key.0)?.get(&key.1)?;
-                Some(known.body_hash.as_str())
+                let known = known.get(key.0)?;
+                let (_, latest) = known.last_key_value()?;
+                if signal.restates && latest.body_hash == signal.body_hash {
+                    return Some(latest.body_hash.as_str());
+                }
+                Some(known.get(&key.1)?.body_hash.as_str())
             });
         let outcome = match there.map(|there| signal.body_hash.as_str().cmp(there)) {
             None => Stored::New,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use perennial_core::ids::{AccountId, ExternalId, SourceId};
 use perennial_core::replay::Hash;
 use perennial_core::signal::Signal;
+use perennial_core::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::Store;
@@ -43,6 +44,12 @@ pub(crate) static ACCOUNT_IDS: Statement = Statement::same(
     "reading accounts",
     "select distinct account_id from signal
      where tenant_id = $1 and kind = 'account' and account_id > $2 and account_id <> '?' order by account_id limit $3",
+);
+pub(crate) static ACCOUNTS_KNOWN: Statement = Statement::same(
+    "reading since when accounts are known",
+    "select account_id, min(observed_us) from signal
+     where tenant_id = $1 and kind = 'account' and account_id > $2 and account_id <> '?'
+     group by account_id order by account_id limit $3",
 );
 /// Goes from account to account by the index instead of through all signals.
 pub(crate) static ORPHANS: Statement = Statement::same(
@@ -86,6 +93,7 @@ pub(crate) static ALL: &[&Statement] = &[
     &BY_ACCOUNT,
     &USE_BY_ACCOUNT,
     &ACCOUNT_IDS,
+    &ACCOUNTS_KNOWN,
     &ORPHANS,
     &HASH_PAGE_END,
     &HASH_PAGE_TEXT,
@@ -135,6 +143,21 @@ impl Store {
             .fetch(&ACCOUNT_IDS, args![self.tenant.0, after, limit(rows)], None)
             .await?;
         rows.iter().map(|row| Ok(AccountId::new(row.text(0)?))).collect()
+    }
+
+    /// As [`Store::account_ids`], each with the time at which its account record could first be known.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn accounts_known(&self, after: Option<&AccountId>, rows: u32) -> Result<Vec<(AccountId, Timestamp)>> {
+        let after = after.map_or("", AccountId::as_str);
+        let rows = self
+            .db
+            .fetch(&ACCOUNTS_KNOWN, args![self.tenant.0, after, limit(rows)], None)
+            .await?;
+        rows.iter()
+            .map(|row| Ok((AccountId::new(row.text(0)?), time(row.int(1)?))))
+            .collect()
     }
 
     /// Accounts that signals speak of but that have no account record: how many, and the first `rows` of them.

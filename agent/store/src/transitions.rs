@@ -1,6 +1,6 @@
 //! Changing an action's state with all that goes with it; drafts; the day plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::ids::{AccountId, ActionId, RunId};
 use perennial_core::time::Timestamp;
@@ -8,6 +8,7 @@ use perennial_core::time::Timestamp;
 use crate::Store;
 use crate::convert::{hash, time};
 use crate::db::{Col, Column, Durability, Statement, args};
+use crate::due;
 use crate::error::{Result, StoreError};
 use crate::ledger;
 use crate::outbox::{self, Enqueued};
@@ -18,7 +19,7 @@ pub(crate) static CHANGE: Statement = Statement::same(
     "update action set state = $6, version = version + 1, effects = coalesce($7, effects),
          last_editor = coalesce($8, last_editor), snoozed_us = $9, updated_us = $10
      where tenant_id = $1 and account_id = $2 and action_id = $3 and state = $4 and version = $5
-     returning seq, run_id",
+     returning seq, run_id, as_of_us",
 );
 pub(crate) static INSERT_APPROVAL: Statement = Statement::same(
     "recording an approval",
@@ -55,6 +56,12 @@ pub(crate) static DRAFTS: Statement = Statement::same(
 );
 pub(crate) static CLEAR_PLAN: Statement =
     Statement::same("clearing the day plan", "delete from day_plan where tenant_id = $1");
+pub(crate) static CLEAR_PLAN_OF: Statement = Statement::rows(
+    "clearing the day plan of some people",
+    "delete from day_plan where tenant_id = $1 and owner_id in (select e.owner_id from {rows})",
+    2,
+    &[Col::Text("owner_id")],
+);
 pub(crate) static SET_PLAN: Statement = Statement::rows(
     "storing the day plan",
     "insert into day_plan (tenant_id, account_id, action_id, run_id, as_of_us, owner_id, position)
@@ -73,6 +80,7 @@ pub(crate) static ALL: &[&Statement] = &[
     &PUT_DRAFTS,
     &DRAFTS,
     &CLEAR_PLAN,
+    &CLEAR_PLAN_OF,
     &SET_PLAN,
 ];
 
@@ -114,6 +122,10 @@ impl Store {
             });
         };
         let (action_seq, run) = (row.int(0)?, RunId::new(row.text(1)?));
+        // A decision sees what became of the actions of earlier days.
+        if time(row.int(2)?).day() < t.at.day() {
+            due::mark(&mut tx, self.tenant.0, std::iter::once((account, t.at.us()))).await?;
+        }
         if let Some(approval) = &t.approval {
             let (seen, content) = (approval.seen.map(|seen| seen.to_string()), approval.content.to_string());
             tx.execute(
@@ -234,16 +246,29 @@ impl Store {
             .collect()
     }
 
-    /// Sets the plan of the day in place of the one before: owner (empty for nobody), action, and its place from 0. An
-    /// action that is not stored is left out; of an action named twice the first place counts.
+    /// Sets the plan of the day in place of the one before: owner (empty for nobody), action, and its place from 0. With
+    /// `whose`, the days of these people only. An action that is not stored is left out; of an action named twice the
+    /// first place counts.
     ///
     /// # Errors
     /// What writing brings.
-    pub async fn set_day_plan(&self, run: &RunId, as_of: Timestamp, plan: &[(String, ActionId, u32)]) -> Result<()> {
+    pub async fn set_day_plan(
+        &self,
+        run: &RunId,
+        as_of: Timestamp,
+        whose: Option<&BTreeSet<String>>,
+        plan: &[(String, ActionId, u32)],
+    ) -> Result<()> {
         let mut tx = self.db.write(Durability::Full).await?;
         // Two plans at once would each clear the one before and then both stand.
         ledger::lock_head(&mut tx, self.tenant).await?;
-        tx.execute(&CLEAR_PLAN, args![self.tenant.0], None).await?;
+        match whose {
+            None => tx.execute(&CLEAR_PLAN, args![self.tenant.0], None).await?,
+            Some(whose) => {
+                let rows = [Column::text(whose.iter().map(String::as_str))];
+                tx.execute(&CLEAR_PLAN_OF, args![self.tenant.0], Some(&rows)).await?
+            }
+        };
         if !plan.is_empty() {
             let rows = [
                 Column::text(plan.iter().map(|(owner, ..)| owner.as_str())),

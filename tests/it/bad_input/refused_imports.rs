@@ -82,12 +82,12 @@ fn an_import_whose_files_do_not_fit_stores_nothing_and_makes_no_database() {
             ],
         },
         Case {
-            name: "the folder holds no CSV file",
+            name: "the folder holds no data file",
             files: &[MAP, ("data/readme.txt", "nothing here\n")],
             args: IMPORT,
             code: 2,
             says: &[
-                "data: the folder holds no CSV file",
+                "data: the folder holds no CSV file and no file of JSON Lines",
                 "`map.toml` expects `accounts.csv`",
             ],
         },

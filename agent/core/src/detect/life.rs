@@ -24,9 +24,18 @@ pub(super) enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Quiet,
-    Open { opened: Day },
-    Confirmed { opened: Day, since: Day },
-    Cleared { opened: Day, since: Day },
+    Open {
+        opened: Day,
+    },
+    Confirmed {
+        opened: Day,
+        since: Day,
+    },
+    Cleared {
+        opened: Day,
+        confirmed: Option<Day>,
+        since: Day,
+    },
 }
 
 /// Waiting times, in days.
@@ -55,17 +64,32 @@ impl Stage {
         };
         match (self, level) {
             (Stage::Quiet, Level::Alarm) => begin,
-            (Stage::Cleared { opened, since }, Level::Alarm)
+            (Stage::Cleared { opened, since, .. }, Level::Alarm)
                 if rested(since) && opened.days_until(day) >= waits.rearm =>
             {
                 begin
             }
             (Stage::Open { opened }, Level::Alarm) if rested(opened) => Stage::Confirmed { opened, since: day },
-            (Stage::Open { opened }, Level::Calm) if rested(opened) => Stage::Cleared { opened, since: day },
-            (Stage::Confirmed { opened, since }, Level::Calm) if rested(since) => Stage::Cleared { opened, since: day },
-            (Stage::Open { opened } | Stage::Confirmed { opened, .. }, Level::Gone) => {
-                Stage::Cleared { opened, since: day }
-            }
+            (Stage::Open { opened }, Level::Calm) if rested(opened) => Stage::Cleared {
+                opened,
+                confirmed: None,
+                since: day,
+            },
+            (Stage::Confirmed { opened, since }, Level::Calm) if rested(since) => Stage::Cleared {
+                opened,
+                confirmed: Some(since),
+                since: day,
+            },
+            (Stage::Open { opened }, Level::Gone) => Stage::Cleared {
+                opened,
+                confirmed: None,
+                since: day,
+            },
+            (Stage::Confirmed { opened, since }, Level::Gone) => Stage::Cleared {
+                opened,
+                confirmed: Some(since),
+                since: day,
+            },
             (
                 Stage::Quiet | Stage::Open { .. } | Stage::Confirmed { .. } | Stage::Cleared { .. },
                 Level::Alarm | Level::Between | Level::Calm | Level::Gone | Level::Unknown,

@@ -35,18 +35,9 @@ impl Peers {
     /// The index of the weeks from `from` up to, but without, `to`.
     #[must_use]
     pub fn of(accounts: &[LogOdds], from: Day, to: Day) -> Peers {
-        let mut index = BTreeMap::new();
-        let mut monday = from.week_start();
-        while monday < to {
-            let differences: Vec<f64> = accounts.iter().filter_map(|a| against_own_base(a, monday)).collect();
-            if differences.len() >= PEERS_MIN
-                && let Some(middle) = median(differences)
-            {
-                index.insert(monday, Micro::from_f64(middle));
-            }
-            monday = monday.plus(WEEK_DAYS);
-        }
-        Peers(index)
+        let mut so_far = PeersSoFar::new(from, to);
+        accounts.iter().for_each(|account| so_far.add(account));
+        so_far.finish()
     }
 
     /// Whether there is no index of any week.
@@ -59,6 +50,42 @@ impl Peers {
     #[must_use]
     pub fn at(&self, monday: Day) -> Option<f64> {
         self.0.get(&monday).map(|index| index.to_f64())
+    }
+}
+
+/// A peer index in the making: accounts come one by one, and of each only a number a week is kept.
+#[derive(Debug, Clone)]
+pub struct PeersSoFar {
+    /// By Monday, what each account differs from its own base.
+    weeks: Vec<(Day, Vec<f64>)>,
+}
+
+impl PeersSoFar {
+    /// For the weeks from `from` up to, but without, `to`.
+    #[must_use]
+    pub fn new(from: Day, to: Day) -> PeersSoFar {
+        let mondays = std::iter::successors(Some(from.week_start()), |monday| Some(monday.plus(WEEK_DAYS)));
+        PeersSoFar {
+            weeks: mondays.take_while(|m| *m < to).map(|m| (m, Vec::new())).collect(),
+        }
+    }
+
+    /// Takes an account in.
+    pub fn add(&mut self, account: &LogOdds) {
+        for (monday, differences) in &mut self.weeks {
+            differences.extend(against_own_base(account, *monday));
+        }
+    }
+
+    /// The index of all accounts that were taken in, in whatever order.
+    #[must_use]
+    pub fn finish(self) -> Peers {
+        let enough = self.weeks.into_iter().filter(|(_, d)| d.len() >= PEERS_MIN);
+        Peers(
+            enough
+                .filter_map(|(monday, d)| Some((monday, Micro::from_f64(median(d)?))))
+                .collect(),
+        )
     }
 }
 

@@ -191,9 +191,49 @@ fn what_its_record_ends_clears_at_once() {
         cleared,
         Stage::Cleared {
             opened,
+            confirmed: None,
             since: opened.plus(1)
         }
     );
+}
+
+#[test]
+fn what_has_cleared_still_says_when_it_was_confirmed() {
+    let waits = Waits { quiet: 14, rearm: 14 };
+    let opened = day("2026-01-05");
+    let (confirmed, over) = (opened.plus(14), opened.plus(28));
+    let stage = Stage::Quiet
+        .step(opened, Level::Alarm, None, waits)
+        .step(confirmed, Level::Alarm, None, waits);
+    for level in [Level::Calm, Level::Gone] {
+        let cleared = Stage::Cleared {
+            opened,
+            confirmed: Some(confirmed),
+            since: over,
+        };
+        assert_eq!(stage.step(over, level, None, waits), cleared);
+    }
+}
+
+#[test]
+fn severity_is_a_half_at_the_limit_and_stays_below_one() {
+    let today = day("2026-01-05");
+    let severity = |strength: f64| {
+        let episode = Episode {
+            opened: today,
+            since: today,
+            confirmed: None,
+            strength_micro: Micro::from_f64(strength),
+            value_micro: Micro::ZERO,
+            baseline_micro: None,
+            subject: None,
+            records: Vec::new(),
+            records_total: 0,
+        };
+        episode.severity_micro().to_f64()
+    };
+    assert_eq!([severity(0.0), severity(1.0), severity(3.0)], [0.0, 0.5, 0.75]);
+    assert!(severity(1e5) < 1.0);
 }
 
 #[test]

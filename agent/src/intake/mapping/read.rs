@@ -13,7 +13,7 @@ use super::super::value::Shape;
 use super::fields::{column, columns, spec};
 use super::format::{self, Style};
 use super::toml::{Node, Reading, Section};
-use super::{Belonging, Entry, Mapping, Skip, Slot, Spec, UsageSpec};
+use super::{Belonging, Entry, Mapping, Query, Skip, Slot, Spec, UsageSpec};
 
 /// Most `[[file]]` entries of one mapping: each is one pass over a file.
 const MAX_ENTRIES: usize = 200;
@@ -21,9 +21,17 @@ const MAX_ENTRIES: usize = 200;
 /// Most places shown of a text that is not TOML: a data file given by mistake is wrong on every line.
 const MAX_SYNTAX_PROBLEMS: usize = 5;
 
-const FILE_KEYS: &[&str] = &[
-    "path", "kind", "key", "account", "event", "observed", "skip", "defaults", "fields", "usage",
+const FILE_KEYS: &[&str] = &["path"];
+
+const QUERY_KEYS: &[&str] = &["name", "sql", "watermark", "overlap"];
+
+/// Keys of both.
+const RECORD_KEYS: &[&str] = &[
+    "kind", "key", "account", "event", "observed", "skip", "defaults", "fields", "usage",
 ];
+
+/// Longest overlap: ten years in seconds.
+const OVERLAP_MAX: i64 = 10 * 366 * 86_400;
 
 /// Reads and checks a mapping; see [`Mapping::parse`].
 pub(super) fn mapping(path: &Path, text: Arc<str>) -> Result<Mapping, Vec<Problem>> {
@@ -50,19 +58,20 @@ pub(super) fn mapping(path: &Path, text: Arc<str>) -> Result<Mapping, Vec<Proble
     let found = root_section(&mut reading, &root);
     reading.problems.sort_by_key(|problem| (problem.line, problem.column));
     match found {
-        Some((source, entries, ignored)) if reading.problems.is_empty() => Ok(Mapping {
+        Some((source, [entries, queries], ignored)) if reading.problems.is_empty() => Ok(Mapping {
             source,
             file: path.to_owned(),
             text,
             entries,
+            queries,
             ignored,
         }),
         _ => Err(reading.problems),
     }
 }
 
-fn root_section(reading: &mut Reading<'_>, root: &Section<'_>) -> Option<(SourceId, Vec<Entry>, Vec<String>)> {
-    reading.only(root, &["source", "defaults", "file", "ignore"]);
+fn root_section(reading: &mut Reading<'_>, root: &Section<'_>) -> Option<(SourceId, [Vec<Entry>; 2], Vec<String>)> {
+    reading.only(root, &["source", "defaults", "file", "query", "ignore"]);
     let source = source(reading, root);
     let mut style = Style::default();
     if let Some(node) = root.get("defaults")
@@ -75,27 +84,45 @@ fn root_section(reading: &mut Reading<'_>, root: &Section<'_>) -> Option<(Source
         .get("ignore")
         .map(|node| ignored(reading, node))
         .unwrap_or_default();
-    let mut entries = Vec::new();
     let help = "add one [[file]] with `path`, `kind` and `key` for each kind of record";
-    if let Some(node) = reading.required(root, "file", help) {
-        let list = reading.list(node, "file");
-        if list.is_empty() {
-            reading.problem(node.span(), "no file is mapped", help);
-        }
-        if list.len() > MAX_ENTRIES {
-            reading.problem(
-                node.span(),
-                format!("more than {MAX_ENTRIES} [[file]] entries"),
-                "split the mapping",
-            );
-        }
-        for node in list.iter().take(MAX_ENTRIES) {
-            if let Some(section) = reading.table(node, "file", "[[file]]".to_owned()) {
-                entries.extend(entry(reading, &section, &style));
-            }
-        }
+    if root.get("query").is_none() {
+        reading.required(root, "file", help);
     }
-    Some((source?, entries, ignored))
+    let files = entries(reading, root, "file", &style, help);
+    let help = "add one [[query]] with `name`, `sql`, `kind` and `key` for each kind of record";
+    let queries = entries(reading, root, "query", &style, help);
+    Some((source?, [files, queries], ignored))
+}
+
+/// The `[[file]]` or `[[query]]` entries.
+fn entries(reading: &mut Reading<'_>, root: &Section<'_>, what: &'static str, style: &Style, help: &str) -> Vec<Entry> {
+    let Some(node) = root.get(what) else {
+        return Vec::new();
+    };
+    let mut entries: Vec<Entry> = Vec::new();
+    let list = reading.list(node, what);
+    if list.is_empty() {
+        reading.problem(node.span(), format!("no {what} is mapped"), help);
+    }
+    if list.len() > MAX_ENTRIES {
+        let message = format!("more than {MAX_ENTRIES} [[{what}]] entries");
+        reading.problem(node.span(), message, "split the mapping");
+    }
+    for node in list.iter().take(MAX_ENTRIES) {
+        let Some(section) = reading.table(node, what, format!("[[{what}]]")) else {
+            continue;
+        };
+        let Some(entry) = entry(reading, &section, style, what) else {
+            continue;
+        };
+        // A file may be read several times; how far a query was read is kept by its name.
+        if what == "query" && entries.iter().any(|other| other.path == entry.path) {
+            let message = format!("two queries are named `{}`", entry.path);
+            reading.problem(entry.span.clone(), message, "give each a name of its own");
+        }
+        entries.push(entry);
+    }
+    entries
 }
 
 fn source(reading: &mut Reading<'_>, root: &Section<'_>) -> Option<SourceId> {
@@ -135,9 +162,14 @@ fn ignored(reading: &mut Reading<'_>, node: &Node<'_>) -> Vec<String> {
     paths
 }
 
-fn entry(reading: &mut Reading<'_>, section: &Section<'_>, style: &Style) -> Option<Entry> {
-    reading.only(section, FILE_KEYS);
-    let path = path(reading, section);
+fn entry(reading: &mut Reading<'_>, section: &Section<'_>, style: &Style, what: &str) -> Option<Entry> {
+    let (path, query) = if what == "query" {
+        reading.only(section, &[QUERY_KEYS, RECORD_KEYS].concat());
+        (name(reading, section), query(reading, section).map(Some))
+    } else {
+        reading.only(section, &[FILE_KEYS, RECORD_KEYS].concat());
+        (path(reading, section), Some(None))
+    };
     let kind = kind(reading, section);
     let mut style = style.clone();
     if let Some(node) = section.get("defaults")
@@ -165,6 +197,7 @@ fn entry(reading: &mut Reading<'_>, section: &Section<'_>, style: &Style) -> Opt
     let (path, span) = path?;
     Some(Entry {
         path,
+        query: query?,
         span,
         kind,
         format: Arc::new(style.format),
@@ -175,6 +208,49 @@ fn entry(reading: &mut Reading<'_>, section: &Section<'_>, style: &Style) -> Opt
         skips,
         slots,
         usage,
+    })
+}
+
+fn name(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<(String, std::ops::Range<usize>)> {
+    let node = reading.required(
+        section,
+        "name",
+        "name the query: how far it was read is kept under its name",
+    )?;
+    let name = reading.text(node, "name")?;
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    if name.len() > 64 || !name.chars().all(fits) {
+        let help = "use up to 64 small letters, digits, `-` and `_`";
+        reading.problem(node.span(), format!("`{name}` cannot name a query"), help);
+        return None;
+    }
+    Some((name, node.span()))
+}
+
+fn query(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<Query> {
+    let watermark = match section.get("watermark") {
+        Some(node) => Some(super::fields::column(reading, node, "watermark")?),
+        None => None,
+    };
+    let mut overlap = 0;
+    if let Some(node) = section.get("overlap") {
+        overlap = reading.integer(node, "overlap", 0, OVERLAP_MAX).unwrap_or_default();
+        if watermark.is_none() {
+            let help = "name the `watermark` column, or leave `overlap` out";
+            reading.problem(node.span(), "`overlap` without `watermark`", help);
+        }
+    }
+    let node = reading.required(
+        section,
+        "sql",
+        "write the query; with `watermark`, $1 is what was reached before",
+    )?;
+    let sql = reading.text(node, "sql")?;
+    Some(Query {
+        sql,
+        span: node.span(),
+        watermark,
+        overlap,
     })
 }
 

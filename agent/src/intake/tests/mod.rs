@@ -1,5 +1,6 @@
 //! Tests of the import. Fixtures are written by hand; the real data sets are used where they are at hand.
 
+mod lines;
 mod mapping;
 mod rejects;
 mod rows;

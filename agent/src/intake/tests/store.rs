@@ -307,7 +307,11 @@ fn nothing_is_stored_before_everything_is_there() {
 
 #[test]
 fn folders_that_cannot_serve_are_named() {
-    not_ready(&Bench::new(&[]), MAPPING, &["the folder holds no CSV file"]);
+    not_ready(
+        &Bench::new(&[]),
+        MAPPING,
+        &["the folder holds no CSV file and no file of JSON Lines"],
+    );
     let bench = bench();
     std::fs::remove_dir_all(bench.dir()).expect("a folder");
     not_ready(&bench, MAPPING, &["the folder cannot be read"]);

@@ -367,13 +367,22 @@ async fn a_second_run_waits_for_the_first(bed: Bed) {
 async fn a_day_plan_and_drafts_replace_the_ones_before(bed: Bed) {
     let row = one_pending(&bed).await;
     let plan = |position| vec![("eva".to_owned(), row.id.clone(), position)];
-    bed.store.set_day_plan(&run_id(), at(0), &plan(3)).await.expect("plans");
-    bed.store.set_day_plan(&run_id(), at(1), &plan(1)).await.expect("plans");
+    bed.store
+        .set_day_plan(&run_id(), at(0), None, &plan(3))
+        .await
+        .expect("plans");
+    bed.store
+        .set_day_plan(&run_id(), at(1), None, &plan(1))
+        .await
+        .expect("plans");
     assert_eq!(
         bed.store.action(row.id.as_str()).await.expect("reads").day_position,
         Some(1)
     );
-    bed.store.set_day_plan(&run_id(), at(2), &[]).await.expect("plans");
+    bed.store
+        .set_day_plan(&run_id(), at(2), None, &[])
+        .await
+        .expect("plans");
     assert_eq!(
         bed.store.action(row.id.as_str()).await.expect("reads").day_position,
         None

@@ -3,6 +3,7 @@
 mod bed;
 mod decisions;
 mod effects;
+mod events;
 mod health;
 mod races;
 mod schema;

@@ -187,6 +187,19 @@ async fn accounts_are_listed_by_bytes_and_orphans_are_found(bed: Bed) {
     let mut expected = names.map(str::to_owned).to_vec();
     expected.sort();
     assert_eq!(listed, expected);
+    // A later export of a record changes nothing about since when the account is known.
+    let mut again = account(1);
+    let first = again.signal.observed_at;
+    again.owner = Belongs::Account(AccountId::new("Z"));
+    again.signal.external_id = perennial_core::ids::ExternalId::new("Z");
+    again.signal.observed_at = first.plus_days(30);
+    again.signal.revision_at = first.plus_days(30);
+    bed.store.insert_new(&[again]).await.expect("stores");
+    let mut known = bed.store.accounts_known(None, 4).await.expect("reads");
+    let after = known.last().map(|(id, _)| id.clone());
+    known.extend(bed.store.accounts_known(after.as_ref(), 4).await.expect("reads"));
+    let expected: Vec<_> = expected.into_iter().map(|id| (AccountId::new(id), first)).collect();
+    assert_eq!(known, expected);
     assert_eq!(
         bed.store.orphans(5).await.expect("reads"),
         (1, vec![AccountId::new("c")])

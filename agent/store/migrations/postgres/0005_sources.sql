@@ -1,0 +1,55 @@
+-- Sources other than files: events of the product, and how far a query of another database has been read.
+
+-- One row an event that counts: enough to compute a day's facts again, and no more. Neither ids of people nor of messages
+-- are kept, only their keyed hashes.
+create table event_key (
+    tenant_id bigint not null,
+    account_id text not null,
+    message text not null,
+    day bigint not null,
+    person text not null, -- '' when the event names nobody
+    feature text not null, -- '' when the event is no use of a feature
+    active bigint not null, -- 1 when it makes the person an active user
+    received_us bigint not null,
+    primary key (tenant_id, message)
+);
+create index event_key_by_day on event_key (tenant_id, day, account_id);
+
+-- One row an account and day with events; `version` counts up with every event, `folded_version` says which of them the fact has.
+create table event_day (
+    tenant_id bigint not null,
+    account_id text not null,
+    day bigint not null,
+    version bigint not null,
+    folded_version bigint not null,
+    revision_us bigint not null, -- of the latest fact
+    primary key (tenant_id, account_id, day)
+);
+create index event_day_by_day on event_day (tenant_id, day, account_id);
+create index event_day_open on event_day (tenant_id, day, account_id) where version > folded_version;
+
+-- The account that a person belongs to, as the latest event that says so has it.
+create table event_person (
+    tenant_id bigint not null,
+    account_id text not null,
+    person text not null,
+    at_us bigint not null,
+    primary key (tenant_id, person)
+);
+
+-- Key of the hashes above, made once and at random.
+create table event_salt (
+    tenant_id bigint not null,
+    salt text not null,
+    primary key (tenant_id)
+);
+
+create table watermark (
+    tenant_id bigint not null,
+    source text not null,
+    query text not null,
+    kind text not null, -- type of the column there
+    value bigint not null, -- microseconds, days or the number itself
+    updated_us bigint not null,
+    primary key (tenant_id, source, query)
+);

@@ -1,0 +1,15 @@
+-- Accounts that something new is known about, until whoever decides has taken it up.
+create table account_due (
+    tenant_id bigint not null,
+    account_id text not null, -- '' for what concerns the whole portfolio
+    due_us bigint not null, -- not before: the earliest moment at which any of it counts as known
+    marks bigint not null, -- grows with every mark, so that one that comes while the account is decided about stays
+    primary key (tenant_id, account_id)
+) without rowid;
+create index account_due_by_time on account_due (tenant_id, due_us, account_id);
+create index day_plan_of_owner on day_plan (tenant_id, owner_id);
+insert into sqlite_stat1 (tbl, idx, stat) values
+    ('account_due', 'account_due', '1000000 1000000 1'),
+    ('account_due', 'account_due_by_time', '1000000 1000000 2 1'),
+    ('day_plan', 'day_plan_of_owner', '1000000 1000000 20');
+analyze sqlite_schema;
