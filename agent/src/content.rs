@@ -44,6 +44,9 @@ pub const POLICIES: &[(&str, &str)] = shipped!("policies":
     "rules/50-exceptions.cedar",
     "rules/90-never.cedar",
     "schema.cedarschema",
+    "tests/approvals.toml",
+    "tests/guards.toml",
+    "tests/table.toml",
 );
 
 /// The prompts that are built into the program.

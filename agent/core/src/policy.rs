@@ -4,9 +4,11 @@
 //! Unknown keys are errors. The compiled set is immutable and named by the hash of its texts, so an edit never
 //! changes the past.
 
+mod cases;
 mod file;
 pub mod gate;
 mod playbook;
+pub mod question;
 mod scorecard;
 mod scoring;
 mod signals;
@@ -21,6 +23,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+pub use cases::{Case, CaseReport, Failed, NOW as CASE_NOW, Uncovered, UncoveredCell, run as run_cases, unknown_rules};
 pub use file::Problem;
 pub use gate::{Gate, Level, Request, RuleRef, Verdict};
 pub use playbook::{Discount, Economics, Playbook, Step, Subject};
@@ -109,6 +112,8 @@ pub struct Policies {
     pub triggers: Triggers,
     /// Document templates.
     pub templates: Templates,
+    /// What admins expect of the rules, in the order of files and lines.
+    pub cases: Vec<Case>,
 }
 
 impl Policies {
@@ -128,12 +133,17 @@ impl Policies {
         });
         let rules = rules.map(|(path, text)| (path.as_str(), text.as_str())).collect();
         let gate = Gate::compile(table, &rules, &mut problems);
+        let tests = content
+            .policies
+            .iter()
+            .filter(|(path, _)| path.starts_with("tests/") && !path.ends_with(".md"));
+        let cases = cases::read(tests, &mut problems);
         let mut playbooks = BTreeMap::new();
         for (path, text) in &content.policies {
             match path.as_str() {
                 // The schema is a copy for editors: what counts is the program's.
                 "scoring.toml" | "autonomy.toml" | "schema.cedarschema" => {}
-                path if path.starts_with("rules/") || path.starts_with("promises/") => {}
+                path if ["rules/", "promises/", "tests/"].iter().any(|folder| path.starts_with(folder)) => {}
                 _ => match path
                     .strip_prefix("playbooks/")
                     .and_then(|name| name.strip_suffix(".toml"))
@@ -185,6 +195,7 @@ impl Policies {
                     playbooks,
                     triggers,
                     templates,
+                    cases,
                 })
             }
             _ => Err(problems),

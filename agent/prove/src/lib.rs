@@ -167,12 +167,27 @@ pub(crate) struct Ground<'g> {
     /// The kinds of request that the schema has.
     pub(crate) envs: BTreeMap<ActionKind, RequestEnv>,
     pub(crate) now: Timestamp,
+    /// The promises that are asked about.
+    pub(crate) promises: Vec<&'g Promise>,
 }
 
 impl Prover {
     /// Asks everything about a gate: its promises with their negative controls, and each rule.
     #[must_use]
     pub fn prove(&self, gate: &Gate) -> Report {
+        let rules = (0..gate.rules().len()).map(Job::Rule).collect();
+        self.ask(gate, gate.promises().iter().collect(), rules)
+    }
+
+    /// Asks about some promises only, with their negative controls and without the rules by themselves. Names of no promise are
+    /// passed over.
+    #[must_use]
+    pub fn prove_only(&self, gate: &Gate, names: &BTreeSet<String>) -> Report {
+        let promises = gate.promises().iter().filter(|promise| names.contains(&promise.id));
+        self.ask(gate, promises.collect(), Vec::new())
+    }
+
+    fn ask<'g>(&self, gate: &'g Gate, promises: Vec<&'g Promise>, rules: Vec<Job<'g>>) -> Report {
         let envs = gate.schema().request_envs().filter_map(|env| {
             let kind = ActionKind::from_word(env.action().id().unescaped())?;
             Some((kind, env))
@@ -181,10 +196,10 @@ impl Prover {
             gate,
             envs: envs.collect(),
             now: self.now,
+            promises,
         };
         let kinds = ActionKind::ALL.iter().copied().map(Job::Kind);
-        let controls = gate.promises().iter().map(Job::Control);
-        let rules = (0..gate.rules().len()).map(Job::Rule);
+        let controls = ground.promises.iter().copied().map(Job::Control);
         let jobs: Vec<Job<'_>> = kinds.chain(controls).chain(rules).collect();
         let next = AtomicUsize::new(0);
         let found = Mutex::new(Found::default());
@@ -201,7 +216,7 @@ impl Prover {
             }
         });
         report(
-            gate,
+            &ground,
             found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
         )
     }
@@ -274,12 +289,12 @@ fn do_job(ground: &Ground<'_>, worker: &mut Worker, job: &Job<'_>, found: &Mutex
     }
 }
 
-fn report(gate: &Gate, mut found: Found) -> Report {
+fn report(ground: &Ground<'_>, mut found: Found) -> Report {
     let mut report = Report {
         questions: found.questions,
         ..Report::default()
     };
-    for promise in gate.promises() {
+    for promise in &ground.promises {
         let id = promise.id.clone();
         let mut standing = found.promises.remove(&id).unwrap_or_default();
         if standing.kinds != *promise.kinds() && standing.why.is_empty() {

@@ -19,9 +19,9 @@ pub(crate) enum Answer {
 /// Every promise that can be about a kind. The rules are put into the solver's words once.
 pub(crate) fn ask<'g>(ground: &Ground<'g>, worker: &mut Worker, kind: ActionKind) -> Vec<(&'g Promise, Answer)> {
     let about: Vec<&Promise> = ground
-        .gate
-        .promises()
+        .promises
         .iter()
+        .copied()
         .filter(|promise| promise.kinds().contains(&kind))
         .collect();
     if about.is_empty() {
