@@ -16,6 +16,8 @@ mod history;
 mod holdout;
 mod pictures;
 mod pipeline;
+mod policy;
+mod prove;
 mod ravenstack;
 mod sources;
 mod watch;
