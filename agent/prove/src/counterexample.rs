@@ -31,6 +31,7 @@ pub struct Counterexample {
     /// The approval of a person, where there is one.
     pub approval: Option<Given>,
     /// Whether every number is one that the program would accept.
+    #[serde(skip)]
     pub in_range: bool,
     #[serde(skip)]
     facts: Facts,
