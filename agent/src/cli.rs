@@ -15,6 +15,7 @@ mod listen;
 mod measure;
 mod output;
 mod people_queue;
+mod policy;
 mod pull;
 mod rank;
 mod replay;
@@ -33,6 +34,7 @@ use crate::config::{Config, Overrides};
 pub use error::Failure;
 pub use output::Output;
 pub(crate) use output::amount as amount_text;
+pub use policy::json_schemas;
 pub(crate) use run::stop_signal;
 pub(crate) use sandbox::started as sandbox_started;
 
@@ -99,9 +101,9 @@ enum Command {
         /// Action id, or the beginning of one
         action: String,
     },
-    /// Policies: what others would do, and how they come into force
+    /// Check, test and prove the policies, see what they would do, and put them in force
     #[command(subcommand)]
-    Policy(bundle::BundleCommand),
+    Policy(policy::PolicyCommand),
     /// The ledger of everything decided and done
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -209,7 +211,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Coverage(args) => coverage::coverage(&config(&overrides)?, &args, output).await,
         Command::Signals(args) => signals::signals(&config(&overrides)?, &args, output).await,
         Command::Explain { action } => card::explain(&config(&overrides)?, &action, output).await,
-        Command::Policy(command) => bundle::bundle(&config(&overrides)?, command, output).await,
+        Command::Policy(command) => policy::policy(&config(&overrides)?, command, output).await,
         Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
         Command::Measure(command) => measure::measure(&config(&overrides)?, command, output).await,
         Command::Replay { id } => replay::replay(&config(&overrides)?, &id, output).await,

@@ -177,7 +177,6 @@ async fn inputs(config: &Config, policies: &Policies, folder: &Path) -> Vec<Inpu
             owner: None,
             peers: Default::default(),
             health_before: Vec::new(),
-            health_before: Vec::new(),
         })
         .collect()
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 /// The arrows there may be, beside those of the tests.
 const ARROWS: &[(&str, &[&str])] = &[
     ("perennial-core", &[]),
+    ("perennial-prove", &["perennial-core"]),
     ("perennial-store", &["perennial-core"]),
     ("perennial-tools", &["perennial-core"]),
     ("perennial-sandbox", &[]),
@@ -17,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "perennial",
         &[
             "perennial-core",
+            "perennial-prove",
             "perennial-sandbox",
             "perennial-store",
             "perennial-tools",
@@ -27,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "perennial",
             "perennial-core",
+            "perennial-prove",
             "perennial-sandbox",
             "perennial-store",
             "perennial-tools",

@@ -167,7 +167,7 @@ fn policies_come_into_force_by_people_and_only_two_of_them_widen() {
         folder.join("perennial.toml"),
         format!(
             "database = \"{}\"\n[people]\nana = [\"vp_cs\"]\nben = [\"csm_manager\"]\ncarl = [\"csm\"]\n\
-             [policy]\nsource = \"applied\"\nadmins = [\"ana\", \"ben\"]\n",
+             [policy]\nsource = \"applied\"\nprove = false\nadmins = [\"ana\", \"ben\"]\n",
             db.url
         ),
     )
@@ -256,7 +256,7 @@ fn what_is_tried_out_is_shown_and_has_no_effect() {
     std::fs::write(
         folder.join("perennial.toml"),
         format!(
-            "database = \"{}\"\nclock = \"2026-09-14T08:00:00Z\"\n[people]\nana = [\"vp_cs\"]\n[policy]\nsource = \"applied\"\n",
+            "database = \"{}\"\nclock = \"2026-09-14T08:00:00Z\"\n[people]\nana = [\"vp_cs\"]\n[policy]\nsource = \"applied\"\nprove = false\n",
             db.url
         ),
     )
@@ -347,15 +347,11 @@ async fn storm() {
     let mut seen = 0;
     for id in ids.iter().take(3) {
         for row in store.decisions_of(id, 50).await.unwrap() {
-            if !compiled.contains_key(&row.content) {
+            if let std::collections::btree_map::Entry::Vacant(place) = compiled.entry(row.content) {
                 let text = store.content(&row.content).await.unwrap().expect("the bundle is kept");
                 let content = read("content", &text).unwrap();
-                compiled.insert(
-                    row.content,
-                    Policies::compile(&content)
-                        .ok()
-                        .expect("only what is right came into force"),
-                );
+                let policies = Policies::compile(&content);
+                place.insert(policies.unwrap_or_else(|p| panic!("only what is right comes into force: {p:?}")));
             }
             let inputs: Inputs = read("inputs", &row.inputs.text().unwrap()).unwrap();
             assert_eq!(inputs.content, row.content);

@@ -489,6 +489,8 @@ fn the_json_page_names_every_field() {
             "OWN-01",
         ]),
         with(&["coverage", "--without", "OWN-09"]),
+        with(&["policy", "check"]),
+        with(&["policy", "test"]),
         with(&["signals"]),
         with(&["rank"]),
         with(&[

@@ -18,6 +18,8 @@ mod history;
 mod holdout;
 mod pictures;
 mod pipeline;
+mod policy;
+mod prove;
 mod ravenstack;
 mod scores;
 mod sources;

@@ -4,10 +4,12 @@
 //! Unknown keys are errors. The compiled set is immutable and named by the hash of its texts, so an edit never
 //! changes the past.
 
+mod cases;
 mod exploration;
 mod file;
 pub mod gate;
 mod playbook;
+pub mod question;
 mod scorecard;
 mod scoring;
 mod signals;
@@ -22,6 +24,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+pub use cases::{Case, CaseReport, Failed, NOW as CASE_NOW, Uncovered, UncoveredCell, run as run_cases, unknown_rules};
 pub use exploration::Exploration;
 pub use file::Problem;
 pub use gate::{Gate, Level, Request, RuleRef, Verdict};
@@ -111,6 +114,8 @@ pub struct Policies {
     pub triggers: Triggers,
     /// Document templates.
     pub templates: Templates,
+    /// What admins expect of the rules, in the order of files and lines.
+    pub cases: Vec<Case>,
 }
 
 impl Policies {
@@ -125,18 +130,22 @@ impl Policies {
         let settings = scoring.as_ref().map(|(_, settings)| settings);
         let table = required(content, "autonomy.toml", &mut problems)
             .and_then(|text| gate::table::compile("autonomy.toml", text, settings, &mut problems));
-        let rules = content
-            .policies
-            .iter()
-            .filter(|(path, _)| path.starts_with("rules/") && !path.ends_with(".md"));
+        let rules = content.policies.iter().filter(|(path, _)| {
+            (path.starts_with("rules/") || path.starts_with("promises/")) && !path.ends_with(".md")
+        });
         let rules = rules.map(|(path, text)| (path.as_str(), text.as_str())).collect();
         let gate = Gate::compile(table, &rules, &mut problems);
+        let tests = content
+            .policies
+            .iter()
+            .filter(|(path, _)| path.starts_with("tests/") && !path.ends_with(".md"));
+        let cases = cases::read(tests, &mut problems);
         let mut playbooks = BTreeMap::new();
         for (path, text) in &content.policies {
             match path.as_str() {
                 // The schema is a copy for editors: what counts is the program's.
                 "scoring.toml" | "autonomy.toml" | "schema.cedarschema" => {}
-                path if path.starts_with("rules/") => {}
+                path if ["rules/", "promises/", "tests/"].iter().any(|folder| path.starts_with(folder)) => {}
                 _ => match path
                     .strip_prefix("playbooks/")
                     .and_then(|name| name.strip_suffix(".toml"))
@@ -151,7 +160,7 @@ impl Policies {
                     Some(_) | None => problems.push(Problem::whole(
                         path,
                         "this file is not part of a policy".to_owned(),
-                        "policies are scoring.toml, autonomy.toml, playbooks/*.toml and rules/*.cedar; move other files away",
+                        "policies are scoring.toml, autonomy.toml, playbooks/*.toml, rules/*.cedar, promises/*.cedar and tests/*.toml; move other files away",
                     )),
                 },
             }
@@ -206,6 +215,7 @@ impl Policies {
                     playbooks,
                     triggers,
                     templates,
+                    cases,
                 })
             }
             _ => Err(problems),

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use clap::Subcommand;
-use perennial_core::policy::{Content, Policies};
+use perennial_core::policy::{Content, Policies, run_cases};
 use perennial_core::time::Timestamp;
+use perennial_prove::{Prover, TIMEOUT_MS, program};
 use perennial_store::{OfferKind, Store};
 use serde_json::{Value, json};
 
@@ -121,7 +122,7 @@ pub(super) async fn bundle(config: &Config, command: BundleCommand, output: &Out
         }
         BundleCommand::Plan { since } => plan(config, &store, since, output).await,
         BundleCommand::Apply { why, person } => {
-            let (new, _) = content::compile(config)?;
+            let new = content::compile(config)?;
             change(config, &store, &new, &why, person.as_deref(), output).await
         }
         BundleCommand::Confirm { hash, person: name } => {
@@ -133,7 +134,7 @@ pub(super) async fn bundle(config: &Config, command: BundleCommand, output: &Out
         }
         BundleCommand::Rollback { hash, why, person } => {
             let hash = bundles::formerly(&store, &hash).await?;
-            let (new, _) = bundles::stored(&store, hash).await?;
+            let new = bundles::stored(&store, hash).await?;
             change(config, &store, &new, &why, person.as_deref(), output).await
         }
         BundleCommand::Withdraw { person: name } => {
@@ -231,27 +232,70 @@ fn print_difference(found: &Difference, from: Timestamp, output: &Output) {
 }
 
 /// What is in force, or the bundle that a change is measured against; nothing before the first one.
-async fn former(config: &Config, store: &Store) -> Result<Option<Content>, Failure> {
+async fn former(config: &Config, store: &Store) -> Result<Option<(Content, Policies)>, Failure> {
     match store.live_content().await? {
-        Some(live) => Ok(Some(bundles::stored(store, live.hash).await?.0)),
+        Some(live) => Ok(Some(bundles::stored(store, live.hash).await?)),
         None => match (config.policy.source, store.last_run().await?) {
             // In the folder's way, the last run says what was in force.
-            (PolicySource::Folder, Some(run)) => Ok(Some(bundles::stored(store, run.content).await?.0)),
+            (PolicySource::Folder, Some(run)) => Ok(Some(bundles::stored(store, run.content).await?)),
             _ => Ok(None),
         },
     }
 }
 
-/// How wide a change is, measured against what is in force.
-fn width_of(former: Option<&Content>, new: &Content) -> Width {
-    match former {
-        None => Width::Narrower("nothing was in force".to_owned()),
-        Some(former) => bundles::width(former, new, || Err(NOT_PROVED.to_owned())),
+fn prover(config: &Config) -> Prover {
+    Prover {
+        program: program(),
+        threads: config.limits.decide_threads(),
+        timeout_ms: TIMEOUT_MS,
+        now: config.clock.now(),
     }
 }
 
-/// Why a change of rules counts as wide as long as nothing proves otherwise.
-const NOT_PROVED: &str = "the rules are changed, and it is not proved that they allow nothing new";
+/// How wide a change is, measured against what is in force.
+fn width_of(config: &Config, former: Option<&(Content, Policies)>, new: &Content, policies: &Policies) -> Width {
+    let Some((content, before)) = former else {
+        return Width::Narrower("nothing was in force".to_owned());
+    };
+    bundles::width(content, new, || {
+        prover(config)
+            .narrower(&before.gate, &policies.gate)
+            .map_err(|why| format!("the rules are changed: {why}"))
+    })
+}
+
+/// What comes into force has passed its tests, and, unless the configuration says otherwise, its promises are proved.
+fn sound(config: &Config, policies: &Policies) -> Result<(), Failure> {
+    let tests = run_cases(policies);
+    if let Some(first) = tests.failed.first() {
+        return Err(Failure::failed(format!(
+            "{} tests of the policies fail, the first at {}:{} ({}): nothing was put in force; see `perennial policy test`",
+            tests.failed.len(),
+            first.file,
+            first.line,
+            first.name
+        )));
+    }
+    if !config.policy.prove {
+        return Ok(());
+    }
+    let report = prover(config).prove(&policies.gate);
+    if report.holds() {
+        return Ok(());
+    }
+    let broken = report.broken.iter().map(|b| format!("{} is broken", b.promise));
+    let unproved = report
+        .not_proved
+        .iter()
+        .map(|n| format!("{} is not proved: {}", n.promise, n.why));
+    let rules = report.erroring_rules.iter().chain(&report.unchecked_rules);
+    let rules = rules.map(|r| format!("the rule {} may fail", r.rule));
+    let first = broken.chain(unproved).chain(rules).next();
+    Err(Failure::failed(format!(
+        "nothing was put in force: {}; see `perennial policy prove`",
+        first.unwrap_or_else(|| "there are no promises".to_owned())
+    )))
+}
 
 fn width_lines(width: &Width) -> Vec<String> {
     match width {
@@ -266,8 +310,8 @@ fn width_lines(width: &Width) -> Vec<String> {
 async fn plan(config: &Config, store: &Store, since: std::time::Duration, output: &Output) -> Result<(), Failure> {
     let (new, policies) = content::compile(config)?;
     let former = former(config, store).await?;
-    let files = former.as_ref().map(|former| bundles::changed_files(former, &new));
-    let width = width_of(former.as_ref(), &new);
+    let files = former.as_ref().map(|(former, _)| bundles::changed_files(former, &new));
+    let width = width_of(config, former.as_ref(), &new, &policies);
     let from = before(config.clock.now(), since);
     let found = replayed(config, store, from, policies, EXAMPLES, output).await?;
     if output.json() {
@@ -298,15 +342,16 @@ async fn plan(config: &Config, store: &Store, since: std::time::Duration, output
 async fn change(
     config: &Config,
     store: &Store,
-    new: &Content,
+    (new, policies): &(Content, Policies),
     why: &str,
     name: Option<&str>,
     output: &Output,
 ) -> Result<(), Failure> {
     let who = person(config, store, name).await?;
     bundles::may_change(config, &who.id)?;
+    sound(config, policies)?;
     let former = former(config, store).await?;
-    let width = width_of(former.as_ref(), new);
+    let width = width_of(config, former.as_ref(), new, policies);
     let outcome = bundles::apply(store, new, &width, &who.id, why, config.clock.now()).await?;
     let hash = new.hash().to_string();
     if output.json() {

@@ -98,6 +98,12 @@ impl Failure {
         Failure::new(FAILED, Box::new(Said))
     }
 
+    /// What the command was given is wrong, and it has said so already.
+    #[must_use]
+    pub fn said_of_input() -> Failure {
+        Failure::new(BAD_INPUT, Box::new(Said))
+    }
+
     /// Prints the error and gives the exit code.
     #[must_use]
     pub fn report(self, output: &Output) -> ExitCode {

@@ -16,12 +16,14 @@ pub enum PolicySource {
 }
 
 /// `[policy]`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PolicyAccess {
     /// Where they come from.
     pub source: PolicySource,
     /// Who may change them; everybody who may decide where nobody is named.
     pub admins: Vec<String>,
+    /// Only what is proved comes into force.
+    pub prove: bool,
 }
 
 /// `[policy]` as written.
@@ -31,6 +33,7 @@ pub(super) struct PolicyTable {
     source: Option<Spanned<String>>,
     #[serde(default)]
     admins: Vec<String>,
+    prove: Option<bool>,
 }
 
 pub(super) fn policy(raw: PolicyTable, wrong: Wrong<'_>) -> PolicyAccess {
@@ -49,5 +52,6 @@ pub(super) fn policy(raw: PolicyTable, wrong: Wrong<'_>) -> PolicyAccess {
     PolicyAccess {
         source,
         admins: raw.admins,
+        prove: raw.prove.unwrap_or(true),
     }
 }

@@ -229,6 +229,7 @@ fn commit(number: usize, inputs: &str) -> DecisionCommit {
                     updated_at: now(),
                 },
                 outbox,
+                holds: Vec::new(),
             }
         })
         .collect();

@@ -197,6 +197,8 @@ fn mail_after(weeks: usize) -> (Level, f64) {
         draft: Hash::of(b"a mail"),
         now: decision.as_of,
         last_editor: None,
+        playbook: None,
+        local: None,
     };
     let verdict = policies.gate.verdict(&request, &policies.settings);
     (verdict.level, decision.features.number("health_confidence").unwrap())

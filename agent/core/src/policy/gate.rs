@@ -18,6 +18,7 @@ mod generate;
 pub mod hours;
 mod injection;
 pub mod limits;
+mod promises;
 mod rules;
 pub(super) mod table;
 mod verdict;
@@ -33,6 +34,7 @@ use cedar_policy::{Authorizer, Policy, PolicyId, PolicySet, Schema, Validator};
 pub use facts::{Approval, Ask, FactError, Facts, Human, Request, Value};
 pub use generate::{Generated, generate};
 pub use hours::{Addressee, Calendar, ContactHours, LocalTime, Sending};
+pub use promises::{Promise, PromiseKind};
 pub use rules::{Effect, Origin, Rule};
 pub use table::{AutoNeeds, Budgeted, Cell, Guard, Limit, Table};
 pub use verdict::{Engine, Level, Routed, RuleRef, STEPS, Verdict};
@@ -52,6 +54,7 @@ pub struct Gate {
     /// Only the rules whose scope can match the kind.
     by_kind: BTreeMap<ActionKind, PolicySet>,
     programs: BTreeMap<ActionKind, direct::Program>,
+    promises: Vec<Promise>,
     authorizer: Authorizer,
 }
 
@@ -68,7 +71,7 @@ pub struct Answer {
 }
 
 impl Gate {
-    /// Compiles a checked table and files of rules by path, such as `rules/90-never.cedar`.
+    /// Compiles a checked table and files of rules and promises by path, such as `rules/90-never.cedar`.
     pub(super) fn compile(
         table: Option<Table>,
         files: &BTreeMap<&str, &str>,
@@ -84,8 +87,11 @@ impl Gate {
             }
         };
         let validator = Validator::new(schema.clone());
+        let (promised, files): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            files.iter().partition(|(file, _)| file.starts_with("promises/"));
+        let promises = promises::read(&promised, &validator, problems);
         let mut from_files = Vec::new();
-        for (file, text) in files {
+        for (file, text) in &files {
             from_files.extend(rules::read(file, text, &validator, problems));
         }
         // The files are checked even where the table is wrong: every problem is named at once.
@@ -131,6 +137,7 @@ impl Gate {
             policies: PolicySet::new(),
             by_kind: ActionKind::ALL.iter().map(|k| (*k, PolicySet::new())).collect(),
             programs: BTreeMap::new(),
+            promises,
             authorizer: Authorizer::new(),
         };
         let mut sources: BTreeMap<ActionKind, Vec<(usize, Effect, Policy)>> = BTreeMap::new();
@@ -186,6 +193,12 @@ impl Gate {
     #[must_use]
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.by_id.get(id).and_then(|at| self.rules.get(*at))
+    }
+
+    /// What must never or always hold of these rules, by the path of its file.
+    #[must_use]
+    pub fn promises(&self) -> &[Promise] {
+        &self.promises
     }
 
     /// The schema that requests, entities and rules fit.

@@ -18,7 +18,7 @@ fn planted(seed: u64, shift: f64) -> Vec<Trial> {
         .flat_map(|a| a.renewals.iter().map(move |r| (a.id.clone(), r.probability)));
     renewals
         .map(|(account, p)| {
-            let log_odds = (p / (1.0 - p)).ln();
+            let log_odds = libm::log(p / (1.0 - p));
             let executed = draws.fraction() < 0.5;
             let lost = sigmoid(log_odds - if executed { shift } else { 0.0 });
             Trial {

@@ -103,15 +103,57 @@ fn without_comments(text: &str) -> String {
 }
 
 /// A file as it is read: its text, and the problems found so far.
-struct Reading<'a> {
-    file: &'a str,
-    text: &'a str,
+pub(super) struct Reading<'a> {
+    pub(super) file: &'a str,
+    pub(super) text: &'a str,
     blanked: String,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
-impl Reading<'_> {
-    fn wrong(&mut self, offset: usize, message: impl Into<String>, help: impl Into<String>) {
+impl<'a> Reading<'a> {
+    pub(super) fn new(file: &'a str, text: &'a str) -> Reading<'a> {
+        Reading {
+            file,
+            text,
+            blanked: without_comments(text),
+            problems: Vec::new(),
+        }
+    }
+
+    /// The policies of the file in their order, each as written and with the byte it begins at.
+    pub(super) fn policies(&mut self) -> Vec<(Policy, String, usize)> {
+        let set = match self.blanked.parse::<PolicySet>() {
+            Ok(set) => set,
+            Err(errors) => {
+                for error in errors.iter() {
+                    self.cedar(error, 0, None, None);
+                }
+                return Vec::new();
+            }
+        };
+        if set.num_of_templates() > 0 {
+            let message = "a rule with `?principal` or `?resource` is a template";
+            self.wrong(0, message, "name what the rule is about; templates are not used here");
+        }
+        let mut policies: Vec<&Policy> = set.policies().collect();
+        // Cedar numbers them in the order of the file: policy0, policy1 and so on.
+        policies.sort_by_key(|p| {
+            let id: &str = p.id().as_ref();
+            (id.len(), id.to_owned())
+        });
+        let mut cursor = 0;
+        let mut found = Vec::with_capacity(policies.len());
+        for policy in policies {
+            let written = policy.to_cedar().unwrap_or_default();
+            let at = self.blanked.get(cursor..).and_then(|rest| rest.find(&written));
+            let start = cursor + at.unwrap_or(0);
+            cursor = start + written.len();
+            found.push((policy.clone(), written, start));
+        }
+        found
+    }
+
+    pub(super) fn wrong(&mut self, offset: usize, message: impl Into<String>, help: impl Into<String>) {
         let problem = Problem::at(self.file, self.text, offset, message.into(), help.into());
         // Cedar says the same once for every kind of request.
         if !self.problems.contains(&problem) {
@@ -194,41 +236,11 @@ pub(super) fn read(file: &str, text: &str, validator: &Validator, problems: &mut
         ));
         return Vec::new();
     };
-    let blanked = without_comments(text);
-    let mut reading = Reading {
-        file,
-        text,
-        blanked,
-        problems: Vec::new(),
-    };
+    let mut reading = Reading::new(file, text);
     let mut found = Vec::new();
-    match reading.blanked.parse::<PolicySet>() {
-        Err(errors) => {
-            for error in errors.iter() {
-                reading.cedar(error, 0, None, None);
-            }
-        }
-        Ok(set) => {
-            if set.num_of_templates() > 0 {
-                let message = "a rule with `?principal` or `?resource` is a template";
-                reading.wrong(0, message, "name what the rule is about; templates are not used here");
-            }
-            let mut policies: Vec<&Policy> = set.policies().collect();
-            // Cedar numbers them in the order of the file: policy0, policy1 and so on.
-            policies.sort_by_key(|p| {
-                let id: &str = p.id().as_ref();
-                (id.len(), id.to_owned())
-            });
-            let mut cursor = 0;
-            for policy in policies {
-                let written = policy.to_cedar().unwrap_or_default();
-                let at = reading.blanked.get(cursor..).and_then(|rest| rest.find(&written));
-                let start = cursor + at.unwrap_or(0);
-                cursor = start + written.len();
-                if let Some(parsed) = one(&mut reading, origin, policy, &written, start, validator) {
-                    found.push(parsed);
-                }
-            }
+    for (policy, written, start) in reading.policies() {
+        if let Some(parsed) = one(&mut reading, origin, &policy, &written, start, validator) {
+            found.push(parsed);
         }
     }
     problems.append(&mut reading.problems);
@@ -291,47 +303,9 @@ fn one(
             "write `forbid`, or move the rule to rules/50-exceptions.cedar with @owner and @until",
         );
     }
-    if let Ok(pst) = policy.to_pst() {
-        for part in parts(&pst) {
-            if let Some(operator) = calculates(part) {
-                let message = format!("`{operator}` calculates, and a sum may overflow: a rule that fails is no rule");
-                let help = "compare facts with numbers; if a derived fact is missing, ask for it";
-                reading.wrong(start, message, help);
-            }
-            if reads_editor(part) {
-                let message = "of the last editor only who it was is known";
-                let help = "compare `context.last_editor` with a person; roles are known of `context.approval.by`";
-                reading.wrong(start, message, help);
-            }
-            if let Some((name, known)) = unheard_of(part) {
-                let at = written.find(&format!("has {name}")).map_or(0, |at| at + "has ".len());
-                let help = did_you_mean(name, known.into_iter())
-                    .unwrap_or_else(|| "policies/schema.cedarschema lists the facts".to_owned());
-                reading.wrong(start + at, format!("there is no fact `{name}`"), help);
-            }
-        }
-    }
     let id = said("id").unwrap_or("policy").to_owned();
+    sense(reading, policy, written, start, &id, validator);
     let own_id = PolicyId::new(&id);
-    let alone = PolicySet::from_policies([policy.new_id(own_id.clone())]);
-    if let Ok(alone) = alone {
-        let result = validator.validate(&alone, ValidationMode::Strict);
-        for error in result.validation_errors() {
-            let help = match error {
-                ValidationError::UnsafeOptionalAttributeAccess(_) => Some(
-                    "this fact may be unknown: a permit reads it as `resource has FACT && …`, a forbid as `unless { resource has FACT && … }`, so that what is not known forbids"
-                        .to_owned(),
-                ),
-                _ => None,
-            };
-            reading.cedar(error, start, Some(&id), help);
-        }
-        let never = |w: &ValidationWarning| matches!(w, ValidationWarning::ImpossiblePolicy(_));
-        if reading.problems.len() == before && result.validation_warnings().any(never) {
-            let help = "nothing fulfils all its conditions; groups of actions are asked with `action in`";
-            reading.wrong(start, format!("the rule `{id}` can never hold"), help);
-        }
-    }
     let text = match until {
         Some(day) => {
             let open = written.trim_end().trim_end_matches(';');
@@ -366,6 +340,57 @@ fn one(
         .then_some(policy)
         .flatten()
         .map(|policy| Parsed { rule, policy })
+}
+
+/// Checks what a policy says against the vocabulary.
+pub(super) fn sense(
+    reading: &mut Reading<'_>,
+    policy: &Policy,
+    written: &str,
+    start: usize,
+    id: &str,
+    validator: &Validator,
+) {
+    let before = reading.problems.len();
+    if let Ok(pst) = policy.to_pst() {
+        for part in parts(&pst) {
+            if let Some(operator) = calculates(part) {
+                let message = format!("`{operator}` calculates, and a sum may overflow: a rule that fails is no rule");
+                let help = "compare facts with numbers; if a derived fact is missing, ask for it";
+                reading.wrong(start, message, help);
+            }
+            if reads_editor(part) {
+                let message = "of the last editor only who it was is known";
+                let help = "compare `context.last_editor` with a person; roles are known of `context.approval.by`";
+                reading.wrong(start, message, help);
+            }
+            if let Some((name, known)) = unheard_of(part) {
+                let at = written.find(&format!("has {name}")).map_or(0, |at| at + "has ".len());
+                let help = did_you_mean(name, known.into_iter())
+                    .unwrap_or_else(|| "policies/schema.cedarschema lists the facts".to_owned());
+                reading.wrong(start + at, format!("there is no fact `{name}`"), help);
+            }
+        }
+    }
+    let alone = PolicySet::from_policies([policy.new_id(PolicyId::new(id))]);
+    if let Ok(alone) = alone {
+        let result = validator.validate(&alone, ValidationMode::Strict);
+        for error in result.validation_errors() {
+            let help = match error {
+                ValidationError::UnsafeOptionalAttributeAccess(_) => Some(
+                    "this fact may be unknown: a permit reads it as `resource has FACT && …`, a forbid as `unless { resource has FACT && … }`, so that what is not known forbids"
+                        .to_owned(),
+                ),
+                _ => None,
+            };
+            reading.cedar(error, start, Some(id), help);
+        }
+        let never = |w: &ValidationWarning| matches!(w, ValidationWarning::ImpossiblePolicy(_));
+        if reading.problems.len() == before && result.validation_warnings().any(never) {
+            let help = "nothing fulfils all its conditions; groups of actions are asked with `action in`";
+            reading.wrong(start, format!("the rule `{id}` can never hold"), help);
+        }
+    }
 }
 
 /// Every part of a rule's conditions.

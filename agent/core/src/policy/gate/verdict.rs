@@ -262,8 +262,22 @@ impl Gate {
     /// The rule that stands in the way.
     pub fn permits(&self, request: &Request<'_>, approval: &Approval, settings: &Settings) -> Result<(), RuleRef> {
         let facts = Facts::of(request, settings).map_err(|error| fact_rule(&error))?;
-        for ask in request.asks() {
-            let answer = self.answer(&facts, ask, Some(approval), Engine::Direct);
+        self.permits_on(&facts, &request.asks(), approval, settings)
+    }
+
+    /// The same from facts and questions.
+    ///
+    /// # Errors
+    /// The rule that stands in the way.
+    pub fn permits_on(
+        &self,
+        facts: &Facts,
+        asks: &[Ask],
+        approval: &Approval,
+        settings: &Settings,
+    ) -> Result<(), RuleRef> {
+        for ask in asks.iter().copied() {
+            let answer = self.answer(facts, ask, Some(approval), Engine::Direct);
             let answer = answer.map_err(|error| fact_rule(&error))?;
             if answer.allowed {
                 continue;
@@ -275,7 +289,7 @@ impl Gate {
                 unapproved: Vec::new(),
                 failed: answer.failed,
             };
-            let rule = self.explain(&facts, ask, &routed, settings).into_iter().next();
+            let rule = self.explain(facts, ask, &routed, settings).into_iter().next();
             return Err(rule.unwrap_or_else(|| self.table_rule("unlisted", 1, "no rule permits it".to_owned())));
         }
         Ok(())
@@ -442,6 +456,12 @@ impl Gate {
 
 fn needs(kind: ActionKind, tier: Tier, role: OwnerRole) -> String {
     format!("{kind} for {tier} accounts needs a {role}")
+}
+
+impl From<&Rule> for RuleRef {
+    fn from(rule: &Rule) -> RuleRef {
+        named(rule)
+    }
 }
 
 /// A rule as verdicts name it: the rules of a cell by the cell.
