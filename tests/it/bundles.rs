@@ -103,7 +103,7 @@ fn what_a_diff_says_is_what_a_run_comes_to() {
     assert!(same["actions"].as_u64().unwrap() > 10);
     // Another table, and a playbook that asks for more.
     edit(&policies.join("autonomy.toml"), TASKS, TASKS_ASKED);
-    edit(&policies.join("playbooks/silent-account.toml"), ">= 90", ">= 120");
+    edit(&policies.join("playbooks/silent-account.toml"), ">= 90", ">= 9000");
     let found = go(
         folder,
         &[
@@ -196,6 +196,18 @@ fn policies_come_into_force_by_people_and_only_two_of_them_widen() {
         &policies.join("autonomy.toml"),
         "createNote        = { low_touch = \"auto\", mid_touch = \"auto\", strategic = \"approve:csm\" }",
         "createNote        = { low_touch = \"auto\", mid_touch = \"auto\", strategic = \"auto\" }",
+    );
+    let failing = go(folder, &["policy", "apply", "--why", "trust", "--as", "ana"]);
+    assert_eq!(
+        failing.code, 1,
+        "a test of the policies stands against it: {}",
+        failing.out
+    );
+    assert_eq!(content(), numbers["hash"]);
+    edit(
+        &policies.join("tests/table.toml"),
+        "action  = \"createNote\"\naccount = { tier = \"strategic\" }\nexpect  = \"approve:csm\"",
+        "action  = \"createNote\"\naccount = { tier = \"strategic\" }\nexpect  = \"auto\"",
     );
     let wide = go(folder, &["policy", "apply", "--why", "trust", "--as", "ana"])
         .ok()

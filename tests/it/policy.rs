@@ -425,7 +425,8 @@ fn keys_of(source: &str) -> Vec<String> {
         } else if line == "}" {
             inside = false;
         } else if inside && let Some((name, _)) = line.trim().split_once(": ") {
-            keys.push(name.trim_start_matches('_').to_owned());
+            let name = name.trim_start_matches("pub(super) ").trim_start_matches('_');
+            keys.push(name.to_owned());
         }
     }
     keys

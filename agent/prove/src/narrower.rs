@@ -53,6 +53,19 @@ impl Prover {
         if Counted::of(former.table()) != Counted::of(new.table()) {
             return Err(NotNarrower::Counted);
         }
+        // A thread of its own: the caller may be in the middle of other work that must not wait for itself.
+        let asked = std::thread::scope(|scope| scope.spawn(|| self.ask_narrower(former, new)).join());
+        asked.unwrap_or_else(|_| {
+            Err(NotNarrower::Unproved {
+                kind: "any".to_owned(),
+                why: Unproved::Stopped {
+                    said: "the thread that asked it ended".to_owned(),
+                },
+            })
+        })
+    }
+
+    fn ask_narrower(&self, former: &Gate, new: &Gate) -> Result<(), NotNarrower> {
         let mut worker = Worker::new(&self.program, self.timeout_ms);
         let known: Vec<EntityUid> = former.schema().request_envs().map(|env| env.action().clone()).collect();
         for env in new.schema().request_envs() {

@@ -126,10 +126,10 @@ const MISTAKES: &[Mistake] = &[
     Mistake(
         By::Check,
         "policies/playbooks/usage-drop.toml",
-        "resource.usage_shift <=",
-        "resource.usage_shft <=",
-        "resource.usage_shft",
-        "did you mean `usage_shift`?",
+        "resource.active_users_change <=",
+        "resource.active_users_chnge <=",
+        "resource.active_users_chnge",
+        "did you mean `active_users_change`?",
     ),
     Mistake(
         By::Check,

@@ -172,13 +172,12 @@ fn facts() -> Value {
 // ------------------------------------------------------------------------------------------------ files
 
 fn autonomy() -> Value {
-    let levels: Vec<String> = ["never", "advise", "auto"]
-        .into_iter()
-        .map(str::to_owned)
-        .chain(roles().map(|role| format!("approve:{role}")))
-        .chain(roles().map(|role| format!("auto, else approve:{role}")))
-        .collect();
-    let level = words(levels.iter().map(String::as_str));
+    let roles: Vec<&str> = roles().collect();
+    let approve = format!("approve:({})", roles.join("|"));
+    let level = json!({
+        "type": "string",
+        "pattern": format!("^(never|advise|{approve}|auto( after [0-9]+[mhd])?(, else {approve})?)$"),
+    });
     let tiers: Vec<(&str, Value)> = Tier::ALL.iter().map(|tier| (tier.as_str(), level.clone())).collect();
     let row = table(&tiers);
     let rows: Vec<(&str, Value)> = actions().map(|action| (action, row.clone())).collect();
@@ -210,6 +209,15 @@ fn autonomy() -> Value {
             list(words(AccountField::ALL.iter().map(|field| field.as_str()))),
         ),
         ("max_discount_percent?", number("greatest discount, percent")),
+        (
+            "contacts_per_person_7_days?",
+            whole("most actions towards one person in 7 days"),
+        ),
+        ("contact_hours?", text("the customer's time, such as 08:00-18:00")),
+        (
+            "default_time_zone?",
+            text("zone of those whose own is not known, such as Europe/Berlin"),
+        ),
     ]);
     with_head(
         "Perennial: who decides what",
@@ -217,6 +225,8 @@ fn autonomy() -> Value {
             ("matrix", table(&rows)),
             ("auto", auto),
             ("limits", limits),
+            ("budget?", map(whole("most actions in any 24 hours"))),
+            ("holidays?", map(list(text("a day, such as 2026-12-25")))),
             ("never?", list(guard)),
         ]),
     )
@@ -240,6 +250,10 @@ fn index() -> Vec<(&'static str, Value)> {
         ("red_below", number("below it the score is red")),
         ("green_from", number("from it on the score is green")),
         ("groups?", map(number("weight of the group"))),
+        (
+            "band_width?",
+            number("points by which a limit must be passed before the band changes"),
+        ),
         ("measure", list(measure())),
     ]
 }
@@ -324,6 +338,33 @@ fn scoring() -> Value {
                 ]),
             ),
             (
+                "rollup?",
+                table(&[
+                    ("health", text("mean, arr_weighted or worst")),
+                    (
+                        "unknown_below",
+                        number("percent of the family's revenue that must be known"),
+                    ),
+                ]),
+            ),
+            (
+                "exploration?",
+                table(&[
+                    ("on", json!({ "type": "boolean" })),
+                    (
+                        "share",
+                        number("share of the choices between near-ties that is left to chance"),
+                    ),
+                    (
+                        "worth_from",
+                        number("share of the best from which on an action is a near-tie"),
+                    ),
+                    ("floor", number("least chance of a near-tie")),
+                    ("rest_days", whole("days for which what was not drawn is not done")),
+                    ("seed", whole("seed of all draws")),
+                ]),
+            ),
+            (
                 "signals?",
                 table(&[
                     ("quiet_days", whole("days")),
@@ -381,6 +422,8 @@ fn playbook() -> Value {
             ("action", words(actions())),
             ("subject", text("what the action is about")),
             ("cooldown_days", whole("days")),
+            ("excludes?", list(text("playbook that must not run in the same days"))),
+            ("excludes_days?", whole("days")),
             ("due_days", whole("days")),
             ("expires_days", whole("days")),
             ("title", text("one line, with slots")),
