@@ -8,10 +8,10 @@ use perennial_core::action::{AccountField, ActionKind};
 use perennial_core::draw::Stream;
 use perennial_core::ids::AccountId;
 use perennial_core::policy::gate::{
-    Approval, Ask, Engine, Facts, Gate, Human, Kind, Place, Presence, TERMS, Term, Value,
+    Approval, Ask, Engine, Facts, Gate, Human, Kind, Place, Presence, TERMS, Term, Value, Vocabulary,
 };
 use perennial_core::policy::{Content, Level, Policies};
-use perennial_core::signal::{OwnerRole, Tier};
+use perennial_core::signal::OwnerRole;
 
 /// Rules for a time that use every form of the language that people write.
 pub const LANGUAGE: &str = r#"
@@ -83,6 +83,39 @@ pub fn built_in() -> Content {
     }
 }
 
+/// The built-in policies with a tier, two roles and two actions added.
+///
+/// # Panics
+/// When the shipped table is no longer as this edit expects it.
+#[must_use]
+pub fn extended() -> Content {
+    let mut content = built_in();
+    let table = content.policies.get_mut("autonomy.toml").expect("built in");
+    let rows = table.lines().map(|line| match line.strip_suffix(" }") {
+        Some(row) if row.contains("low_touch = \"") => {
+            let low = row
+                .split("low_touch = ")
+                .nth(1)
+                .and_then(|rest| rest.split(", mid_touch").next());
+            format!("{row}, self_serve = {} }}\n", low.expect("a row of the table"))
+        }
+        _ => format!("{line}\n"),
+    });
+    let rows: String = rows.collect();
+    let with_actions = rows.replacen(
+        "[matrix]\n",
+        "[matrix]\n\
+         sendSurvey = { low_touch = \"auto, else approve:legal\", mid_touch = \"auto\", strategic = \"approve:cfo\", self_serve = \"auto\" }\n\
+         checkLicence = { low_touch = \"auto\", mid_touch = \"approve:legal\", strategic = \"approve:legal\", self_serve = \"never\" }\n",
+        1,
+    );
+    *table = format!(
+        "[tiers]\nself_serve = \"Customers who buy on the site.\"\n\n[roles]\nlegal = []\nvp_cs = [\"legal\"]\ncfo = [\"vp_cs\"]\n\n\
+         [actions]\nsendSurvey = [\"CustomerFacing\", \"Surveys\"]\nsendQbr = [\"Surveys\"]\ncheckLicence = [\"Internal\"]\n\n{with_actions}"
+    );
+    content
+}
+
 /// Compiles content that is known to be right.
 ///
 /// # Panics
@@ -103,11 +136,11 @@ pub fn with_rules(count: usize) -> Content {
         let table = content.policies.get_mut("autonomy.toml").expect("built in");
         let start = table.find("[matrix]").expect("the table");
         let end = table.find("[auto]").expect("the needs");
-        let rows = ActionKind::ALL.iter().map(|kind| match kind {
-            ActionKind::CreateTask => {
+        let rows = ActionKind::BUILT_IN.iter().map(|kind| match *kind {
+            ActionKind::CREATE_TASK => {
                 format!("{kind} = {{ low_touch = \"auto\", mid_touch = \"auto\", strategic = \"auto\" }}\n")
             }
-            ActionKind::SendEmail => {
+            ActionKind::SEND_EMAIL => {
                 format!("{kind} = {{ low_touch = \"approve:csm\", mid_touch = \"never\", strategic = \"never\" }}\n")
             }
             _ => format!("{kind} = {{ low_touch = \"never\", mid_touch = \"never\", strategic = \"never\" }}\n"),
@@ -121,7 +154,7 @@ pub fn with_rules(count: usize) -> Content {
             "@id(\"bench-{i}\") @why(\"w\")\nforbid (principal, action == Action::\"{}\", resource is Account)\n\
              when {{ resource has health && resource.health < {} && resource has days_to_renewal && \
              resource.days_to_renewal > {} }};\n",
-            ActionKind::ALL[i % ActionKind::ALL.len()],
+            ActionKind::BUILT_IN[i % ActionKind::BUILT_IN.len()],
             i % 40,
             300 + i
         )
@@ -159,7 +192,7 @@ fn pick<'a, T>(draw: &mut Stream, list: &'a [T]) -> &'a T {
     &list[draw.below(list.len())]
 }
 
-fn value(draw: &mut Stream, term: &Term) -> Value {
+fn value(draw: &mut Stream, term: &Term, named: &Vocabulary) -> Value {
     if term.presence == Presence::MayBeUnknown && draw.below(5) == 0 {
         return Value::Unknown;
     }
@@ -174,7 +207,7 @@ fn value(draw: &mut Stream, term: &Term) -> Value {
             Value::Word((*pick(draw, &["seat-expansion", "qbr-due", "advocacy-ask"])).to_owned())
         }
         Kind::Word => Value::Word((*pick(draw, &["h1", "h12", "x2", "h", ""])).to_owned()),
-        Kind::Tier => Value::Tier(*pick(draw, Tier::ALL)),
+        Kind::Tier => Value::Tier(*pick(draw, named.tiers())),
         Kind::Moment => Value::Moment(YEAR_START + draw.below(400) as i64 * DAY),
     }
 }
@@ -184,13 +217,13 @@ fn value(draw: &mut Stream, term: &Term) -> Value {
 /// # Panics
 /// When a drawn value is out of range, which would be a fault of the drawing.
 #[must_use]
-pub fn facts(draw: &mut Stream) -> Facts {
+pub fn facts(draw: &mut Stream, named: &Vocabulary) -> Facts {
     let mut facts = Facts::unknown(AccountId::new(*pick(draw, &["a1", "a2", "a3", "a4", "a5"])));
     for term in TERMS.iter() {
         let value = match (term.name, draw.below(10)) {
             // Mostly harmless, so that the other rules have a say.
             ("do_not_contact" | "legal_hold" | "injection_suspected" | "churned", 0..=7) => Value::Flag(false),
-            _ => value(draw, term),
+            _ => value(draw, term, named),
         };
         facts.set(term.place, term.name, value).expect("a value in range");
     }
@@ -200,16 +233,19 @@ pub fn facts(draw: &mut Stream) -> Facts {
 
 /// A question that is drawn.
 #[must_use]
-pub fn ask(draw: &mut Stream) -> Ask {
-    let action = *pick(draw, ActionKind::ALL);
-    let field = (action == ActionKind::UpdateField && draw.below(10) > 0).then(|| *pick(draw, AccountField::ALL));
+pub fn ask(draw: &mut Stream, named: &Vocabulary) -> Ask {
+    let actions: Vec<ActionKind> = named.actions().collect();
+    let action = *pick(draw, &actions);
+    let field = (action == ActionKind::UPDATE_FIELD && draw.below(10) > 0).then(|| *pick(draw, AccountField::ALL));
     Ask { action, field }
 }
 
 /// An approval that is drawn: mostly one that counts.
 #[must_use]
-pub fn approval(draw: &mut Stream, facts: &Facts) -> Approval {
-    let roles = OwnerRole::ALL.iter().copied().filter(|_| draw.below(2) == 0).collect();
+pub fn approval(draw: &mut Stream, facts: &Facts, named: &Vocabulary) -> Approval {
+    // One that the policies do not name may be held, and counts for nothing.
+    let gone = OwnerRole::from_word("gone");
+    let roles = named.roles().chain(gone).filter(|_| draw.below(2) == 0).collect();
     let same = match facts.get(Place::Context, "draft_hash") {
         Value::Word(hash) if draw.below(6) > 0 => hash.clone(),
         _ => "h1".to_owned(),
@@ -253,11 +289,12 @@ pub struct Seen {
 /// When a question cannot be asked, which would be a fault of the drawing.
 pub fn compare(direct: &Gate, cedar: &Gate, seed: u64, count: u64) -> Result<Seen, String> {
     let mut draw = Stream::new(seed, &["gate"]);
+    let named = direct.vocabulary();
     let mut seen = Seen::default();
     for number in 0..count {
-        let facts = facts(&mut draw);
-        let ask = ask(&mut draw);
-        let approval = (draw.below(2) == 0).then(|| approval(&mut draw, &facts));
+        let facts = facts(&mut draw, named);
+        let ask = ask(&mut draw, named);
+        let approval = (draw.below(2) == 0).then(|| approval(&mut draw, &facts, named));
         let one = direct
             .answer(&facts, ask, approval.as_ref(), Engine::Direct)
             .expect("asked");

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use perennial_core::policy::gate::Vocabulary;
 use perennial_core::signal::{Crm, OwnerRole};
 use perennial_core::time::Timestamp;
 use perennial_store::DatabaseUrl;
@@ -335,17 +336,27 @@ impl Config {
                 }
             },
         };
+        let policies = overrides
+            .policies
+            .clone()
+            .or_else(|| raw.policies.clone().map(|p| home.join(p)));
+        let policies = policies.or_else(|| Some(home.join("policies")).filter(|p| p.is_dir()));
+        // Which roles there are, say the policies that lie there; whether they are right otherwise is no question of this file.
+        let table = policies
+            .as_ref()
+            .and_then(|p| std::fs::read_to_string(p.join("autonomy.toml")).ok());
+        let named = Vocabulary::of_table(&table.unwrap_or_default());
         let mut people = BTreeMap::new();
         for (person, roles) in &raw.people {
             let mut known = Vec::new();
             for role in roles {
-                match OwnerRole::from_word(role.get_ref()) {
+                match named.role(role.get_ref()) {
                     Some(role) => known.push(role),
-                    None => wrong(
-                        role.span(),
-                        format!("unknown role `{}`", role.get_ref()),
-                        "roles are csm, csm_manager, deal_desk, vp_cs",
-                    ),
+                    None => {
+                        let roles: Vec<&str> = named.roles().map(OwnerRole::as_str).collect();
+                        let help = format!("roles are {}; [roles] of autonomy.toml adds more", roles.join(", "));
+                        wrong(role.span(), format!("unknown role `{}`", role.get_ref()), &help);
+                    }
                 }
             }
             people.insert(person.clone(), known);
@@ -394,11 +405,6 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError::Invalid { problems });
         }
-        let policies = overrides
-            .policies
-            .clone()
-            .or_else(|| raw.policies.map(|p| home.join(p)));
-        let policies = policies.or_else(|| Some(home.join("policies")).filter(|p| p.is_dir()));
         // Prompts lie beside the policies they belong to.
         let beside = policies
             .as_ref()

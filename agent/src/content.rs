@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use perennial_core::policy::gate::Vocabulary;
 use perennial_core::policy::{Content, Policies, Problem};
 
 use crate::config::Config;
@@ -109,6 +110,14 @@ pub fn load(config: &Config) -> Result<Content, ContentError> {
             None => built_in(PROMPTS),
         },
     })
+}
+
+/// The tiers, roles and actions that the policies name, also where they are not right otherwise.
+///
+/// # Errors
+/// [`ContentError::Unreadable`].
+pub fn vocabulary(config: &Config) -> Result<Vocabulary, ContentError> {
+    Ok(Vocabulary::of(&load(config)?))
 }
 
 /// Reads and compiles.

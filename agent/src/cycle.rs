@@ -447,8 +447,13 @@ impl<'a> Cycle<'a> {
                 Level::Never => self.actions.denied += 1,
             }
             let id = DecisionId::derive(&decision.account, &decided.inputs_hash);
-            self.deferred
-                .extend(Deferred::of(decision, proposal, id, is_deferrable(proposal)));
+            self.deferred.extend(Deferred::of(
+                decision,
+                proposal,
+                id,
+                is_deferrable(proposal),
+                self.policies.gate.vocabulary(),
+            ));
         }
     }
 

@@ -311,7 +311,7 @@ async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Resul
     } else {
         Event::Executed
     };
-    let Ok(step) = apply(&item_of(&row, Hash::ZERO)?, &event, None, now) else {
+    let Ok(step) = apply(&item_of(&row, None)?, &event, None, now) else {
         return Ok(());
     };
     let done = store

@@ -6,14 +6,14 @@
 use perennial_core::action::{ActionKind, Effect, Ground};
 use perennial_core::decide::{Decision, Inputs, contacts, sending};
 use perennial_core::policy::gate::limits::{Asked, across};
-use perennial_core::policy::gate::{Addressee, LocalTime};
+use perennial_core::policy::gate::{Addressee, LocalTime, Vocabulary};
 use perennial_core::policy::{Level, Policies, Request, RuleRef};
 use perennial_core::replay::{UnreadableText, read};
 use perennial_core::time::Timestamp;
 use perennial_store::{ActionRow, EffectResult, Hold, LeasedEffect, Store, StoreError};
 
+use crate::bundles::in_force;
 use crate::config::Config;
-use crate::content;
 
 /// Until when an effect waits for a moment that contact hours never allow.
 const NEVER_DAYS: i64 = 366;
@@ -86,7 +86,12 @@ pub(crate) enum KnownError {
 
 impl Known {
     /// Reads what an action was decided from. Without it nothing can be judged, and what cannot be judged is refused.
-    pub(crate) async fn of(store: &Store, row: &ActionRow, now: Timestamp) -> Result<Known, KnownError> {
+    pub(crate) async fn of(
+        store: &Store,
+        row: &ActionRow,
+        policies: &Policies,
+        now: Timestamp,
+    ) -> Result<Known, KnownError> {
         let missing = || StoreError::NotFound {
             what: "decision",
             name: row.decision.as_str().to_owned(),
@@ -99,7 +104,11 @@ impl Known {
         Ok(Known {
             decision,
             whom: Addressee::of(&inputs.snapshot),
-            contacts_7_days: contacts(prior.iter().filter(|p| p.action != row.id), now.day()),
+            contacts_7_days: contacts(
+                prior.iter().filter(|p| p.action != row.id),
+                now.day(),
+                policies.gate.vocabulary(),
+            ),
         })
     }
 
@@ -149,19 +158,24 @@ impl<'a> Sender<'a> {
     /// What is to happen instead of sending; none: send it.
     pub(crate) async fn instead(&mut self, leased: &LeasedEffect, now: Timestamp) -> Option<EffectResult> {
         let waited = leased.verdict.starts_with("auto after");
-        if !leased.kind.is_customer_facing() && !waited {
+        // What the built-in actions are is no question of policies.
+        let built_in = ActionKind::BUILT_IN.contains(&leased.kind);
+        if built_in && !waited && !Vocabulary::default().is_customer_facing(leased.kind) {
             return None;
         }
         let not_now = |why: String, due_at| Some(EffectResult::NotNow { why, due_at });
         let later = minutes_later(now, UNREAD_MINUTES);
         if self.policies.is_none() {
-            match content::compile(self.config) {
+            match in_force(self.config, self.store).await {
                 Ok((_, policies)) => self.policies = Some(policies),
                 Err(error) => return not_now(format!("the policies cannot be asked: {error}"), later),
             }
         }
         let policies = self.policies.as_ref()?;
-        let known = match self.known(leased, now).await {
+        if !waited && !policies.gate.vocabulary().is_customer_facing(leased.kind) {
+            return None;
+        }
+        let known = match self.known(leased, policies, now).await {
             Ok(known) => known,
             Err(error) => return not_now(format!("the policies cannot be asked: {error}"), later),
         };
@@ -199,9 +213,14 @@ impl<'a> Sender<'a> {
         })
     }
 
-    async fn known(&self, leased: &LeasedEffect, now: Timestamp) -> Result<(ActionRow, Known), KnownError> {
+    async fn known(
+        &self,
+        leased: &LeasedEffect,
+        policies: &Policies,
+        now: Timestamp,
+    ) -> Result<(ActionRow, Known), KnownError> {
         let row = self.store.action(leased.effect.action.as_str()).await?;
-        let known = Known::of(self.store, &row, now).await?;
+        let known = Known::of(self.store, &row, policies, now).await?;
         Ok((row, known))
     }
 }
@@ -219,6 +238,6 @@ pub(crate) fn asked<'a>(row: &'a ActionRow, effects: &'a [Effect], whom: &'a Add
 }
 
 /// Whether limits of an action of this kind need to know whom it addresses.
-pub(crate) fn needs_addressee(kind: ActionKind) -> bool {
-    kind.is_customer_facing()
+pub(crate) fn needs_addressee(policies: &Policies, kind: ActionKind) -> bool {
+    policies.gate.vocabulary().is_customer_facing(kind)
 }

@@ -5,7 +5,7 @@ use perennial_core::approval::{Event, Item, Person, Refused, apply};
 use perennial_core::policy::gate::{Approval, Human};
 use perennial_core::policy::{Level, Policies};
 use perennial_core::replay::{Hash, UnreadableText, canonical, read};
-use perennial_core::signal::Fact;
+use perennial_core::signal::{Fact, OwnerRole};
 use perennial_core::time::Timestamp;
 use perennial_store::{ActionRow, ApprovalRow, LedgerDraft, OutboxRow, Store, StoreError, Transition};
 
@@ -113,16 +113,19 @@ pub async fn person(config: &Config, store: &Store, name: Option<&str>) -> Resul
     })
 }
 
-/// What the rules need of a stored action.
-pub(crate) fn item_of(row: &ActionRow, content: Hash) -> Result<Item, UnreadableText> {
+/// What the rules need of a stored action; without policies only for events of the engine itself, which nobody approves.
+pub(crate) fn item_of(row: &ActionRow, policies: Option<&Policies>) -> Result<Item, UnreadableText> {
+    let role = row.role.unwrap_or(OwnerRole::CSM);
+    let sufficient = policies.map(|policies| policies.gate.vocabulary().covering(role));
     Ok(Item {
         action: row.id.clone(),
         state: row.state,
         effects: read("list of effects", &row.effects)?,
-        role: row.role,
+        role,
+        sufficient: sufficient.unwrap_or_default(),
         last_editor: row.last_editor.clone(),
         expires_at: row.expires_at,
-        content,
+        content: policies.map_or(Hash::ZERO, |policies| policies.content),
     })
 }
 
@@ -141,12 +144,12 @@ pub async fn decide(
     policies: &Policies,
 ) -> Result<ActionState, QueueError> {
     let now = config.clock.now();
-    let item = item_of(row, policies.content)?;
+    let item = item_of(row, Some(policies))?;
     let step = apply(&item, event, Some(person), now)?;
     let effects = step.effects.as_deref().unwrap_or(&item.effects);
     let mut permitted = None;
     if matches!(event, Event::Approve { .. } | Event::Edit { .. }) {
-        let known = Known::of(store, row, now).await?;
+        let known = Known::of(store, row, policies, now).await?;
         still_allowed(&known, row, effects, policies, (event, person), now)?;
         if step.permit.is_some() {
             let asked = asked(row, effects, &known.whom);
@@ -262,9 +265,10 @@ fn still_allowed(
     let allowed = match verdict.level {
         Level::Auto => true,
         // A stricter role than the one that was asked for needs a new look.
-        Level::Approve => verdict
-            .role
-            .is_none_or(|now| row.role.is_some_and(|then| perennial_core::approval::covers(then, now))),
+        Level::Approve => verdict.role.is_none_or(|now| {
+            row.role
+                .is_some_and(|then| policies.gate.vocabulary().covers(then, now))
+        }),
         Level::Advise | Level::Never => false,
     };
     if !allowed {
@@ -305,7 +309,7 @@ pub async fn housekeeping(store: &Store, now: Timestamp) -> Result<(), StoreErro
         .map(|r| (r, Event::Wake))
         .chain(expiries.iter().map(|r| (r, Event::Expire)));
     for (row, event) in events {
-        let Ok(item) = item_of(row, Hash::ZERO) else { continue };
+        let Ok(item) = item_of(row, None) else { continue };
         let Ok(step) = apply(&item, &event, None, now) else {
             continue;
         };

@@ -109,7 +109,7 @@ pub(crate) fn rows<'c>(
 ) -> impl Iterator<Item = RankedAction> + use<'c> {
     let proposals = considered.decision.proposals.iter();
     let base = policies.settings.base;
-    let chances = draw_chances(&considered.decision, policies.scoring.exploration.as_ref());
+    let chances = draw_chances(&considered.decision, policies);
     proposals
         .filter(move |p| denied || p.verdict.level != Level::Never)
         .map(move |p| RankedAction {

@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use perennial_core::draw::Stream;
-use perennial_core::policy::gate::{Ask, Engine, Facts, Gate};
+use perennial_core::policy::gate::{Ask, Engine, Facts, Gate, Vocabulary};
 use perennial_tests::gate::{LANGUAGE, ask, built_in, compare, compiled, facts, with_rules};
 
 /// Different facts and questions that are asked in turn.
@@ -67,7 +67,10 @@ fn main() {
         return;
     }
     let mut draw = Stream::new(1, &["bench"]);
-    let cases: Vec<(Facts, Ask)> = (0..CASES).map(|_| (facts(&mut draw), ask(&mut draw))).collect();
+    let named = &Vocabulary::default();
+    let cases: Vec<(Facts, Ask)> = (0..CASES)
+        .map(|_| (facts(&mut draw, named), ask(&mut draw, named)))
+        .collect();
     println!("verdicts a second, one core");
     println!(
         "{:>6} {:>12} {:>14} {:>12} {:>8} {:>9}",

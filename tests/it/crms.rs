@@ -25,14 +25,15 @@ fn permit(effect: &Effect) -> Permit {
         action: effect.action.clone(),
         state: ActionState::Pending,
         effects: effects.clone(),
-        role: Some(OwnerRole::Csm),
+        role: OwnerRole::CSM,
+        sufficient: [OwnerRole::CSM].into(),
         last_editor: None,
         expires_at: None,
         content: Hash::ZERO,
     };
     let person = Person {
         id: "dana".to_owned(),
-        roles: vec![OwnerRole::Csm],
+        roles: vec![OwnerRole::CSM],
     };
     let step = apply(
         &item,

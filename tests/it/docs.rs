@@ -92,7 +92,7 @@ fn the_reference_of_facts_is_that_of_the_code() {
 fn the_schema_of_rules_is_that_of_the_code() {
     bless(
         "policies/schema.cedarschema",
-        &perennial_core::policy::gate::schema_text(),
+        &perennial_core::policy::gate::schema_text(&perennial_core::policy::gate::Vocabulary::default()),
     );
 }
 

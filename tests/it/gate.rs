@@ -26,7 +26,7 @@ fn the_direct_evaluator_answers_what_cedar_answers() {
     let gate = &policies.gate;
     assert_eq!(
         gate.direct_kinds().count(),
-        ActionKind::ALL.len(),
+        ActionKind::BUILT_IN.len(),
         "all of it is compiled"
     );
     let seen = compare(gate, gate, 1, QUESTIONS).unwrap();
@@ -66,7 +66,7 @@ fn with_time() -> Content {
 fn limits_of_time_are_answered_alike_by_both_evaluators_and_each_of_them_decides() {
     let policies = compiled(&with_time());
     let gate = &policies.gate;
-    assert_eq!(gate.direct_kinds().count(), ActionKind::ALL.len());
+    assert_eq!(gate.direct_kinds().count(), ActionKind::BUILT_IN.len());
     let seen = compare(gate, gate, 4, QUESTIONS / 4).unwrap();
     for id in ["limit:hours", "limit:zone", "open-sev1", "open-sev1-expansion"] {
         let at = gate.rules().iter().position(|rule| rule.id == id).unwrap();
@@ -122,14 +122,14 @@ struct Case {
 fn by_hand(levels: &BTreeMap<(String, String), String>, case: &Case) -> String {
     let facing = matches!(
         case.kind,
-        ActionKind::SendEmail | ActionKind::SendQbr | ActionKind::SendRenewal | ActionKind::OfferDiscount
+        ActionKind::SEND_EMAIL | ActionKind::SEND_QBR | ActionKind::SEND_RENEWAL | ActionKind::OFFER_DISCOUNT
     );
-    let held = facing || matches!(case.kind, ActionKind::UpdateField | ActionKind::UpdateOpportunity);
+    let held = facing || matches!(case.kind, ActionKind::UPDATE_FIELD | ActionKind::UPDATE_OPPORTUNITY);
     let forbidden = (facing && case.do_not_contact != Some(false))
         || (held && case.legal_hold != Some(false))
         || (facing && case.contacts >= 3)
-        || (case.kind == ActionKind::UpdateField && matches!(case.field, None | Some(AccountField::Health)))
-        || (case.kind == ActionKind::OfferDiscount && case.discount.is_none_or(|d| d > 200));
+        || (case.kind == ActionKind::UPDATE_FIELD && matches!(case.field, None | Some(AccountField::Health)))
+        || (case.kind == ActionKind::OFFER_DISCOUNT && case.discount.is_none_or(|d| d > 200));
     let Some(tier) = case.tier else {
         return "never".to_owned();
     };
@@ -137,7 +137,7 @@ fn by_hand(levels: &BTreeMap<(String, String), String>, case: &Case) -> String {
         return "never".to_owned();
     }
     // What is suspect and leaves the house needs somebody who reads it, and a csm may always read.
-    let waits = case.suspected && case.kind != ActionKind::CreateTask;
+    let waits = case.suspected && case.kind != ActionKind::CREATE_TASK;
     let by_itself = if waits { "approve:csm" } else { "auto" };
     let needs = !facing
         || (case.confidence.is_some_and(|c| c >= 800)
@@ -202,7 +202,7 @@ fn every_action_tier_and_boundary_is_decided_as_the_table_reads() {
     }
     assert_eq!(levels.len(), 24);
     let policies = compiled(&content);
-    let tiers: Vec<Option<Tier>> = Tier::ALL.iter().copied().map(Some).chain([None]).collect();
+    let tiers: Vec<Option<Tier>> = Tier::BUILT_IN.iter().copied().map(Some).chain([None]).collect();
     let flags = [None, Some(false), Some(true)];
     let mut words: BTreeMap<String, u64> = BTreeMap::new();
     let mut number = 0_u64;
@@ -227,7 +227,7 @@ fn every_action_tier_and_boundary_is_decided_as_the_table_reads() {
         *words.entry(expected).or_default() += 1;
         number += 1;
     };
-    for kind in ActionKind::ALL {
+    for kind in ActionKind::BUILT_IN {
         for tier in &tiers {
             for needs in 0..27_usize {
                 for rest in 0..36_usize {
@@ -244,13 +244,13 @@ fn every_action_tier_and_boundary_is_decided_as_the_table_reads() {
                         field: Some(AccountField::Posture),
                         discount: Some(200),
                     };
-                    match kind {
-                        ActionKind::UpdateField => {
+                    match *kind {
+                        ActionKind::UPDATE_FIELD => {
                             for field in [Some(AccountField::Posture), Some(AccountField::Health), None] {
                                 check(Case { field, ..case });
                             }
                         }
-                        ActionKind::OfferDiscount => {
+                        ActionKind::OFFER_DISCOUNT => {
                             for discount in [None, Some(0), Some(200), Some(201)] {
                                 check(Case { discount, ..case });
                             }

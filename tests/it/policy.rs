@@ -393,7 +393,7 @@ fn fits(schema: &Value, value: &toml::Value, path: &str) -> Result<(), String> {
 #[test]
 fn the_schemas_fit_every_shipped_file_and_refuse_a_slip_of_the_pen() {
     let mut seen = 0;
-    for (_, of, schema) in perennial::cli::json_schemas() {
+    for (_, of, schema) in perennial::cli::json_schemas(&perennial_core::policy::gate::Vocabulary::default()) {
         let (start, end) = of.split_once('*').unwrap_or((of, ""));
         for (name, text) in perennial::content::POLICIES {
             if !(name.starts_with(start) && name.ends_with(end)) {
@@ -434,7 +434,7 @@ fn keys_of(source: &str) -> Vec<String> {
 
 #[test]
 fn every_key_that_the_program_reads_is_in_a_schema() {
-    let all: String = perennial::cli::json_schemas()
+    let all: String = perennial::cli::json_schemas(&perennial_core::policy::gate::Vocabulary::default())
         .iter()
         .map(|(_, _, schema)| schema.to_string())
         .collect();

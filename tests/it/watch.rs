@@ -253,7 +253,7 @@ async fn reject_something(config: &Config, store: &Store, now: Timestamp, draw: 
     let (_, policies) = perennial::content::compile(&config).unwrap();
     let person = Person {
         id: "vp".to_owned(),
-        roles: vec![OwnerRole::VpCs],
+        roles: vec![OwnerRole::VP_CS],
     };
     let event = Event::Reject {
         reason: "not now".to_owned(),

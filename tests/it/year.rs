@@ -221,7 +221,7 @@ fn signals(first: Timestamp) -> Vec<NewSignal> {
         let facts = [
             Fact::Account(Account {
                 name: Some(format!("Customer {n}")),
-                tier: Some(if n % 2 == 0 { Tier::LowTouch } else { Tier::MidTouch }),
+                tier: Some(if n % 2 == 0 { Tier::LOW_TOUCH } else { Tier::MID_TOUCH }),
                 region: Some(region.to_owned()),
                 since: Some(first.day()),
                 ..Account::default()
@@ -283,7 +283,7 @@ async fn live(begin: &str, days: i64, limited: bool) -> (Vec<Sent>, BTreeMap<(St
     let tools = Registry::new().with(Arc::clone(&kept) as Arc<dyn Tool>);
     let eva = Person {
         id: "eva".to_owned(),
-        roles: vec![OwnerRole::Csm],
+        roles: vec![OwnerRole::CSM],
     };
     let (_keep, stop) = tokio::sync::watch::channel(false);
     let draw = &mut Stream::new(7, &["year"]);

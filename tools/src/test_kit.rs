@@ -47,14 +47,15 @@ pub(crate) fn permit(effect: &Effect) -> Permit {
         action: effect.action.clone(),
         state: ActionState::Pending,
         effects: effects.clone(),
-        role: None,
+        role: OwnerRole::CSM,
+        sufficient: [OwnerRole::CSM].into(),
         last_editor: None,
         expires_at: None,
         content: Hash::ZERO,
     };
     let person = Person {
         id: "ana".to_owned(),
-        roles: vec![OwnerRole::Csm],
+        roles: vec![OwnerRole::CSM],
     };
     let seen = effects_hash(&effects);
     let step = apply(&item, &Event::Approve { seen }, Some(&person), now()).expect("approved");

@@ -15,26 +15,27 @@ use crate::ids::{AccountId, ActionId, EffectId, OwnerId};
 use crate::replay::{Hash, canonical};
 use crate::signal::{Crm, word_enum};
 use crate::time::{Day, Timestamp};
+use crate::word::open_words;
 
-word_enum! {
+open_words! {
     /// Kind of an action, the rows of `policies/autonomy.toml`.
     ActionKind {
         /// A task for one of our people in the CRM.
-        CreateTask = "createTask",
+        CREATE_TASK = "createTask",
         /// A change of fields of the account in the CRM.
-        UpdateField = "updateField",
+        UPDATE_FIELD = "updateField",
         /// A change of a deal in the CRM.
-        UpdateOpportunity = "updateOpportunity",
+        UPDATE_OPPORTUNITY = "updateOpportunity",
         /// A note on the account in the CRM.
-        CreateNote = "createNote",
+        CREATE_NOTE = "createNote",
         /// A mail to the customer.
-        SendEmail = "sendEmail",
+        SEND_EMAIL = "sendEmail",
         /// A quarterly business review for the customer.
-        SendQbr = "sendQbr",
+        SEND_QBR = "sendQbr",
         /// A renewal proposal for the customer.
-        SendRenewal = "sendRenewal",
+        SEND_RENEWAL = "sendRenewal",
         /// A price below the list.
-        OfferDiscount = "offerDiscount",
+        OFFER_DISCOUNT = "offerDiscount",
     }
 }
 
@@ -117,10 +118,10 @@ impl Write {
     #[must_use]
     pub fn kind(&self) -> ActionKind {
         match self {
-            Write::UpdateAccount { .. } => ActionKind::UpdateField,
-            Write::CreateTask { .. } => ActionKind::CreateTask,
-            Write::CreateNote { .. } => ActionKind::CreateNote,
-            Write::UpdateOpportunity { .. } => ActionKind::UpdateOpportunity,
+            Write::UpdateAccount { .. } => ActionKind::UPDATE_FIELD,
+            Write::CreateTask { .. } => ActionKind::CREATE_TASK,
+            Write::CreateNote { .. } => ActionKind::CREATE_NOTE,
+            Write::UpdateOpportunity { .. } => ActionKind::UPDATE_OPPORTUNITY,
         }
     }
 }

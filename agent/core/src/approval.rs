@@ -1,5 +1,7 @@
 //! What a person may do with an action that waits, and what follows. `apply` is the only way an action's state changes.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::action::{ActionState, Effect, Ground, Permit};
@@ -71,8 +73,10 @@ pub struct Item {
     pub state: ActionState,
     /// Its effects as they stand, edited or not.
     pub effects: Vec<Effect>,
-    /// Role that may approve.
-    pub role: Option<OwnerRole>,
+    /// The least role that may approve.
+    pub role: OwnerRole,
+    /// The roles that suffice for it: itself and those that include it, as the policies in force say.
+    pub sufficient: BTreeSet<OwnerRole>,
     /// Who changed it last.
     pub last_editor: Option<String>,
     /// Unanswered, it ends then.
@@ -147,18 +151,6 @@ pub enum Refused {
     },
 }
 
-/// Whether a role suffices where `needed` is asked for. Senior roles include the junior ones:
-/// csm < csm_manager < vp_cs, deal_desk < vp_cs.
-#[must_use]
-pub fn covers(role: OwnerRole, needed: OwnerRole) -> bool {
-    match needed {
-        OwnerRole::Csm => matches!(role, OwnerRole::Csm | OwnerRole::CsmManager | OwnerRole::VpCs),
-        OwnerRole::CsmManager => matches!(role, OwnerRole::CsmManager | OwnerRole::VpCs),
-        OwnerRole::DealDesk => matches!(role, OwnerRole::DealDesk | OwnerRole::VpCs),
-        OwnerRole::VpCs => matches!(role, OwnerRole::VpCs),
-    }
-}
-
 /// The only way an action changes: `person` does `event` at `now`. Events of the engine itself (wake, expire, executed, failed) pass no person.
 ///
 /// # Errors
@@ -188,11 +180,10 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
             waiting("approving")?;
             let person = person.ok_or(Refused::Stale)?;
             expired(item, now)?;
-            let needed = item.role.unwrap_or(OwnerRole::Csm);
-            if !person.roles.iter().any(|role| covers(*role, needed)) {
+            if !person.roles.iter().any(|role| item.sufficient.contains(role)) {
                 return Err(Refused::Role {
                     person: person.id.clone(),
-                    needs: needed,
+                    needs: item.role,
                 });
             }
             if item.last_editor.as_deref() == Some(person.id.as_str()) {

@@ -13,7 +13,7 @@ use crate::feature::{self, Features, Renewal};
 use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
 use crate::number::Micro;
 use crate::policy::gate::limits::excludes;
-use crate::policy::gate::{Addressee, Sending};
+use crate::policy::gate::{Addressee, Sending, Vocabulary};
 use crate::policy::{Level, Policies, Request, Verdict};
 use crate::rank::{DayItem, Worth};
 use crate::replay::Hash;
@@ -239,7 +239,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
             text: "nobody owns this account".to_owned(),
         });
     }
-    let contacts_7_days = contacts(snapshot.prior.iter(), as_of.day());
+    let contacts_7_days = contacts(snapshot.prior.iter(), as_of.day(), policies.gate.vocabulary());
     let mut drafts = BTreeMap::new();
     let mut proposals = Vec::new();
     for candidate in candidates {
@@ -385,10 +385,10 @@ const CONTACT_DAYS: i64 = 7;
 
 /// How many actions towards the customer ran in the last seven days before `today`.
 #[must_use]
-pub fn contacts<'a>(prior: impl Iterator<Item = &'a PriorAction>, today: Day) -> u32 {
+pub fn contacts<'a>(prior: impl Iterator<Item = &'a PriorAction>, today: Day, named: &Vocabulary) -> u32 {
     let sent = |s: ActionState| matches!(s, ActionState::Permitted | ActionState::Executed);
     let count = prior
-        .filter(|p| p.kind.is_customer_facing() && sent(p.state) && p.day.days_until(today) <= CONTACT_DAYS)
+        .filter(|p| named.is_customer_facing(p.kind) && sent(p.state) && p.day.days_until(today) <= CONTACT_DAYS)
         .count();
     u32::try_from(count).unwrap_or(u32::MAX)
 }
@@ -398,7 +398,7 @@ pub fn contacts<'a>(prior: impl Iterator<Item = &'a PriorAction>, today: Day) ->
 #[must_use]
 pub fn sending(policies: &Policies, kind: ActionKind, at: Timestamp, whom: &Addressee) -> Option<Sending> {
     let calendar = &policies.gate.table().calendar;
-    if kind.is_customer_facing() {
+    if policies.gate.vocabulary().is_customer_facing(kind) {
         calendar.sending(at, whom)
     } else {
         let local = calendar.local(at, whom);

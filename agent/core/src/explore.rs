@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::ActionKind;
 use crate::draw::Stream;
 use crate::feature::Features;
 use crate::ids::ActionId;
@@ -77,24 +76,11 @@ pub fn account_forbids(features: &Features) -> Option<Forbidden> {
     (!known).then_some(Forbidden::Unknown)
 }
 
-/// Why an action may not be explored; `None` where it may. A renewal proposal carries a price, as a discount does.
+/// Why an action may not be drawn for an account; `None` where it may. What is `about_money` never is: a renewal proposal carries a
+/// price, as a discount does.
 #[must_use]
-pub fn action_forbids(kind: ActionKind) -> Option<Forbidden> {
-    match kind {
-        ActionKind::OfferDiscount | ActionKind::SendRenewal => Some(Forbidden::Price),
-        ActionKind::SendEmail
-        | ActionKind::SendQbr
-        | ActionKind::CreateTask
-        | ActionKind::UpdateField
-        | ActionKind::UpdateOpportunity
-        | ActionKind::CreateNote => None,
-    }
-}
-
-/// Why an action may not be drawn for an account; `None` where it may.
-#[must_use]
-pub fn forbids(features: &Features, kind: ActionKind) -> Option<Forbidden> {
-    account_forbids(features).or_else(|| action_forbids(kind))
+pub fn forbids(features: &Features, about_money: bool) -> Option<Forbidden> {
+    account_forbids(features).or_else(|| about_money.then_some(Forbidden::Price))
 }
 
 /// An action that could be taken for an account.

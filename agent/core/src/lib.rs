@@ -32,3 +32,4 @@ pub mod score;
 pub mod signal;
 pub mod snapshot;
 pub mod time;
+pub mod word;

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use cases::{Case, CaseReport, Failed, NOW as CASE_NOW, Uncovered, UncoveredCell, run as run_cases, unknown_rules};
 pub use exploration::Exploration;
 pub use file::Problem;
+use gate::Vocabulary;
 pub use gate::{Gate, Level, Request, RuleRef, Verdict};
 pub use playbook::{Discount, Economics, Playbook, Step, Subject};
 pub use scorecard::{Bands, FamilyTerms, Index, Measure, Per, RollUp, Scorecard};
@@ -125,8 +126,9 @@ impl Policies {
     /// Every problem found.
     pub fn compile(content: &Content) -> Result<Policies, Vec<Problem>> {
         let mut problems = Vec::new();
+        let named = Vocabulary::of(content);
         let scoring = required(content, "scoring.toml", &mut problems)
-            .and_then(|text| scoring::compile("scoring.toml", text, &mut problems));
+            .and_then(|text| scoring::compile("scoring.toml", text, &named, &mut problems));
         let settings = scoring.as_ref().map(|(_, settings)| settings);
         let table = required(content, "autonomy.toml", &mut problems)
             .and_then(|text| gate::table::compile("autonomy.toml", text, settings, &mut problems));
@@ -134,12 +136,12 @@ impl Policies {
             (path.starts_with("rules/") || path.starts_with("promises/")) && !path.ends_with(".md")
         });
         let rules = rules.map(|(path, text)| (path.as_str(), text.as_str())).collect();
-        let gate = Gate::compile(table, &rules, &mut problems);
+        let gate = Gate::compile(table, &named, &rules, &mut problems);
         let tests = content
             .policies
             .iter()
             .filter(|(path, _)| path.starts_with("tests/") && !path.ends_with(".md"));
-        let cases = cases::read(tests, &mut problems);
+        let cases = cases::read(tests, &named, &mut problems);
         let mut playbooks = BTreeMap::new();
         for (path, text) in &content.policies {
             match path.as_str() {
@@ -152,7 +154,7 @@ impl Policies {
                 {
                     Some(name) if !name.contains('/') => {
                         let act_from = scoring.as_ref().map_or(0.0, |(s, _)| s.value.act_from);
-                        if let Some(playbook) = playbook::compile(name, path, text, act_from, &mut problems) {
+                        if let Some(playbook) = playbook::compile(name, path, text, (act_from, &named), &mut problems) {
                             playbooks.insert(name.to_owned(), playbook);
                         }
                     }

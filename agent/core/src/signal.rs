@@ -109,6 +109,8 @@ macro_rules! word_enum {
 }
 pub(crate) use word_enum;
 
+use crate::word::open_words;
+
 word_enum! {
     /// What a fact is about.
     FactKind {
@@ -157,29 +159,29 @@ impl FactKind {
     }
 }
 
-word_enum! {
+open_words! {
     /// How a customer is served.
     Tier {
         /// Mostly automatic.
-        LowTouch = "low_touch",
+        LOW_TOUCH = "low_touch",
         /// Shared.
-        MidTouch = "mid_touch",
+        MID_TOUCH = "mid_touch",
         /// A named CSM; people approve.
-        Strategic = "strategic",
+        STRATEGIC = "strategic",
     }
 }
 
-word_enum! {
+open_words! {
     /// What one of our people is.
     OwnerRole {
         /// Customer success manager.
-        Csm = "csm",
+        CSM = "csm",
         /// Manages CSMs.
-        CsmManager = "csm_manager",
+        CSM_MANAGER = "csm_manager",
         /// Approves prices and terms.
-        DealDesk = "deal_desk",
+        DEAL_DESK = "deal_desk",
         /// Heads customer success.
-        VpCs = "vp_cs",
+        VP_CS = "vp_cs",
     }
 }
 

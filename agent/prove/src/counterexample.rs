@@ -332,7 +332,7 @@ impl Counterexample {
     /// cannot be asked there.
     pub(crate) fn ask_the_gate(&self, gate: &Gate, replay: &Replay) -> Result<(), Unproved> {
         let field = match self.facts.get(Place::Context, "field") {
-            Value::Word(word) if self.action == ActionKind::UpdateField => match AccountField::from_word(word) {
+            Value::Word(word) if self.action == ActionKind::UPDATE_FIELD => match AccountField::from_word(word) {
                 Some(field) => Some(field),
                 None => return Ok(()),
             },

@@ -200,7 +200,7 @@ impl Prover {
             now: self.now,
             promises,
         };
-        let kinds = ActionKind::ALL.iter().copied().map(Job::Kind);
+        let kinds = ground.gate.vocabulary().actions().map(Job::Kind);
         let controls = ground.promises.iter().copied().map(Job::Control);
         let jobs: Vec<Job<'_>> = kinds.chain(controls).chain(rules).collect();
         let next = AtomicUsize::new(0);

@@ -164,7 +164,7 @@ async fn people(store: &Store) -> Result<BTreeMap<String, Option<String>>, Failu
     let mut people = BTreeMap::new();
     for signal in store.portfolio_signals().await? {
         if let Fact::Owner(owner) = signal.fact
-            && matches!(owner.role, Some(OwnerRole::Csm) | None)
+            && matches!(owner.role, Some(OwnerRole::CSM) | None)
         {
             people.insert(signal.external_id.as_str().to_owned(), owner.name);
         }

@@ -198,7 +198,8 @@ async fn crms(config: &Config, checks: &mut Vec<Check>) {
 
 async fn sources(config: &Config, checks: &mut Vec<Check>) {
     for (name, access) in &config.sources {
-        let mapping = match Mapping::load(&access.mapping) {
+        let named = content::vocabulary(config).unwrap_or_default();
+        let mapping = match Mapping::load_with(&access.mapping, &named) {
             Ok(mapping) => mapping,
             Err(problems) => {
                 for problem in problems {

@@ -8,6 +8,7 @@ use perennial_core::time::Timestamp;
 use super::output::{Need, open, progress_bar};
 use super::{Failure, Output, time_argument};
 use crate::config::Config;
+use crate::content;
 use crate::intake::{ImportError, ImportOptions, ImportReport, Mapping, prepare};
 
 #[derive(Debug, Args)]
@@ -26,7 +27,8 @@ pub(super) struct ImportArgs {
 }
 
 pub(super) async fn import(config: &Config, args: &ImportArgs, output: &Output) -> Result<(), Failure> {
-    let mapping = Mapping::load(&args.mapping).map_err(|problems| ImportError::NotReady { problems })?;
+    let mapping = Mapping::load_with(&args.mapping, &content::vocabulary(config)?)
+        .map_err(|problems| ImportError::NotReady { problems })?;
     let rejects = args.rejects.clone().unwrap_or_else(|| config.data_dir.clone());
     let rejects = if rejects.as_os_str().is_empty() {
         PathBuf::from(".")

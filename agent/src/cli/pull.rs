@@ -11,6 +11,7 @@ use super::import::print;
 use super::output::{Need, open};
 use super::{Failure, Output, time_argument};
 use crate::config::Config;
+use crate::content;
 use crate::intake::{ImportError, ImportOptions, Mapping, check_queries, help_with_words, pull};
 
 #[derive(Debug, Args)]
@@ -38,7 +39,8 @@ pub(super) async fn run(config: &Config, args: &PullArgs, output: &Output) -> Re
         };
         return Err(Failure::input(format!("there is no source `{}`: {help}", args.name)));
     };
-    let mapping = Mapping::load(&access.mapping).map_err(|problems| ImportError::NotReady { problems })?;
+    let mapping = Mapping::load_with(&access.mapping, &content::vocabulary(config)?)
+        .map_err(|problems| ImportError::NotReady { problems })?;
     let url = access.url()?;
     let rejects = args.rejects.clone().unwrap_or_else(|| config.data_dir.clone());
     let rejects = if rejects.as_os_str().is_empty() {

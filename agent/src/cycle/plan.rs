@@ -10,8 +10,9 @@ use perennial_core::explore::{
 };
 use perennial_core::ids::{AccountId, ActionId, DecisionId, OwnerId, PlaybookId};
 use perennial_core::number::Micro;
-use perennial_core::policy::Exploration;
+use perennial_core::policy::Policies;
 use perennial_core::policy::gate::Addressee;
+use perennial_core::policy::gate::Vocabulary;
 use perennial_core::rank::{DayItem, slot_minutes};
 use perennial_core::replay::read;
 use perennial_core::signal::Tier;
@@ -55,6 +56,7 @@ impl Deferred {
         proposal: &Proposal,
         id: DecisionId,
         waits_for_plan: bool,
+        named: &Vocabulary,
     ) -> Option<Deferred> {
         let item = proposal.day_item(&decision.account)?;
         // Whether a person approves is no draw of ours.
@@ -64,7 +66,7 @@ impl Deferred {
             owner: proposal.owner.clone(),
             decision: id,
             waits_for_plan,
-            forbidden: by_person.or_else(|| forbids(&decision.features, proposal.kind)),
+            forbidden: by_person.or_else(|| forbids(&decision.features, named.is_commercial(proposal.kind))),
             logged: Facts {
                 playbook: proposal.playbook.clone(),
                 kind: proposal.kind,
@@ -84,13 +86,14 @@ impl Deferred {
 }
 
 /// The chances of an account's draw among what would run by itself, by action; 1 where no draw is needed.
-pub(crate) fn draw_chances(decision: &Decision, exploration: Option<&Exploration>) -> BTreeMap<ActionId, f64> {
+pub(crate) fn draw_chances(decision: &Decision, policies: &Policies) -> BTreeMap<ActionId, f64> {
+    let (exploration, named) = (policies.scoring.exploration.as_ref(), policies.gate.vocabulary());
     let proposals = decision.proposals.iter();
     let options: Vec<(DayOption, bool)> = proposals
         .filter_map(|p| {
             let waits_for_plan = is_deferrable(p);
             let id = DecisionId::new("");
-            let deferred = Deferred::of(decision, p, id, waits_for_plan)?;
+            let deferred = Deferred::of(decision, p, id, waits_for_plan, named)?;
             Some((deferred.option(), waits_for_plan))
         })
         .collect();
@@ -339,7 +342,7 @@ impl Cycle<'_> {
                 let Some(proposal) = decision.proposals.iter().find(|p| p.action == deferred.item.action) else {
                     continue;
                 };
-                let whom = if needs_addressee(proposal.kind) {
+                let whom = if needs_addressee(&self.policies, proposal.kind) {
                     let inputs: Inputs = read("inputs", &row.inputs.text()?)?;
                     Addressee::of(&inputs.snapshot)
                 } else {

@@ -52,6 +52,7 @@ pub(crate) struct Told {
     pub(crate) actions: Vec<perennial_store::ActionRow>,
     pub(crate) effects: Vec<perennial_store::EffectRow>,
     pub(crate) documents: Vec<PathBuf>,
+    pub(crate) named: perennial_core::policy::gate::Vocabulary,
     pub(crate) people: std::collections::BTreeMap<String, perennial_core::signal::Owner>,
     pub(crate) crms: [(Crm, Address); 2],
 }
@@ -175,6 +176,7 @@ async fn main_job(
         actions,
         effects,
         documents,
+        named: crate::content::vocabulary(config).map_err(Failure::failed)?,
         people,
         crms: [
             (Crm::Salesforce, running.salesforce().clone()),

@@ -259,7 +259,7 @@ fn approver(told: &Told, top: Option<&ActionRow>) -> String {
         .find(|(_, person)| {
             needed
                 .zip(person.role)
-                .is_some_and(|(n, has)| perennial_core::approval::covers(has, n))
+                .is_some_and(|(n, has)| told.named.covers(has, n))
         })
         .map_or_else(|| "NAME".to_owned(), |(id, _)| id.clone())
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use perennial_core::ids::SourceId;
+use perennial_core::policy::gate::Vocabulary;
 use perennial_core::signal::{FactKind, Grain};
 
 use super::problem::Problem;
@@ -31,11 +32,19 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Reads a mapping file.
+    /// Reads a mapping file; tiers and roles are the built-in ones.
     ///
     /// # Errors
     /// Every problem of the file, in the order of its lines.
     pub fn load(path: &Path) -> Result<Mapping, Vec<Problem>> {
+        Mapping::load_with(path, &Vocabulary::default())
+    }
+
+    /// Reads a mapping file, with the tiers and roles that the policies know.
+    ///
+    /// # Errors
+    /// Every problem of the file, in the order of its lines.
+    pub fn load_with(path: &Path, named: &Vocabulary) -> Result<Mapping, Vec<Problem>> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             vec![Problem::of_file(
                 path,
@@ -43,7 +52,7 @@ impl Mapping {
                 Some("name a TOML file that this user may read; examples are in examples/mappings".to_owned()),
             )]
         })?;
-        Mapping::parse(path, &text)
+        read::mapping(path, Arc::from(text.as_str()), named)
     }
 
     /// Reads the text of a mapping; `path` names it in problems.
@@ -51,7 +60,7 @@ impl Mapping {
     /// # Errors
     /// Every problem of the text, in the order of its lines.
     pub fn parse(path: &Path, text: &str) -> Result<Mapping, Vec<Problem>> {
-        read::mapping(path, Arc::from(text))
+        read::mapping(path, Arc::from(text), &Vocabulary::default())
     }
 
     /// The source that the signals of this mapping come from.

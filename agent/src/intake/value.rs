@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use perennial_core::ids::{AccountId, OwnerId};
 use perennial_core::money::{Currency, Money};
 use perennial_core::number::Micro;
+use perennial_core::policy::gate::Vocabulary;
 use perennial_core::signal::{
     Arm, ContactRole, Crm, CrmRef, InteractionKind, MovementKind, OpportunityKind, OpportunityState, OwnerRole,
     ScoreName, SurveyKind, Tier,
@@ -36,6 +37,10 @@ pub(super) enum Shape {
     Moment,
     Bool,
     Word(fn() -> Vec<&'static str>),
+    /// A tier: the policies say which there are.
+    Tier,
+    /// A role of our people: the policies say which there are.
+    Role,
     Crm,
     Attributes,
 }
@@ -52,7 +57,7 @@ impl Shape {
             Shape::Day => "date",
             Shape::Moment => "time",
             Shape::Bool => "true or false",
-            Shape::Word(_) => "word",
+            Shape::Word(_) | Shape::Tier | Shape::Role => "word",
             Shape::Crm => "CRM record id",
             Shape::Attributes => "table of names",
         }
@@ -125,10 +130,24 @@ held_words!(
     MovementKind,
     OpportunityKind,
     OpportunityState,
-    OwnerRole,
-    SurveyKind,
-    Tier
+    SurveyKind
 );
+
+macro_rules! held_names {
+    ($($name:ident, $shape:expr;)+) => {
+        $(impl Held for $name {
+            const SHAPE: Shape = $shape;
+            fn from_value(value: Value) -> Option<$name> {
+                if let Value::Word(word) = value { $name::from_word(word) } else { None }
+            }
+        })+
+    };
+}
+
+held_names! {
+    Tier, Shape::Tier;
+    OwnerRole, Shape::Role;
+}
 
 /// A way to write dates or times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,6 +240,8 @@ pub(super) struct Format {
     pub empty: Vec<String>,
     pub max_field_bytes: usize,
     pub account_prefix: String,
+    /// Which tiers and roles there are.
+    pub named: Arc<Vocabulary>,
 }
 
 impl Default for Format {
@@ -238,6 +259,7 @@ impl Default for Format {
             empty: words(&[""]),
             max_field_bytes: 64 * 1024,
             account_prefix: String::new(),
+            named: Arc::default(),
         }
     }
 }
@@ -278,8 +300,8 @@ impl Converter {
             Shape::Day => self.moment(text).map(|moment| Value::Day(moment.day())),
             Shape::Moment => self.moment(text).map(Value::Moment),
             Shape::Bool => self.truth(text).map(Value::Bool),
-            Shape::Word(words) => {
-                let words = words();
+            Shape::Word(_) | Shape::Tier | Shape::Role => {
+                let words = self.words();
                 match words.iter().find(|word| **word == text) {
                     Some(word) => Ok(Value::Word(word)),
                     None => Err(format!("not one of: {}", words.join(", "))),
@@ -294,6 +316,26 @@ impl Converter {
                 }))
             }
             Shape::Attributes => Err("attributes are a table of names, each with its column".to_owned()),
+        }
+    }
+
+    /// The words that there are, for a field that holds one of a list.
+    pub(super) fn words(&self) -> Vec<&'static str> {
+        match self.shape {
+            Shape::Word(words) => words(),
+            Shape::Tier => self.format.named.tiers().iter().map(|tier| tier.as_str()).collect(),
+            Shape::Role => self.format.named.roles().map(OwnerRole::as_str).collect(),
+            Shape::Text
+            | Shape::Account
+            | Shape::Owner
+            | Shape::Integer
+            | Shape::Number
+            | Shape::Money
+            | Shape::Day
+            | Shape::Moment
+            | Shape::Bool
+            | Shape::Crm
+            | Shape::Attributes => Vec::new(),
         }
     }
 

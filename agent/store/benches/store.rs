@@ -204,7 +204,7 @@ fn commit(number: usize, inputs: &str) -> DecisionCommit {
                     account: account.clone(),
                     id: action,
                     decision: id.clone(),
-                    kind: ActionKind::CreateNote,
+                    kind: ActionKind::CREATE_NOTE,
                     playbook: playbook.clone(),
                     subject,
                     state: ActionState::Permitted,

@@ -31,7 +31,7 @@ macro_rules! select_actions {
 }
 macro_rules! by_rank {
     () => {
-        " and a.kind in (select e.kind from {rows}) order by a.rank_micro desc nulls last, a.action_id limit $4"
+        " and ($5 = 0 or a.kind in (select e.kind from {rows})) order by a.rank_micro desc nulls last, a.action_id limit $4"
     };
 }
 
@@ -119,19 +119,19 @@ pub(crate) static BY_PREFIX: Statement = Statement::same(
 pub(crate) static QUEUE: Statement = Statement::rows(
     "reading the queue",
     concat!(select_actions!(), "a.state = $2 and $3 = ''", by_rank!()),
-    5,
+    6,
     KIND,
 );
 pub(crate) static QUEUE_OF_OWNER: Statement = Statement::rows(
     "reading a person's queue",
     concat!(select_actions!(), "a.state = $2 and a.owner_id = $3", by_rank!()),
-    5,
+    6,
     KIND,
 );
 pub(crate) static QUEUE_OF_ACCOUNT: Statement = Statement::rows(
     "reading an account's queue",
     concat!(select_actions!(), "a.state = $2 and a.account_id = $3", by_rank!()),
-    5,
+    6,
     KIND,
 );
 pub(crate) static DUE_WAKES: Statement = Statement::same(
@@ -280,11 +280,8 @@ impl Store {
     /// What reading brings.
     pub async fn queue(&self, filter: &QueueFilter) -> Result<Vec<ActionRow>> {
         let rows = if filter.limit == 0 { QUEUE_LIMIT } else { filter.limit };
-        let kinds: BTreeSet<&str> = if filter.kinds.is_empty() {
-            ActionKind::ALL.iter().map(|kind| kind.as_str()).collect()
-        } else {
-            filter.kinds.iter().map(|kind| kind.as_str()).collect()
-        };
+        let kinds: BTreeSet<&str> = filter.kinds.iter().map(|kind| kind.as_str()).collect();
+        let chosen = i64::from(!kinds.is_empty());
         let kinds = [Column::text(kinds.into_iter())];
         let states: BTreeSet<ActionState> = if filter.states.is_empty() {
             ActionState::ALL.iter().copied().collect()
@@ -302,7 +299,7 @@ impl Store {
         // By id, because an action may change its state between two of these reads.
         let mut found: BTreeMap<ActionId, ActionRow> = BTreeMap::new();
         for state in states {
-            let args = args![self.tenant.0, state.as_str(), whose, limit_sql];
+            let args = args![self.tenant.0, state.as_str(), whose, limit_sql, chosen];
             for row in &self.db.fetch(statement, args, Some(&kinds)).await? {
                 let action = action_row(row)?;
                 if both.is_none_or(|owner| action.owner.as_ref() == Some(owner)) {

@@ -1,13 +1,15 @@
 //! Stopping what would run by itself later.
 
 use super::*;
+use crate::policy::gate::Vocabulary;
 
 fn item(state: ActionState) -> Item {
     Item {
         action: ActionId::new("act_1"),
         state,
         effects: Vec::new(),
-        role: None,
+        role: OwnerRole::CSM,
+        sufficient: Vocabulary::default().covering(OwnerRole::CSM),
         last_editor: None,
         expires_at: None,
         content: Hash::ZERO,

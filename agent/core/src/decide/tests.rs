@@ -23,7 +23,7 @@ fn signal(id: &str, on: &str, fact: Fact) -> Signal {
 fn signals(account: Account) -> Vec<Signal> {
     let account = Account {
         name: Some("Acme".to_owned()),
-        tier: Some(Tier::MidTouch),
+        tier: Some(Tier::MID_TOUCH),
         since: Some("2024-01-01".parse().unwrap()),
         ..account
     };
@@ -126,7 +126,7 @@ fn what_a_rule_forbids_names_the_rule_its_line_and_the_place_it_would_have_had()
     let notes: BTreeMap<String, String> = texts(&decision, NoteKind::Denied).into_iter().collect();
     assert_eq!(notes.len(), denied.len());
     for (at, proposal) in denied {
-        assert!(proposal.kind != ActionKind::CreateTask);
+        assert!(proposal.kind != ActionKind::CREATE_TASK);
         let allowed = decision.proposals[..at]
             .iter()
             .filter(|p| p.verdict.level != Level::Never);
@@ -161,7 +161,7 @@ fn mail_after(weeks: usize) -> (Level, f64) {
     let mut list = signals(low_touch);
     for signal in &mut list {
         match &mut signal.fact {
-            Fact::Account(fact) => fact.tier = Some(Tier::LowTouch),
+            Fact::Account(fact) => fact.tier = Some(Tier::LOW_TOUCH),
             Fact::Subscription(fact) => fact.arr = Some(Money::new(600_000, Currency::USD)),
             _ => {}
         }
@@ -189,7 +189,7 @@ fn mail_after(weeks: usize) -> (Level, f64) {
     let decision = decided(list, Vec::new());
     let request = Request {
         account: &decision.account,
-        kind: ActionKind::SendEmail,
+        kind: ActionKind::SEND_EMAIL,
         writes: Vec::new(),
         features: &decision.features,
         contacts_7_days: 0,

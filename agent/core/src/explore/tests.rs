@@ -5,6 +5,7 @@ use crate::feature::{Features, Found, State, Value};
 use crate::ids::{AccountId, ActionId};
 use crate::number::Micro;
 use crate::policy::Exploration;
+use crate::policy::gate::Vocabulary;
 use crate::time::Timestamp;
 
 fn facts(change: &[(&str, Option<Value>)]) -> Features {
@@ -40,7 +41,7 @@ fn chances(features: &Features, options: &[(ActionId, ActionKind, f64)], share: 
         .map(|(action, kind, value)| Choice {
             action: action.clone(),
             value: *value,
-            forbidden: forbids(features, *kind),
+            forbidden: forbids(features, Vocabulary::default().is_commercial(*kind)),
         })
         .collect();
     super::chances(&options, &terms(share))
@@ -53,7 +54,7 @@ fn choice(id: &str, kind: ActionKind, value: f64) -> (ActionId, ActionKind, f64)
 fn tasks(values: &[(&str, f64)]) -> Vec<(ActionId, ActionKind, f64)> {
     values
         .iter()
-        .map(|(id, v)| choice(id, ActionKind::CreateTask, *v))
+        .map(|(id, v)| choice(id, ActionKind::CREATE_TASK, *v))
         .collect()
 }
 
@@ -72,7 +73,7 @@ fn no_explored_action_has_a_chance_below_the_floor_and_all_sum_to_one() {
     for count in 1..30_u32 {
         for epsilon in [0.01, 0.2, 1.0] {
             let list: Vec<_> = (0..count)
-                .map(|i| choice(&format!("{i:02}"), ActionKind::CreateTask, 100.0 - f64::from(i) * 0.1))
+                .map(|i| choice(&format!("{i:02}"), ActionKind::CREATE_TASK, 100.0 - f64::from(i) * 0.1))
                 .collect();
             let found = chances(&facts(&[]), &list, epsilon);
             let sum: f64 = found.by_action.values().sum();
@@ -113,11 +114,11 @@ fn nothing_is_explored_where_it_could_cost_a_customer_or_a_fact_is_not_known() {
 
 #[test]
 fn prices_and_discounts_are_not_explored() {
-    let priced = [ActionKind::OfferDiscount, ActionKind::SendRenewal];
+    let priced = [ActionKind::OFFER_DISCOUNT, ActionKind::SEND_RENEWAL];
     for kind in priced {
-        let list = [choice("a", ActionKind::CreateTask, 100.0), choice("b", kind, 99.0)];
+        let list = [choice("a", ActionKind::CREATE_TASK, 100.0), choice("b", kind, 99.0)];
         assert_eq!(of(&chances(&facts(&[]), &list, 0.5)), [("a", 1.0)]);
-        let list = [choice("a", ActionKind::CreateTask, 99.0), choice("b", kind, 100.0)];
+        let list = [choice("a", ActionKind::CREATE_TASK, 99.0), choice("b", kind, 100.0)];
         let found = chances(&facts(&[]), &list, 0.5);
         assert_eq!(
             (of(&found), found.forbidden),

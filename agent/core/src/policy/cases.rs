@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::file::{Problem, did_you_mean, parse, place};
-use super::gate::{Cell, Place};
+use super::gate::{Cell, Place, Vocabulary};
 use super::question::{Given, Mistake, Part, Question, Unnamed};
 use super::{Gate, Policies, RuleRef};
 use crate::action::ActionKind;
-use crate::signal::{OwnerRole, Tier};
+use crate::signal::Tier;
 use crate::time::Timestamp;
 
 /// The time of a test that names none.
@@ -85,6 +85,7 @@ impl Reading<'_> {
 /// Reads the files of tests.
 pub(super) fn read<'a>(
     files: impl Iterator<Item = (&'a String, &'a String)>,
+    named: &Vocabulary,
     problems: &mut Vec<Problem>,
 ) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -115,16 +116,16 @@ pub(super) fn read<'a>(
                 );
                 reading.wrong(table.name.span().start, message, "give one of the two another name");
             }
-            cases.extend(case(&mut reading, table, line));
+            cases.extend(case(&mut reading, table, line, named));
         }
     }
     cases
 }
 
-fn case(reading: &mut Reading<'_>, table: &CaseTable, line: usize) -> Option<Case> {
+fn case(reading: &mut Reading<'_>, table: &CaseTable, line: usize, named: &Vocabulary) -> Option<Case> {
     let before = reading.problems.len();
     let now: Timestamp = NOW.parse().unwrap_or(Timestamp::EPOCH);
-    let mut question = match Question::about(table.action.get_ref(), Unnamed::Harmless, now) {
+    let mut question = match Question::about(table.action.get_ref(), Unnamed::Harmless, now, named) {
         Ok(question) => question,
         Err(mistake) => {
             let at = table.action.span().start;
@@ -151,7 +152,7 @@ fn case(reading: &mut Reading<'_>, table: &CaseTable, line: usize) -> Option<Cas
         }
     }
     let expect = table.expect.get_ref();
-    if let Some(help) = unexpected(expect, table.approval.is_some()) {
+    if let Some(help) = unexpected(expect, table.approval.is_some(), named) {
         reading.wrong(table.expect.span().start, format!("`{expect}` is no answer here"), help);
     }
     (reading.problems.len() == before).then(|| Case {
@@ -169,11 +170,11 @@ fn case(reading: &mut Reading<'_>, table: &CaseTable, line: usize) -> Option<Cas
 }
 
 /// What to write instead of a word that cannot be the answer.
-fn unexpected(word: &str, approved: bool) -> Option<String> {
+fn unexpected(word: &str, approved: bool, named: &Vocabulary) -> Option<String> {
     let of_verdict = matches!(word, "auto" | "advise" | "never")
         || word
             .strip_prefix("approve:")
-            .is_some_and(|role| OwnerRole::from_word(role).is_some());
+            .is_some_and(|role| named.role(role).is_some());
     let of_approval = matches!(word, "allowed" | "refused");
     match approved {
         true if of_approval => None,
@@ -181,7 +182,7 @@ fn unexpected(word: &str, approved: bool) -> Option<String> {
         false if of_verdict => None,
         false if of_approval => Some("without an approval the answer is a verdict, such as \"auto\"".to_owned()),
         false => {
-            let roles: Vec<&str> = OwnerRole::ALL.iter().map(|role| role.as_str()).collect();
+            let roles: Vec<&str> = named.roles().map(|role| role.as_str()).collect();
             let roles = roles.join(", ");
             Some(format!(
                 "write \"auto\", \"advise\", \"never\" or \"approve:ROLE\"; roles are {roles}"
@@ -194,7 +195,7 @@ fn unexpected(word: &str, approved: bool) -> Option<String> {
 fn rule_names(gate: &Gate) -> BTreeSet<String> {
     let rules = gate.rules().iter().map(|rule| rule.id.clone());
     let cells = gate.table().cells.keys().map(|(kind, tier)| format!("{kind}:{tier}"));
-    let fixed = ["auto", "facts", "tier-known"].map(str::to_owned);
+    let fixed = ["auto", "facts", "roles", "tier-known"].map(str::to_owned);
     rules.chain(cells).chain(fixed).collect()
 }
 

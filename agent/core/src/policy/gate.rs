@@ -18,6 +18,7 @@ mod generate;
 pub mod hours;
 mod injection;
 pub mod limits;
+mod named;
 mod promises;
 mod rules;
 pub(super) mod table;
@@ -34,10 +35,11 @@ use cedar_policy::{Authorizer, Policy, PolicyId, PolicySet, Schema, Validator};
 pub use facts::{Approval, Ask, FactError, Facts, Human, Request, Value};
 pub use generate::{Generated, generate};
 pub use hours::{Addressee, Calendar, ContactHours, LocalTime, Sending};
+pub use named::Vocabulary;
 pub use promises::{Promise, PromiseKind};
 pub use rules::{Effect, Origin, Rule};
 pub use table::{AutoNeeds, Budgeted, Cell, Guard, Limit, Table};
-pub use verdict::{Engine, Level, Routed, RuleRef, STEPS, Verdict};
+pub use verdict::{Engine, Level, Routed, RuleRef, Verdict};
 pub use vocabulary::{Group, Kind, Place, Presence, TERMS, Term, schema_text, slot};
 
 use super::file::Problem;
@@ -74,12 +76,13 @@ impl Gate {
     /// Compiles a checked table and files of rules and promises by path, such as `rules/90-never.cedar`.
     pub(super) fn compile(
         table: Option<Table>,
+        named: &Vocabulary,
         files: &BTreeMap<&str, &str>,
         problems: &mut Vec<Problem>,
     ) -> Option<Gate> {
         let before = problems.len();
         let fault = |what: String| Problem::whole("rules", what, "this is a fault of the program: please report it");
-        let schema = match Schema::from_cedarschema_str(&schema_text()) {
+        let schema = match Schema::from_cedarschema_str(&schema_text(named)) {
             Ok((schema, _)) => schema,
             Err(error) => {
                 problems.push(fault(format!("the built-in schema does not load: {error}")));
@@ -89,7 +92,7 @@ impl Gate {
         let validator = Validator::new(schema.clone());
         let (promised, files): (BTreeMap<_, _>, BTreeMap<_, _>) =
             files.iter().partition(|(file, _)| file.starts_with("promises/"));
-        let promises = promises::read(&promised, &validator, problems);
+        let promises = promises::read(&promised, &validator, named, problems);
         let mut from_files = Vec::new();
         for (file, text) in &files {
             from_files.extend(rules::read(file, text, &validator, problems));
@@ -135,7 +138,7 @@ impl Gate {
             by_id: BTreeMap::new(),
             schema,
             policies: PolicySet::new(),
-            by_kind: ActionKind::ALL.iter().map(|k| (*k, PolicySet::new())).collect(),
+            by_kind: named.actions().map(|kind| (kind, PolicySet::new())).collect(),
             programs: BTreeMap::new(),
             promises,
             authorizer: Authorizer::new(),
@@ -157,7 +160,7 @@ impl Gate {
                 continue;
             }
             let at = gate.rules.len();
-            for kind in rules::kinds(&policy) {
+            for kind in rules::kinds(&policy, named) {
                 if let Some(set) = gate.by_kind.get_mut(&kind) {
                     // The ids are unique, which is all that `add` asks.
                     let _ = set.add(policy.clone());
@@ -168,10 +171,10 @@ impl Gate {
             gate.by_id.insert(rule.id.clone(), at);
             gate.rules.push(rule);
         }
-        for kind in ActionKind::ALL {
-            let rules = sources.remove(kind).unwrap_or_default();
-            if let Some(program) = direct::Program::compile(*kind, &rules) {
-                gate.programs.insert(*kind, program);
+        for kind in named.actions() {
+            let rules = sources.remove(&kind).unwrap_or_default();
+            if let Some(program) = direct::Program::compile(kind, &rules, named) {
+                gate.programs.insert(kind, program);
             }
         }
         (problems.len() == before).then_some(gate)
@@ -181,6 +184,12 @@ impl Gate {
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// The names of tiers, roles, actions and groups.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.table.vocabulary
     }
 
     /// Every rule: those of the table first, then those of the files in the order of their paths.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::file::{Problem, did_you_mean, parse, place};
+use super::gate::Vocabulary;
 use super::text::Pattern;
 use crate::action::{AccountField, ActionKind, Priority};
 use crate::draft::DocumentKind;
@@ -258,13 +259,14 @@ pub(super) fn compile(
     id: &str,
     file: &str,
     text: &str,
-    act_from: f64,
+    (act_from, named): (f64, &Vocabulary),
     problems: &mut Vec<Problem>,
 ) -> Option<Playbook> {
     let raw: PlaybookFile = parse(file, text, problems)?;
     let before = problems.len();
     let mut check = Check { file, text, problems };
-    let kind = check.word("action", &raw.action, ActionKind::ALL, ActionKind::as_str);
+    let actions: Vec<ActionKind> = named.actions().collect();
+    let kind = check.word("action", &raw.action, &actions, ActionKind::as_str);
     let subject = check.word("subject", &raw.subject, Subject::ALL, Subject::as_str);
     let document = raw
         .document
@@ -401,7 +403,7 @@ fn observed(check: &mut Check<'_>, raw: &EffectTable, shift: f64, shift_sd: f64)
 
 /// A price below the list is given by `offerDiscount` and by nothing else, so that its row of the autonomy table holds.
 fn discount(check: &mut Check<'_>, raw: &EffectTable, kind: Option<ActionKind>) -> Option<Discount> {
-    match (&raw.discount, &raw.accept, kind == Some(ActionKind::OfferDiscount)) {
+    match (&raw.discount, &raw.accept, kind == Some(ActionKind::OFFER_DISCOUNT)) {
         (None, None, false) => None,
         (Some(share), Some(accept), true) => Some(Discount {
             share: check.range("discount", share, 0.0, 1.0),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::did_you_mean;
-use super::gate::{Approval, Ask, Engine, Facts, Human, Kind, Place, TERMS, Term, Value, slot};
+use super::gate::{Approval, Ask, Engine, Facts, Human, Kind, Place, TERMS, Term, Value, Vocabulary, slot};
 use super::{Gate, Level, RuleRef, Settings};
 use crate::action::{AccountField, ActionKind};
 use crate::ids::AccountId;
@@ -123,6 +123,7 @@ pub enum Unnamed {
 /// A question about one action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
+    named: Vocabulary,
     facts: Facts,
     ask: Ask,
     approval: Option<Approval>,
@@ -155,9 +156,9 @@ fn milliseconds(text: &str) -> Option<i64> {
     Some(at.us().div_euclid(1000))
 }
 
-fn role(word: &str) -> Result<OwnerRole, Mistake> {
-    OwnerRole::from_word(word).ok_or_else(|| {
-        let all = || OwnerRole::ALL.iter().map(|r| r.as_str());
+fn role(word: &str, named: &Vocabulary) -> Result<OwnerRole, Mistake> {
+    named.role(word).ok_or_else(|| {
+        let all = || named.roles().map(OwnerRole::as_str);
         let help = did_you_mean(word, all()).unwrap_or_else(|| format!("roles are {}", names(all())));
         mistake(Part::Value, format!("unknown role `{word}`"), help)
     })
@@ -168,13 +169,14 @@ impl Question {
     ///
     /// # Errors
     /// [`Mistake`] when there is no such kind.
-    pub fn about(action: &str, unnamed: Unnamed, now: Timestamp) -> Result<Question, Mistake> {
-        let kind = ActionKind::from_word(action).ok_or_else(|| {
-            let all = || ActionKind::ALL.iter().map(|k| k.as_str());
+    pub fn about(action: &str, unnamed: Unnamed, now: Timestamp, named: &Vocabulary) -> Result<Question, Mistake> {
+        let kind = named.action(action).ok_or_else(|| {
+            let all = || named.actions().map(ActionKind::as_str);
             let help = did_you_mean(action, all()).unwrap_or_else(|| format!("actions are {}", names(all())));
             mistake(Part::Value, format!("unknown action `{action}`"), help)
         })?;
         let mut question = Question {
+            named: named.clone(),
             facts: Facts::unknown(AccountId::new("account")),
             ask: Ask {
                 action: kind,
@@ -224,7 +226,7 @@ impl Question {
             self.ask.field = field(given)?;
             return Ok(());
         }
-        let value = value(term, given)?;
+        let value = value(term, given, &self.named)?;
         self.facts
             .set(place, name, value)
             .map_err(|error| mistake(Part::Value, error.to_string(), term.meaning))
@@ -262,7 +264,8 @@ impl Question {
                 ("by", Given::Text(who)) => approval.by.id.clone_from(who),
                 ("by", _) => return wrong("name a person"),
                 ("roles", Given::Texts(list)) => {
-                    let roles: Result<BTreeSet<OwnerRole>, Mistake> = list.iter().map(|word| role(word)).collect();
+                    let roles: Result<BTreeSet<OwnerRole>, Mistake> =
+                        list.iter().map(|word| role(word, &self.named)).collect();
                     approval.by.roles = roles.map_err(|error| (*key, error))?;
                 }
                 ("roles", _) => return wrong("give a list, such as [\"csm_manager\"]"),
@@ -381,16 +384,16 @@ fn field(given: &Given) -> Result<Option<AccountField>, Mistake> {
     }
 }
 
-fn value(term: &Term, given: &Given) -> Result<Value, Mistake> {
+fn value(term: &Term, given: &Given, named: &Vocabulary) -> Result<Value, Mistake> {
+    let tiers = || named.tiers().iter().map(|t| t.as_str());
     let wrong = |help: String| Err(mistake(Part::Value, format!("`{}` is {}", term.name, given.is()), help));
     match (term.kind, given) {
         (_, Given::Unknown) => Ok(Value::Unknown),
         (Kind::Flag, Given::Flag(flag)) => Ok(Value::Flag(*flag)),
         (Kind::Number { .. }, Given::Number(number)) => Ok(Value::Number(*number)),
         (Kind::Word, Given::Text(word)) => Ok(Value::Word(word.clone())),
-        (Kind::Tier, Given::Text(word)) => Tier::from_word(word).map(Value::Tier).ok_or_else(|| {
-            let all = || Tier::ALL.iter().map(|t| t.as_str());
-            let help = did_you_mean(word, all()).unwrap_or_else(|| format!("tiers are {}", names(all())));
+        (Kind::Tier, Given::Text(word)) => named.tier(word).map(Value::Tier).ok_or_else(|| {
+            let help = did_you_mean(word, tiers()).unwrap_or_else(|| format!("tiers are {}", names(tiers())));
             mistake(Part::Value, format!("unknown tier `{word}`"), help)
         }),
         (Kind::Moment, Given::Text(text)) => match milliseconds(text) {
@@ -400,7 +403,7 @@ fn value(term: &Term, given: &Given) -> Result<Value, Mistake> {
         (Kind::Flag, _) => wrong(format!("give true or false: {}", term.meaning)),
         (Kind::Number { .. }, _) => wrong(format!("give a whole number: {}", term.meaning)),
         (Kind::Word, _) => wrong(format!("give a text: {}", term.meaning)),
-        (Kind::Tier, _) => wrong(format!("give one of {}", names(Tier::ALL.iter().map(|t| t.as_str())))),
+        (Kind::Tier, _) => wrong(format!("give one of {}", names(tiers()))),
         (Kind::Moment, _) => wrong("give a time such as 2026-03-02T12:00:00Z".to_owned()),
     }
 }
@@ -409,7 +412,7 @@ fn value(term: &Term, given: &Given) -> Result<Value, Mistake> {
 ///
 /// # Errors
 /// The first [`Mistake`].
-pub fn from_json(text: &str, unnamed: Unnamed, now: Timestamp) -> Result<Question, Mistake> {
+pub fn from_json(text: &str, unnamed: Unnamed, now: Timestamp, named: &Vocabulary) -> Result<Question, Mistake> {
     type Object = BTreeMap<String, serde_json::Value>;
     let object: Object = serde_json::from_str(text).map_err(|error| {
         mistake(
@@ -425,7 +428,7 @@ pub fn from_json(text: &str, unnamed: Unnamed, now: Timestamp) -> Result<Questio
     }
     let Some(action) = object.get("action").and_then(|a| a.as_str()) else {
         let message = "`action` is missing or no text";
-        let all = names(ActionKind::ALL.iter().map(|k| k.as_str()));
+        let all = names(named.actions().map(ActionKind::as_str));
         return Err(mistake(Part::Value, message, format!("actions are {all}")));
     };
     let facts = |key: &str| match object.get(key) {
@@ -437,7 +440,7 @@ pub fn from_json(text: &str, unnamed: Unnamed, now: Timestamp) -> Result<Questio
             "write {\"name\": value, …}",
         )),
     };
-    let mut question = Question::about(action, unnamed, now)?;
+    let mut question = Question::about(action, unnamed, now, named)?;
     for (key, place) in [("account", Place::Account), ("context", Place::Context)] {
         for (name, value) in facts(key)?.into_iter().flatten() {
             question.say(place, name, &Given::from(value))?;

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::Settings;
 use super::exploration::{Exploration, ExplorationTable, exploration};
 use super::file::{Problem, did_you_mean, parse};
+use super::gate::Vocabulary;
 use super::scorecard::{
     FamilyTerms, Index, IndexTable, RollUpTable, Scorecard, ScorecardTable, family_terms, index, scorecards,
 };
@@ -277,7 +278,12 @@ impl Check<'_> {
     }
 }
 
-pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Option<(Scoring, Settings)> {
+pub(super) fn compile(
+    file: &str,
+    text: &str,
+    named: &Vocabulary,
+    problems: &mut Vec<Problem>,
+) -> Option<(Scoring, Settings)> {
     let raw: ScoringFile = parse(file, text, problems)?;
     let before = problems.len();
     let mut check = Check { file, text, problems };
@@ -343,8 +349,8 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             .and_then(|table| exploration(&mut check, table)),
         trend_days: check.range("days", &raw.trend.days, 1, 365),
         coverage: CoverageTerms {
-            touch_days: by_tier(&mut check, &raw.coverage.touch_days, 1, 3650),
-            load: by_tier(&mut check, &raw.coverage.load, 0.0, 1000.0),
+            touch_days: by_tier(&mut check, named, &raw.coverage.touch_days, 1, 3650),
+            load: by_tier(&mut check, named, &raw.coverage.load, 0.0, 1000.0),
             accounts_max: check.range("accounts_max", &raw.coverage.accounts_max, 1, 100_000),
         },
         signals: raw.signals.as_ref().map(|table| signals(&mut check, table)),
@@ -355,6 +361,7 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
 /// A value for every tier.
 fn by_tier<T: PartialOrd + Copy + std::fmt::Display>(
     check: &mut Check<'_>,
+    named: &Vocabulary,
     table: &BTreeMap<Spanned<String>, Spanned<T>>,
     low: T,
     high: T,
@@ -362,13 +369,16 @@ fn by_tier<T: PartialOrd + Copy + std::fmt::Display>(
     let mut found = BTreeMap::new();
     for (word, value) in table {
         let value_in = check.range(word.get_ref(), value, low, high);
-        match Tier::from_word(word.get_ref()) {
+        match named.tier(word.get_ref()) {
             Some(tier) => {
                 found.insert(tier, value_in);
             }
             None => {
-                let help = did_you_mean(word.get_ref(), Tier::ALL.iter().map(|t| t.as_str()))
-                    .unwrap_or_else(|| "tiers are low_touch, mid_touch and strategic".to_owned());
+                let help =
+                    did_you_mean(word.get_ref(), named.tiers().iter().map(|t| t.as_str())).unwrap_or_else(|| {
+                        let tiers: Vec<&str> = named.tiers().iter().map(|t| t.as_str()).collect();
+                        format!("tiers are {}", tiers.join(", "))
+                    });
                 check.wrong(word.span().start, format!("unknown tier `{}`", word.get_ref()), help);
             }
         }

@@ -72,7 +72,7 @@ pub(super) fn decide(config: &Config, args: &DecideArgs, output: &Output) -> Res
 }
 
 fn answer(text: &str, policies: &Policies, unnamed: Unnamed, now: Timestamp) -> Result<serde_json::Value, String> {
-    let question = from_json(text, unnamed, now).map_err(|mistake| mistake.to_string())?;
+    let question = from_json(text, unnamed, now, policies.gate.vocabulary()).map_err(|mistake| mistake.to_string())?;
     let decided = question.decide(&policies.gate, &policies.settings);
     Ok(json!({
         "verdict": decided.level.map_or(decided.word.as_str(), |level| level.as_str()),

@@ -8,12 +8,13 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use perennial_core::action::{AccountField, ActionKind};
 use perennial_core::feature::{CATALOGUE, Unit};
-use perennial_core::policy::gate::{Kind, Place, TERMS, schema_text};
-use perennial_core::signal::{OwnerRole, Tier};
+use perennial_core::policy::gate::{Kind, Place, TERMS, Vocabulary, schema_text};
+use perennial_core::signal::OwnerRole;
 use serde_json::{Map, Value, json};
 
 use super::super::{Failure, Output};
 use crate::config::Config;
+use crate::content;
 
 /// Which files a schema is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,12 +42,12 @@ pub(in crate::cli) struct SchemaArgs {
 }
 
 /// The JSON Schemas by the name of their file, with the files that each is of.
-pub fn json_schemas() -> Vec<(&'static str, &'static str, Value)> {
+pub fn json_schemas(named: &Vocabulary) -> Vec<(&'static str, &'static str, Value)> {
     vec![
-        ("autonomy", "autonomy.toml", autonomy()),
+        ("autonomy", "autonomy.toml", autonomy(named)),
         ("scoring", "scoring.toml", scoring()),
-        ("playbooks", "playbooks/*.toml", playbook()),
-        ("tests", "tests/*.toml", tests()),
+        ("playbooks", "playbooks/*.toml", playbook(named)),
+        ("tests", "tests/*.toml", tests(named)),
     ]
 }
 
@@ -54,12 +55,13 @@ pub(super) fn schema(config: &Config, args: &SchemaArgs, output: &Output) -> Res
     let Some(which) = args.which else {
         return write(config, output);
     };
+    let named = content::vocabulary(config)?;
     let name = match which {
         Which::Cedar => {
             if output.json() {
-                output.document(&json!({ "schema": schema_text() }));
+                output.document(&json!({ "schema": schema_text(&named) }));
             } else {
-                output.line(schema_text().trim_end());
+                output.line(schema_text(&named).trim_end());
             }
             return Ok(());
         }
@@ -68,7 +70,7 @@ pub(super) fn schema(config: &Config, args: &SchemaArgs, output: &Output) -> Res
         Which::Playbooks => "playbooks",
         Which::Tests => "tests",
     };
-    for (_, _, schema) in json_schemas().into_iter().filter(|(known, _, _)| *known == name) {
+    for (_, _, schema) in json_schemas(&named).into_iter().filter(|(known, _, _)| *known == name) {
         output.document(&schema);
     }
     Ok(())
@@ -80,9 +82,10 @@ fn write(config: &Config, output: &Output) -> Result<(), Failure> {
             "the policies are built into the program: name a folder with --policies, or write one with `perennial init`",
         ));
     };
-    let mut files = vec![("schema.cedarschema".to_owned(), schema_text())];
+    let named = content::vocabulary(config)?;
+    let mut files = vec![("schema.cedarschema".to_owned(), schema_text(&named))];
     let mut taplo = String::new();
-    for (name, of, schema) in json_schemas() {
+    for (name, of, schema) in json_schemas(&named) {
         let text = serde_json::to_string_pretty(&schema).map_err(Failure::failed)?;
         files.push((format!(".schemas/{name}.json"), format!("{text}\n")));
         taplo.push_str(&format!(
@@ -157,12 +160,12 @@ fn map(of: Value) -> Value {
     json!({ "type": "object", "additionalProperties": of })
 }
 
-fn roles() -> impl Iterator<Item = &'static str> {
-    OwnerRole::ALL.iter().map(|role| role.as_str())
+fn roles(named: &Vocabulary) -> impl Iterator<Item = &'static str> {
+    named.roles().map(OwnerRole::as_str)
 }
 
-fn actions() -> impl Iterator<Item = &'static str> {
-    ActionKind::ALL.iter().map(|kind| kind.as_str())
+fn actions(named: &Vocabulary) -> impl Iterator<Item = &'static str> {
+    named.actions().map(ActionKind::as_str)
 }
 
 fn facts() -> Value {
@@ -171,20 +174,24 @@ fn facts() -> Value {
 
 // ------------------------------------------------------------------------------------------------ files
 
-fn autonomy() -> Value {
-    let roles: Vec<&str> = roles().collect();
+fn autonomy(named: &Vocabulary) -> Value {
+    let roles: Vec<&str> = roles(named).collect();
     let approve = format!("approve:({})", roles.join("|"));
     let level = json!({
         "type": "string",
         "pattern": format!("^(never|advise|{approve}|auto( after [0-9]+[mhd])?(, else {approve})?)$"),
     });
-    let tiers: Vec<(&str, Value)> = Tier::ALL.iter().map(|tier| (tier.as_str(), level.clone())).collect();
+    let tiers: Vec<(&str, Value)> = named
+        .tiers()
+        .iter()
+        .map(|tier| (tier.as_str(), level.clone()))
+        .collect();
     let row = table(&tiers);
-    let rows: Vec<(&str, Value)> = actions().map(|action| (action, row.clone())).collect();
+    let rows: Vec<(&str, Value)> = actions(named).map(|action| (action, row.clone())).collect();
     let flags = CATALOGUE.iter().filter(|d| d.unit == Unit::Flag).map(|d| d.name);
     let guard = table(&[
         ("id", text("name of the guard rail")),
-        ("actions", list(words(actions()))),
+        ("actions", list(words(actions(named)))),
         ("when", words(flags)),
         ("why", text("the reason, as people read it")),
     ]);
@@ -222,6 +229,12 @@ fn autonomy() -> Value {
     with_head(
         "Perennial: who decides what",
         table(&[
+            ("tiers?", map(text("what the tier is, in a sentence"))),
+            ("roles?", map(list(text("a role that it includes")))),
+            (
+                "actions?",
+                map(list(text("one of the engine's groups, and groups of your own"))),
+            ),
             ("matrix", table(&rows)),
             ("auto", auto),
             ("limits", limits),
@@ -385,7 +398,7 @@ fn scoring() -> Value {
     )
 }
 
-fn playbook() -> Value {
+fn playbook(named: &Vocabulary) -> Value {
     let fields: Vec<(String, Value)> = AccountField::ALL
         .iter()
         .map(|field| (format!("{field}?"), text("text with slots")))
@@ -419,7 +432,7 @@ fn playbook() -> Value {
             ("name", text("name for people")),
             ("owner", text("who answers for it")),
             ("when", text("condition over the facts of the account, in Cedar")),
-            ("action", words(actions())),
+            ("action", words(actions(named))),
             ("subject", text("what the action is about")),
             ("cooldown_days", whole("days")),
             ("excludes?", list(text("playbook that must not run in the same days"))),
@@ -436,7 +449,7 @@ fn playbook() -> Value {
     )
 }
 
-fn tests() -> Value {
+fn tests(named: &Vocabulary) -> Value {
     let facts = |place: Place| {
         let terms = TERMS.iter().filter(|term| term.place == place);
         let mut facts: Map<String, Value> = terms
@@ -445,7 +458,7 @@ fn tests() -> Value {
                     Kind::Flag => json!({ "type": "boolean" }),
                     Kind::Number { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
                     Kind::Word | Kind::Moment => json!({ "type": "string" }),
-                    Kind::Tier => words(Tier::ALL.iter().map(|tier| tier.as_str())),
+                    Kind::Tier => words(named.tiers().iter().map(|tier| tier.as_str())),
                 };
                 let unknown = json!({ "const": "unknown" });
                 let of = json!({ "anyOf": [known, unknown], "description": term.meaning });
@@ -459,7 +472,7 @@ fn tests() -> Value {
     };
     let approval = table(&[
         ("by?", text("who gives it")),
-        ("roles?", list(words(roles()))),
+        ("roles?", list(words(roles(named)))),
         ("active?", json!({ "type": "boolean" })),
         ("draft_hash?", text("hash of what they saw")),
         ("expires_at?", text("until when it counts")),
@@ -467,11 +480,11 @@ fn tests() -> Value {
     let answers: Vec<String> = ["auto", "advise", "never", "allowed", "refused"]
         .into_iter()
         .map(str::to_owned)
-        .chain(roles().map(|role| format!("approve:{role}")))
+        .chain(roles(named).map(|role| format!("approve:{role}")))
         .collect();
     let test = table(&[
         ("name", text("what it says, as a sentence")),
-        ("action", words(actions())),
+        ("action", words(actions(named))),
         ("account?", facts(Place::Account)),
         ("context?", facts(Place::Context)),
         ("approval?", approval),

@@ -2,13 +2,13 @@
 //!
 //! Promises: the subscriptions of a contract add up to its revenue; a renewed contract is followed without a gap.
 
-use perennial_core::signal::Tier;
 use perennial_core::time::Day;
 
 use super::PortfolioOptions;
 use super::customer::Customer;
 use super::stories::{Coin, Story};
 use super::stream::{Purpose, Stream};
+use super::tier::Tier;
 
 /// Something the made-up vendor, Fieldstone, sells.
 #[derive(Debug, Clone, Copy)]

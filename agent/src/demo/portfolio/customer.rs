@@ -3,7 +3,7 @@
 //! Promises: a customer follows from the seed, its number and the clock alone, so it is the same in a portfolio of any
 //! size. Does not: write anything.
 
-use perennial_core::signal::{Crm, Tier};
+use perennial_core::signal::Crm;
 use perennial_core::time::Day;
 
 use super::agreements::{self, Contract, Subscription};
@@ -11,6 +11,7 @@ use super::deals::{self, Deal};
 use super::people::{self, Contact};
 use super::stories::{CAST, Coin, Story, story_of_draw};
 use super::stream::{Purpose, Stream};
+use super::tier::Tier;
 use super::words::{COMPANY_ENDING, COMPANY_FIRST, COMPANY_SECOND, COMPANY_UNUSUAL, INDUSTRIES, Region, slug};
 use super::{PortfolioOptions, dirt};
 

@@ -1,6 +1,6 @@
 //! Deals: won and lost renewals and expansions of the past, and the ones that are open.
 
-use perennial_core::signal::{Crm, OpportunityKind, OpportunityState, Tier};
+use perennial_core::signal::{Crm, OpportunityKind, OpportunityState};
 use perennial_core::time::Day;
 
 use super::PortfolioOptions;
@@ -8,6 +8,7 @@ use super::agreements::{PRODUCTS, Product, WORKSPACE};
 use super::customer::Customer;
 use super::stories::Story;
 use super::stream::{Purpose, Stream};
+use super::tier::Tier;
 
 /// A deal.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! What happened at a customer: touches, tickets, answers to surveys, bills.
 
-use perennial_core::signal::{InteractionKind, SurveyKind, Tier};
+use perennial_core::signal::{InteractionKind, SurveyKind};
 use perennial_core::time::Day;
 
 use super::agreements::{decimal, minor};
@@ -8,6 +8,7 @@ use super::customer::Customer;
 use super::stories::Story;
 use super::stream::{Purpose, Stream};
 use super::table::Tables;
+use super::tier::Tier;
 use super::{PortfolioError, PortfolioOptions, dirt};
 
 /// First and last day for which there is history.

@@ -18,14 +18,16 @@ pub(crate) mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod tier;
 mod usage;
 mod words;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use tier::Tier;
 
-use perennial_core::signal::{Crm, OpportunityState, Tier};
+use perennial_core::signal::{Crm, OpportunityState};
 use perennial_core::time::Day;
 
 use agreements::{PRODUCTS, decimal, minor};

@@ -1,11 +1,12 @@
 //! Our people, and the people we know at a customer.
 
-use perennial_core::signal::{ContactRole, OwnerRole, Tier};
+use perennial_core::signal::{ContactRole, OwnerRole};
 use perennial_core::time::Day;
 
 use super::customer::Customer;
 use super::stories::Story;
 use super::stream::{Purpose, Stream};
+use super::tier::Tier;
 use super::words::{Region, slug};
 use super::{PortfolioOptions, dirt};
 
@@ -48,7 +49,7 @@ const SHARED: [Post; 2] = [
     Post {
         id: VP,
         name: "Marguerite Adeyemi",
-        role: OwnerRole::VpCs,
+        role: OwnerRole::VP_CS,
         manager: None,
         team: "Leadership",
         capacity_minutes: 30,
@@ -56,7 +57,7 @@ const SHARED: [Post; 2] = [
     Post {
         id: "OWN-10",
         name: "Rosa Delgado",
-        role: OwnerRole::DealDesk,
+        role: OwnerRole::DEAL_DESK,
         manager: Some(VP),
         team: "Deal Desk",
         capacity_minutes: 240,
@@ -68,7 +69,7 @@ const TEAM: [Post; 8] = [
     Post {
         id: AMERICAS_LEAD,
         name: "Tobias Lindqvist",
-        role: OwnerRole::CsmManager,
+        role: OwnerRole::CSM_MANAGER,
         manager: Some(VP),
         team: "Americas",
         capacity_minutes: 60,
@@ -76,7 +77,7 @@ const TEAM: [Post; 8] = [
     Post {
         id: INTERNATIONAL_LEAD,
         name: "Inês Carvalho",
-        role: OwnerRole::CsmManager,
+        role: OwnerRole::CSM_MANAGER,
         manager: Some(VP),
         team: "International",
         capacity_minutes: 60,
@@ -84,7 +85,7 @@ const TEAM: [Post; 8] = [
     Post {
         id: AMERICAS_STRATEGIC,
         name: "Priya Raman",
-        role: OwnerRole::Csm,
+        role: OwnerRole::CSM,
         manager: Some(AMERICAS_LEAD),
         team: "Americas",
         capacity_minutes: 75,
@@ -92,7 +93,7 @@ const TEAM: [Post; 8] = [
     Post {
         id: INTERNATIONAL_STRATEGIC,
         name: "Daniel Okafor",
-        role: OwnerRole::Csm,
+        role: OwnerRole::CSM,
         manager: Some(INTERNATIONAL_LEAD),
         team: "International",
         capacity_minutes: 75,
@@ -100,7 +101,7 @@ const TEAM: [Post; 8] = [
     Post {
         id: AMERICAS_MID,
         name: "Marcus Bell",
-        role: OwnerRole::Csm,
+        role: OwnerRole::CSM,
         manager: Some(AMERICAS_LEAD),
         team: "Americas",
         capacity_minutes: 120,
@@ -108,7 +109,7 @@ const TEAM: [Post; 8] = [
     Post {
         id: EMEA_MID,
         name: "Hannah Weiß",
-        role: OwnerRole::Csm,
+        role: OwnerRole::CSM,
         manager: Some(INTERNATIONAL_LEAD),
         team: "International",
         capacity_minutes: 120,
@@ -116,7 +117,7 @@ const TEAM: [Post; 8] = [
     Post {
         id: APAC_MID,
         name: "Yuki Tanaka",
-        role: OwnerRole::Csm,
+        role: OwnerRole::CSM,
         manager: Some(INTERNATIONAL_LEAD),
         team: "International",
         capacity_minutes: 90,
@@ -124,7 +125,7 @@ const TEAM: [Post; 8] = [
     Post {
         id: DIGITAL,
         name: "Digital Customer Success",
-        role: OwnerRole::Csm,
+        role: OwnerRole::CSM,
         manager: Some(AMERICAS_LEAD),
         team: "Digital",
         capacity_minutes: 180,

@@ -3,8 +3,7 @@
 //! Promises: every story stands at least once among the first forty accounts. Beyond them a story is drawn, at the
 //! rates of [`story_of_draw`].
 
-use perennial_core::signal::Tier;
-
+use super::tier::Tier;
 use super::words::Region;
 
 /// What happens at an account.

@@ -2,13 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use perennial_core::ids::{AccountId, TenantId};
-use perennial_core::signal::{Fact, Tier};
+use perennial_core::signal::Fact;
 use perennial_core::time::Day;
 use perennial_sandbox::{Sandbox, SeedRecord, System};
 use perennial_store::{DatabaseUrl, Options, Store};
 use serde_json::Value;
 
 use super::table::FILES;
+use super::tier::Tier;
 use super::{PortfolioOptions, Story, Summary, crm_seed, write_csv};
 use crate::intake::{ImportOptions, ImportReport, Mapping, import};
 

@@ -51,6 +51,7 @@ pub(super) fn spec(
     let plain = Converter {
         format: Arc::new(Format {
             account_prefix: converter.format.account_prefix.clone(),
+            named: Arc::clone(&reading.named),
             ..Format::default()
         }),
         times: None,
@@ -231,7 +232,7 @@ fn constant(reading: &mut Reading<'_>, node: &Node<'_>, key: &str, plain: &Conve
         Ok(value) => Some(value),
         Err(reason) => {
             let help = match plain.shape {
-                Shape::Word(words) => help_with_words(&text, &words()),
+                Shape::Word(_) | Shape::Tier | Shape::Role => help_with_words(&text, &plain.words()),
                 Shape::Day | Shape::Moment => "write it like \"2026-01-31\"".to_owned(),
                 Shape::Bool => "write true or false".to_owned(),
                 Shape::Text

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use perennial_core::ids::SourceId;
+use perennial_core::policy::gate::Vocabulary;
 use perennial_core::signal::{FactKind, Grain};
 use toml::de::DeTable;
 
@@ -34,10 +35,11 @@ const RECORD_KEYS: &[&str] = &[
 const OVERLAP_MAX: i64 = 10 * 366 * 86_400;
 
 /// Reads and checks a mapping; see [`Mapping::parse`].
-pub(super) fn mapping(path: &Path, text: Arc<str>) -> Result<Mapping, Vec<Problem>> {
+pub(super) fn mapping(path: &Path, text: Arc<str>, named: &Vocabulary) -> Result<Mapping, Vec<Problem>> {
     let mut reading = Reading {
         file: path,
         text: Arc::clone(&text),
+        named: Arc::new(named.clone()),
         problems: Vec::new(),
     };
     let (root, errors) = DeTable::parse_recoverable(&text);

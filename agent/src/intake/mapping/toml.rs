@@ -1,5 +1,6 @@
 //! Walks over the TOML of a mapping and gathers problems instead of stopping at the first.
 
+use perennial_core::policy::gate::Vocabulary;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ impl<'t> Section<'t> {
 pub(super) struct Reading<'p> {
     pub file: &'p Path,
     pub text: Arc<str>,
+    /// Which tiers and roles there are.
+    pub named: Arc<Vocabulary>,
     pub problems: Vec<Problem>,
 }
 

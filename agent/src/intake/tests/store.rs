@@ -103,7 +103,7 @@ async fn rows_become_facts_and_the_sums_are_exact() {
     assert_eq!(ant.len(), 5, "{seen:#?}");
     assert!(seen.iter().any(|fact| matches!(fact, Fact::Account(account)
         if account.name.as_deref() == Some("Ant")
-            && account.tier == Some(Tier::LowTouch)
+            && account.tier == Some(Tier::LOW_TOUCH)
             && account.attributes.as_ref().is_some_and(|all| all["colour"] == "red"))));
     assert!(seen.iter().any(|fact| matches!(fact, Fact::Contract(contract)
         if contract.arr == Some(Money::new(12_600, "USD".parse().expect("USD"))) && contract.end.is_none())));

@@ -244,7 +244,7 @@ pub(crate) fn action(number: usize, subject: &str, state: ActionState, tools: &[
             account: account.clone(),
             id,
             decision: DecisionId::new("dec"),
-            kind: ActionKind::CreateNote,
+            kind: ActionKind::CREATE_NOTE,
             playbook,
             subject: subject.to_owned(),
             state,

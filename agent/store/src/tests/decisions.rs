@@ -290,7 +290,7 @@ async fn the_queue_is_ordered_by_rank(bed: Bed) {
         .await,
         2
     );
-    let kinds = vec![perennial_core::action::ActionKind::SendEmail];
+    let kinds = vec![perennial_core::action::ActionKind::SEND_EMAIL];
     assert_eq!(count(QueueFilter { kinds, ..waiting }).await, 0);
 }
 
@@ -463,7 +463,7 @@ async fn the_first_choice_of_a_day_stands_and_is_read_by_account_and_day(bed: Be
         options: vec![LoggedOption {
             action: ActionId::new("act"),
             playbook: PlaybookId::new("a"),
-            kind: ActionKind::CreateTask,
+            kind: ActionKind::CREATE_TASK,
             subject: "account".to_owned(),
             propensity_micro: Micro(propensity),
             executed: true,

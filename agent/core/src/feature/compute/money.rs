@@ -72,11 +72,11 @@ pub(super) fn compute(snapshot: &Snapshot, settings: &Settings, put: &mut Put<'_
 fn tier(snapshot: &Snapshot, settings: &Settings, arr: Option<Money>) -> Found {
     let derived = arr.map(|arr| {
         if arr.minor >= settings.strategic_from_minor {
-            Tier::Strategic
+            Tier::STRATEGIC
         } else if arr.minor >= settings.mid_touch_from_minor {
-            Tier::MidTouch
+            Tier::MID_TOUCH
         } else {
-            Tier::LowTouch
+            Tier::LOW_TOUCH
         }
     });
     match snapshot.account_fact().and_then(|f| f.tier).or(derived) {

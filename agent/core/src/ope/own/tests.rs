@@ -13,7 +13,7 @@ fn option(playbook: &str, propensity: i64, executed: bool, drawn: Option<bool>) 
     LoggedOption {
         action: ActionId::new(playbook),
         playbook: PlaybookId::new(playbook),
-        kind: ActionKind::CreateTask,
+        kind: ActionKind::CREATE_TASK,
         subject: "account".to_owned(),
         propensity_micro: Micro(propensity),
         executed,

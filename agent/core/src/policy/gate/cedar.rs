@@ -8,6 +8,7 @@ use cedar_policy::{
 };
 
 use super::facts::FIELD;
+use super::named::Vocabulary;
 use super::vocabulary::{Place, TERMS};
 use super::{Answer, Approval, Ask, FactError, Facts, Gate, Human, Value};
 use crate::signal::OwnerRole;
@@ -45,10 +46,12 @@ fn expression(value: &Value) -> Result<Option<RestrictedExpression>, FactError> 
     }))
 }
 
-fn human(human: &Human) -> Result<Entity, FactError> {
+/// A role that has no name in the policies counts for nothing, so it is left out.
+fn human(human: &Human, named: &Vocabulary) -> Result<Entity, FactError> {
     let roles: Result<Vec<RestrictedExpression>, FactError> = human
         .roles
         .iter()
+        .filter(|role| named.role(role.as_str()).is_some())
         .map(|role: &OwnerRole| Ok(RestrictedExpression::new_entity_uid(uid("Role", role.as_str())?)))
         .collect();
     let attributes = HashMap::from([
@@ -100,7 +103,7 @@ impl Gate {
             ));
         }
         if let Some(approval) = approval {
-            entities.push(human(&approval.by)?);
+            entities.push(human(&approval.by, self.vocabulary())?);
             let by = RestrictedExpression::new_entity_uid(uid("Human", &approval.by.id)?);
             let record = RestrictedExpression::new_record([
                 ("by".to_owned(), by),

@@ -9,7 +9,7 @@ mod compile;
 use cedar_policy::Policy;
 use cedar_policy::pst::PatternElem;
 
-use super::vocabulary::role_bit;
+use super::named::Vocabulary;
 use super::{Answer, Approval, Ask, Effect, Facts, Value};
 use crate::action::ActionKind;
 use crate::signal::Tier;
@@ -18,6 +18,7 @@ use crate::signal::Tier;
 #[derive(Debug, Clone)]
 pub struct Program {
     rules: Vec<(usize, Effect, Test)>,
+    named: Vocabulary,
 }
 
 /// A whole number or a moment.
@@ -57,9 +58,9 @@ enum Test {
     ApproverIs(String),
     EditorIs(String),
     /// The approver holds one of these roles, as bits.
-    ApproverAny(u8),
+    ApproverAny(u64),
     /// The approver holds all of them.
-    ApproverAll(u8),
+    ApproverAll(u64),
     AccountIs(String),
     Numbers(Number, Compare, Number),
     NumberIn(Number, Vec<i64>),
@@ -84,18 +85,21 @@ struct View<'a> {
     ask: Ask,
     approval: Option<&'a Approval>,
     /// Roles of the approver as bits.
-    roles: u8,
+    roles: u64,
 }
 
 impl Program {
     /// Compiles the rules that can match a kind, each with its position; nothing where one of them cannot be compiled.
     #[must_use]
-    pub fn compile(kind: ActionKind, rules: &[(usize, Effect, Policy)]) -> Option<Program> {
+    pub fn compile(kind: ActionKind, rules: &[(usize, Effect, Policy)], named: &Vocabulary) -> Option<Program> {
         let rules: Option<Vec<_>> = rules
             .iter()
-            .map(|(at, effect, policy)| Some((*at, *effect, compile::policy(kind, policy)?)))
+            .map(|(at, effect, policy)| Some((*at, *effect, compile::policy(kind, policy, named)?)))
             .collect();
-        Some(Program { rules: rules? })
+        Some(Program {
+            rules: rules?,
+            named: named.clone(),
+        })
     }
 
     /// How many rules it has.
@@ -118,7 +122,7 @@ impl Program {
             facts,
             ask,
             approval,
-            roles: approval.map_or(0, |a| a.by.roles.iter().fold(0, |bits, role| bits | role_bit(*role))),
+            roles: approval.map_or(0, |a| self.named.bits(&a.by.roles)),
         };
         let (mut permits, mut forbids, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         for (at, effect, test) in &self.rules {

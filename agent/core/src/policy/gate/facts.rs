@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::hours::LocalTime;
+use super::named::Vocabulary;
 use super::vocabulary::{Kind, Place, Presence, TERMS, Term, slot};
 use crate::action::{AccountField, ActionKind, Write};
 use crate::feature::{Features, Value as Known};
@@ -184,7 +185,7 @@ impl Request<'_> {
         for action in kinds {
             let with = |field| Ask { action, field };
             let new: Vec<Ask> = match action {
-                ActionKind::UpdateField if !fields.is_empty() => fields.iter().map(|f| with(Some(*f))).collect(),
+                ActionKind::UPDATE_FIELD if !fields.is_empty() => fields.iter().map(|f| with(Some(*f))).collect(),
                 _ => vec![with(None)],
             };
             for ask in new {
@@ -237,9 +238,11 @@ impl Facts {
 
     /// The facts of a request. Numbers are rounded against the agent: what speaks for it down, a discount up.
     ///
+    /// A tier that has no name in the policies is not known.
+    ///
     /// # Errors
     /// [`FactError::OutOfRange`] names the fact that cannot be true.
-    pub fn of(request: &Request<'_>, settings: &Settings) -> Result<Facts, FactError> {
+    pub fn of(request: &Request<'_>, settings: &Settings, named: &Vocabulary) -> Result<Facts, FactError> {
         let mut facts = Facts::unknown(request.account.clone());
         for d in crate::feature::CATALOGUE {
             if slot(Place::Account, d.name).is_none() {
@@ -248,9 +251,7 @@ impl Facts {
             let value = match request.features.known(d.name) {
                 Some(Known::Flag(flag)) => Value::Flag(*flag),
                 Some(Known::Number(number)) => Value::Number(scaled(number.0, d.trigger_scale)),
-                Some(Known::Text(text)) if d.name == "tier" => {
-                    Tier::from_word(text).map_or(Value::Unknown, Value::Tier)
-                }
+                Some(Known::Text(text)) if d.name == "tier" => named.tier(text).map_or(Value::Unknown, Value::Tier),
                 Some(Known::Text(text)) => Value::Word(text.clone()),
                 Some(Known::Day(_) | Known::Money(_)) | None => continue,
             };

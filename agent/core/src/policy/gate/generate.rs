@@ -41,12 +41,10 @@ pub(super) fn quote(text: &str) -> String {
     out
 }
 
-/// The roles that may approve where `needed` is asked for: itself and those above it.
-fn roles(needed: OwnerRole) -> String {
-    let covering = OwnerRole::ALL
-        .iter()
-        .filter(|role| crate::approval::covers(**role, needed))
-        .map(|role| format!("Role::\"{role}\""));
+/// The roles that may approve where `needed` is asked for: itself and those that include it.
+fn roles(table: &Table, needed: OwnerRole) -> String {
+    let covering = table.vocabulary.covering(needed);
+    let covering = covering.iter().map(|role| format!("Role::\"{role}\""));
     covering.collect::<Vec<_>>().join(", ")
 }
 
@@ -85,7 +83,7 @@ impl Writer<'_> {
     }
 
     fn needs(&self, kind: ActionKind) -> Vec<String> {
-        if !kind.is_customer_facing() {
+        if !self.table.vocabulary.is_customer_facing(kind) {
             return Vec::new();
         }
         let auto = &self.table.auto;
@@ -107,7 +105,7 @@ impl Writer<'_> {
         let approved = |role: OwnerRole| {
             vec![format!(
                 "context has approval && context.approval.by.roles.containsAny([{}])",
-                roles(role)
+                roles(self.table, role)
             )]
         };
         let id = format!("{kind}:{tier}");

@@ -56,7 +56,7 @@ pub fn across(policies: &Policies, asked: &Asked<'_>) -> Vec<Across> {
     }
     let gate = &policies.gate;
     let account = asked.account.as_str();
-    if asked.kind.is_customer_facing() {
+    if gate.vocabulary().is_customer_facing(asked.kind) {
         let table = gate.table();
         let most = &table.contacts_7_days;
         let window_us = Some(CONTACT_DAYS * DAY_US);

@@ -13,6 +13,7 @@ use cedar_policy::{Policy, PolicyId, Validator};
 use serde::{Deserialize, Serialize};
 
 use super::super::file::{Problem, did_you_mean, place};
+use super::named::Vocabulary;
 use super::rules::{self, Reading};
 use crate::action::ActionKind;
 use crate::signal::word_enum;
@@ -64,7 +65,12 @@ impl Promise {
 const KNOWN: [&str; 3] = ["never", "always", "why"];
 
 /// Reads the promises by path, such as `promises/four-eyes.cedar`.
-pub(super) fn read(files: &BTreeMap<&str, &str>, validator: &Validator, problems: &mut Vec<Problem>) -> Vec<Promise> {
+pub(super) fn read(
+    files: &BTreeMap<&str, &str>,
+    validator: &Validator,
+    named: &Vocabulary,
+    problems: &mut Vec<Problem>,
+) -> Vec<Promise> {
     let mut found = Vec::with_capacity(files.len());
     for (file, text) in files {
         let name = file
@@ -80,7 +86,7 @@ pub(super) fn read(files: &BTreeMap<&str, &str>, validator: &Validator, problems
             continue;
         };
         let mut reading = Reading::new(file, text);
-        let promise = one(&mut reading, name, validator);
+        let promise = one(&mut reading, name, validator, named);
         if reading.problems.is_empty() {
             found.extend(promise);
         }
@@ -89,7 +95,7 @@ pub(super) fn read(files: &BTreeMap<&str, &str>, validator: &Validator, problems
     found
 }
 
-fn one(reading: &mut Reading<'_>, name: &str, validator: &Validator) -> Option<Promise> {
+fn one(reading: &mut Reading<'_>, name: &str, validator: &Validator, named: &Vocabulary) -> Option<Promise> {
     let mut policies = reading.policies().into_iter();
     let Some((policy, written, start)) = policies.next() else {
         if reading.problems.is_empty() {
@@ -143,7 +149,7 @@ fn one(reading: &mut Reading<'_>, name: &str, validator: &Validator) -> Option<P
         sentence: sentence.to_owned(),
         file: reading.file.to_owned(),
         line: place(reading.text, start).0,
-        kinds: rules::kinds(&policy),
+        kinds: rules::kinds(&policy, named),
         policy: policy.new_id(PolicyId::new(name)),
         text: written,
     })

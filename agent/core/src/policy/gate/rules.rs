@@ -12,7 +12,8 @@ use cedar_policy::{
 use miette::Diagnostic;
 
 use super::super::file::{Problem, did_you_mean, place};
-use super::vocabulary::{Group, Place, TERMS};
+use super::named::Vocabulary;
+use super::vocabulary::{Place, TERMS};
 use crate::action::ActionKind;
 use crate::signal::Tier;
 use crate::time::Day;
@@ -494,20 +495,17 @@ fn reads_editor(part: &pst::Expr) -> bool {
 }
 
 /// The kinds of action that a rule can be about, by its scope alone.
-pub(super) fn kinds(policy: &Policy) -> BTreeSet<ActionKind> {
-    let named = |uid: &cedar_policy::EntityUid, through_groups: bool| {
+pub(super) fn kinds(policy: &Policy, named: &Vocabulary) -> BTreeSet<ActionKind> {
+    let of = |uid: &cedar_policy::EntityUid, through_groups: bool| {
         let word = uid.id().unescaped();
-        ActionKind::ALL
-            .iter()
-            .copied()
-            .filter(|kind| {
-                kind.as_str() == word || (through_groups && Group::from_word(word).is_some_and(|g| kind.is_in(g)))
-            })
+        named
+            .actions()
+            .filter(|kind| kind.as_str() == word || (through_groups && named.is_in(*kind, word)))
             .collect::<Vec<_>>()
     };
     match policy.action_constraint() {
-        ActionConstraint::Any => ActionKind::ALL.iter().copied().collect(),
-        ActionConstraint::Eq(uid) => named(&uid, false).into_iter().collect(),
-        ActionConstraint::In(list) => list.iter().flat_map(|uid| named(uid, true)).collect(),
+        ActionConstraint::Any => named.actions().collect(),
+        ActionConstraint::Eq(uid) => of(&uid, false).into_iter().collect(),
+        ActionConstraint::In(list) => list.iter().flat_map(|uid| of(uid, true)).collect(),
     }
 }

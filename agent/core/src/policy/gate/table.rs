@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::super::file::{Problem, did_you_mean, parse, place};
 use super::hours::{Calendar, ContactHours, is_zone, parse_hours};
+use super::named::{Added, Vocabulary};
 use crate::action::{AccountField, ActionKind};
 use crate::feature::{CATALOGUE, Unit, definition};
 use crate::money::Money;
@@ -96,8 +97,8 @@ impl Budgeted {
     }
 
     /// A tier's or a system's word.
-    fn from_word(word: &str) -> Option<Budgeted> {
-        let tier = Tier::from_word(word).map(Budgeted::Tier);
+    fn from_word(word: &str, named: &Vocabulary) -> Option<Budgeted> {
+        let tier = named.tier(word).map(Budgeted::Tier);
         tier.or_else(|| Crm::from_word(word).map(Budgeted::Tool))
     }
 }
@@ -107,6 +108,8 @@ impl Budgeted {
 pub struct Table {
     /// Path of the file.
     pub file: String,
+    /// Tiers, roles and actions: the built-in ones and those that the file adds.
+    pub vocabulary: Vocabulary,
     /// Level and line of every action and tier.
     pub cells: BTreeMap<(ActionKind, Tier), Limit<Cell>>,
     /// Needs of `auto`.
@@ -135,6 +138,12 @@ type MatrixRow = BTreeMap<Spanned<String>, Spanned<String>>;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AutonomyFile {
+    #[serde(default)]
+    tiers: BTreeMap<Spanned<String>, String>,
+    #[serde(default)]
+    roles: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
+    #[serde(default)]
+    actions: BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>,
     matrix: BTreeMap<Spanned<String>, Spanned<MatrixRow>>,
     auto: Spanned<AutoTable>,
     limits: LimitsTable,
@@ -181,24 +190,34 @@ pub(in crate::policy) fn compile(
     settings: Option<&Settings>,
     problems: &mut Vec<Problem>,
 ) -> Option<Table> {
-    let raw: AutonomyFile = parse(file, text, problems)?;
+    let mut raw: AutonomyFile = parse(file, text, problems)?;
     let before = problems.len();
     let mut wrong = |offset: usize, message: String, help: String| {
         problems.push(Problem::at(file, text, offset, message, help));
     };
+    let added = Added {
+        tiers: std::mem::take(&mut raw.tiers),
+        roles: std::mem::take(&mut raw.roles),
+        actions: std::mem::take(&mut raw.actions),
+    };
+    let named = Vocabulary::read(&added, &mut wrong);
+    let (tiers, actions) = (
+        || named.tiers().iter().map(|t| t.as_str()),
+        || named.actions().map(ActionKind::as_str),
+    );
     let mut cells = BTreeMap::new();
     let mut delays = BTreeMap::new();
     for (name, row) in &raw.matrix {
-        let Some(kind) = ActionKind::from_word(name.get_ref()) else {
-            let help = did_you_mean(name.get_ref(), ActionKind::ALL.iter().map(|k| k.as_str()))
-                .unwrap_or_else(|| format!("actions are {}", words(ActionKind::ALL.iter().map(|k| k.as_str()))));
+        let Some(kind) = named.action(name.get_ref()) else {
+            let help = did_you_mean(name.get_ref(), actions())
+                .unwrap_or_else(|| format!("actions are {}; [actions] adds more", words(actions())));
             wrong(name.span().start, format!("unknown action `{}`", name.get_ref()), help);
             continue;
         };
         for (tier_name, value) in row.get_ref() {
-            let Some(tier) = Tier::from_word(tier_name.get_ref()) else {
-                let help = did_you_mean(tier_name.get_ref(), Tier::ALL.iter().map(|t| t.as_str()))
-                    .unwrap_or_else(|| format!("tiers are {}", words(Tier::ALL.iter().map(|t| t.as_str()))));
+            let Some(tier) = named.tier(tier_name.get_ref()) else {
+                let help = did_you_mean(tier_name.get_ref(), tiers())
+                    .unwrap_or_else(|| format!("tiers are {}; [tiers] adds more", words(tiers())));
                 wrong(
                     tier_name.span().start,
                     format!("unknown tier `{}`", tier_name.get_ref()),
@@ -206,7 +225,7 @@ pub(in crate::policy) fn compile(
                 );
                 continue;
             };
-            match cell(value.get_ref()) {
+            match cell(value.get_ref(), &named) {
                 Ok((parsed, delay)) => {
                     if let Some(minutes) = delay {
                         delays.insert((kind, tier), minutes);
@@ -217,7 +236,7 @@ pub(in crate::policy) fn compile(
                 Err(help) => wrong(value.span().start, format!("`{}` is no level", value.get_ref()), help),
             }
         }
-        for tier in Tier::ALL {
+        for tier in named.tiers() {
             if !row.get_ref().keys().any(|k| k.get_ref() == tier.as_str()) {
                 let message = format!("`{kind}` says nothing about the tier `{tier}`");
                 wrong(
@@ -228,7 +247,7 @@ pub(in crate::policy) fn compile(
             }
         }
     }
-    for kind in ActionKind::ALL {
+    for kind in named.actions() {
         if !raw.matrix.keys().any(|k| k.get_ref() == kind.as_str()) {
             let message = format!("the table has no row for `{kind}`");
             wrong(0, message, "add it under [matrix]; \"never\" forbids it".to_owned());
@@ -304,13 +323,8 @@ pub(in crate::policy) fn compile(
     let calendar = calendar(&raw, text, &mut wrong);
     let mut budgets = BTreeMap::new();
     for (name, most) in &raw.budget {
-        let Some(by) = Budgeted::from_word(name.get_ref()) else {
-            let known = || {
-                Tier::ALL
-                    .iter()
-                    .map(|t| t.as_str())
-                    .chain(Crm::ALL.iter().map(|c| c.as_str()))
-            };
+        let Some(by) = Budgeted::from_word(name.get_ref(), &named) else {
+            let known = || tiers().chain(Crm::ALL.iter().map(|c| c.as_str()));
             let help = did_you_mean(name.get_ref(), known())
                 .unwrap_or_else(|| format!("a budget is for a tier or a system: {}", words(known())));
             wrong(
@@ -326,14 +340,14 @@ pub(in crate::policy) fn compile(
     }
     let mut never = Vec::new();
     for guard in &raw.never {
-        let mut actions = BTreeSet::new();
+        let mut about = BTreeSet::new();
         for action in &guard.actions {
-            match ActionKind::from_word(action.get_ref()) {
+            match named.action(action.get_ref()) {
                 Some(kind) => {
-                    actions.insert(kind);
+                    about.insert(kind);
                 }
                 None => {
-                    let help = did_you_mean(action.get_ref(), ActionKind::ALL.iter().map(|k| k.as_str()))
+                    let help = did_you_mean(action.get_ref(), actions())
                         .unwrap_or_else(|| "see the rows of [matrix]".to_owned());
                     wrong(
                         action.span().start,
@@ -357,7 +371,7 @@ pub(in crate::policy) fn compile(
             id: guard.id.get_ref().clone(),
             line: place(text, guard.id.span().start).0,
             why: guard.why.clone(),
-            actions,
+            actions: about,
             fact: guard.when.get_ref().clone(),
         });
     }
@@ -368,6 +382,7 @@ pub(in crate::policy) fn compile(
     let limits = &raw.limits;
     Some(Table {
         file: file.to_owned(),
+        vocabulary: named,
         cells,
         auto: AutoNeeds {
             line: place(text, auto.min_confidence.span().start).0,
@@ -456,11 +471,11 @@ fn calendar(raw: &AutonomyFile, text: &str, wrong: &mut dyn FnMut(usize, String,
 }
 
 /// A cell, and the minutes that what runs by itself waits first.
-fn cell(text: &str) -> Result<(Cell, Option<i64>), String> {
+fn cell(text: &str, named: &Vocabulary) -> Result<(Cell, Option<i64>), String> {
     let role = |name: &str| {
-        OwnerRole::from_word(name).ok_or_else(|| {
-            did_you_mean(name, OwnerRole::ALL.iter().map(|r| r.as_str()))
-                .unwrap_or_else(|| format!("roles are {}", words(OwnerRole::ALL.iter().map(|r| r.as_str()))))
+        let known = || named.roles().map(OwnerRole::as_str);
+        named.role(name).ok_or_else(|| {
+            did_you_mean(name, known()).unwrap_or_else(|| format!("roles are {}; [roles] adds more", words(known())))
         })
     };
     if let Some(name) = text.strip_prefix("approve:") {

@@ -18,7 +18,7 @@ fn ms(text: &str) -> i64 {
 fn facts() -> Facts {
     let mut facts = Facts::unknown(AccountId::new("a"));
     let known = [
-        (Place::Account, "tier", Value::Tier(Tier::LowTouch)),
+        (Place::Account, "tier", Value::Tier(Tier::LOW_TOUCH)),
         (Place::Account, "do_not_contact", Value::Flag(false)),
         (Place::Account, "legal_hold", Value::Flag(false)),
         (Place::Account, "arr_minor", Value::Number(900_000)),
@@ -81,10 +81,11 @@ fn both(gate: &Gate, facts: &Facts, ask: Ask, approval: Option<&Approval>) -> An
 
 #[test]
 fn the_schema_loads_and_every_kind_of_action_is_in_it() {
-    let (schema, warnings) = Schema::from_cedarschema_str(&schema_text()).unwrap_or_else(|e| panic!("{e:?}"));
+    let (schema, warnings) =
+        Schema::from_cedarschema_str(&schema_text(&Vocabulary::default())).unwrap_or_else(|e| panic!("{e:?}"));
     assert_eq!(warnings.count(), 0);
     let actions: Vec<String> = schema.actions().map(|a| a.id().unescaped().to_owned()).collect();
-    for kind in ActionKind::ALL {
+    for kind in ActionKind::BUILT_IN {
         assert!(actions.iter().any(|a| a == kind.as_str()), "{kind}");
     }
 }
@@ -107,7 +108,7 @@ fn every_generated_rule_carries_its_line_and_fits_the_schema() {
         files.into_iter().collect::<Vec<_>>(),
         ["autonomy.toml", "rules/90-never.cedar"]
     );
-    assert_eq!(gate.direct_kinds().count(), ActionKind::ALL.len());
+    assert_eq!(gate.direct_kinds().count(), ActionKind::BUILT_IN.len());
     assert_eq!(gate.policies().num_of_policies(), gate.rules().len());
 }
 
@@ -118,12 +119,12 @@ fn groups_of_actions_match_because_requests_are_built_with_the_schema() {
     let mut facts = facts();
     let set = facts.set(Place::Account, "do_not_contact", Value::Flag(true));
     set.expect("a fact");
-    let answer = both(gate, &facts, ask(ActionKind::SendEmail), None);
+    let answer = both(gate, &facts, ask(ActionKind::SEND_EMAIL), None);
     let named: Vec<&str> = answer.rules.iter().map(|at| gate.rules()[*at].id.as_str()).collect();
     assert_eq!((answer.allowed, named), (false, vec!["do-not-contact"]));
     // The trap: the same request without the schema's action groups would have been allowed.
     let (request, entities) = gate
-        .request(&facts, ask(ActionKind::SendEmail), None)
+        .request(&facts, ask(ActionKind::SEND_EMAIL), None)
         .expect("a request");
     let account = entities.iter().find(|e| e.uid().type_name().to_string() == "Account");
     let bare = cedar_policy::Entities::from_entities([account.expect("the account").clone()], None).expect("entities");
@@ -147,11 +148,14 @@ fn a_fact_out_of_range_or_missing_denies_and_is_named() {
     let policies = compiled(&shipped());
     let set = facts.set(Place::Context, "injection_suspected", Value::Unknown);
     set.expect("absent");
-    let asks = [ask(ActionKind::CreateTask)];
+    let asks = [ask(ActionKind::CREATE_TASK)];
     for engine in [Engine::Direct, Engine::Cedar] {
         let verdict = policies.gate.verdict_on(&facts, &asks, &policies.settings, engine);
         assert_eq!((verdict.level, verdict.rules[0].id.as_str()), (Level::Never, "facts"));
-        let line = schema_text().lines().nth(verdict.rules[0].line - 1).map(str::to_owned);
+        let line = schema_text(&Vocabulary::default())
+            .lines()
+            .nth(verdict.rules[0].line - 1)
+            .map(str::to_owned);
         assert_eq!(line.as_deref(), Some("  injection_suspected: Bool,"));
     }
 }
@@ -170,12 +174,12 @@ fn a_rule_that_fails_denies() {
     set.add(policy).expect("added");
     // Cedar itself would skip the forbid and allow.
     let (request, entities) = gate
-        .request(&facts, ask(ActionKind::CreateTask), None)
+        .request(&facts, ask(ActionKind::CREATE_TASK), None)
         .expect("a request");
     let response = Authorizer::new().is_authorized(&request, &set, &entities);
     assert_eq!(response.decision(), cedar_policy::Decision::Allow);
     let answer = gate
-        .ask_policies(&set, &facts, ask(ActionKind::CreateTask), None)
+        .ask_policies(&set, &facts, ask(ActionKind::CREATE_TASK), None)
         .expect("an answer");
     assert!(!answer.allowed && answer.failed.len() == 1, "{answer:?}");
 }
@@ -187,10 +191,14 @@ fn a_fact_that_is_read_without_being_known_fails_in_both_evaluators() {
     let text = "permit (principal, action, resource) when { resource.health < 50 || true };";
     let policy = Policy::parse(Some(PolicyId::new("limit:contacts")), text).expect("a policy");
     let at = gate.by_id["limit:contacts"];
-    let program = direct::Program::compile(ActionKind::CreateTask, &[(at, Effect::Permit, policy.clone())]);
+    let program = direct::Program::compile(
+        ActionKind::CREATE_TASK,
+        &[(at, Effect::Permit, policy.clone())],
+        &Vocabulary::default(),
+    );
     let set = PolicySet::from_policies([policy]).expect("a set");
     let program = program.expect("a program");
-    let question = ask(ActionKind::CreateTask);
+    let question = ask(ActionKind::CREATE_TASK);
     let mut facts = facts();
     let direct = program.answer(&facts, question, None);
     assert_eq!(direct.failed, [at]);
@@ -213,13 +221,13 @@ fn what_the_direct_evaluator_cannot_compile_is_asked_of_cedar() {
                 when { [1, 2].containsAny([context.contacts_last_7d]) };\n";
     let policies = compiled(&with("rules/90-odd.cedar", text));
     let gate = &policies.gate;
-    assert!(gate.direct_kinds().all(|kind| kind != ActionKind::CreateTask));
+    assert!(gate.direct_kinds().all(|kind| kind != ActionKind::CREATE_TASK));
     let mut facts = facts();
-    assert!(both(gate, &facts, ask(ActionKind::CreateTask), None).allowed);
+    assert!(both(gate, &facts, ask(ActionKind::CREATE_TASK), None).allowed);
     facts
         .set(Place::Context, "contacts_last_7d", Value::Number(2))
         .expect("a fact");
-    assert!(!both(gate, &facts, ask(ActionKind::CreateTask), None).allowed);
+    assert!(!both(gate, &facts, ask(ActionKind::CREATE_TASK), None).allowed);
 }
 
 #[test]
@@ -228,10 +236,10 @@ fn an_approval_counts_only_for_this_draft_in_time_by_somebody_else_with_the_role
     let gate = &policies.gate;
     let mut facts = facts();
     facts
-        .set(Place::Account, "tier", Value::Tier(Tier::MidTouch))
+        .set(Place::Account, "tier", Value::Tier(Tier::MID_TOUCH))
         .expect("a fact");
-    let question = ask(ActionKind::SendRenewal);
-    let good = approval(&[OwnerRole::CsmManager]);
+    let question = ask(ActionKind::SEND_RENEWAL);
+    let good = approval(&[OwnerRole::CSM_MANAGER]);
     assert!(both(gate, &facts, question, Some(&good)).allowed);
     let denied = |facts: &Facts, approval: &Approval, rule: &str| {
         let answer = both(gate, facts, question, Some(approval));
@@ -254,9 +262,9 @@ fn an_approval_counts_only_for_this_draft_in_time_by_somebody_else_with_the_role
     let mut left = good.clone();
     left.by.active = false;
     denied(&facts, &left, "stale-approval");
-    denied(&facts, &approval(&[OwnerRole::Csm]), "");
-    denied(&facts, &approval(&[OwnerRole::DealDesk]), "");
-    assert!(both(gate, &facts, question, Some(&approval(&[OwnerRole::VpCs]))).allowed);
+    denied(&facts, &approval(&[OwnerRole::CSM]), "");
+    denied(&facts, &approval(&[OwnerRole::DEAL_DESK]), "");
+    assert!(both(gate, &facts, question, Some(&approval(&[OwnerRole::VP_CS]))).allowed);
     facts.last_editor = Some("kim".to_owned());
     denied(&facts, &good, "four-eyes");
     facts.last_editor = Some("lee".to_owned());
@@ -269,14 +277,14 @@ fn the_hypothetical_approver_is_never_the_last_editor() {
     let mut facts = facts();
     facts.last_editor = Some("kim".to_owned());
     facts
-        .set(Place::Account, "tier", Value::Tier(Tier::Strategic))
+        .set(Place::Account, "tier", Value::Tier(Tier::STRATEGIC))
         .expect("a fact");
     for engine in [Engine::Direct, Engine::Cedar] {
         let routed = policies
             .gate
-            .route(&facts, ask(ActionKind::SendRenewal), engine)
+            .route(&facts, ask(ActionKind::SEND_RENEWAL), engine)
             .expect("routed");
-        assert_eq!((routed.level, routed.role), (Level::Approve, Some(OwnerRole::VpCs)));
+        assert_eq!((routed.level, routed.role), (Level::Approve, Some(OwnerRole::VP_CS)));
     }
 }
 
@@ -300,14 +308,14 @@ fn a_suspicious_text_waits_for_a_person_who_reads_it() {
             .gate
             .verdict_on(&facts, &[ask(kind)], &policies.settings, Engine::Direct)
     };
-    let note = verdict(ActionKind::CreateNote);
+    let note = verdict(ActionKind::CREATE_NOTE);
     assert_eq!(
         (note.word().as_str(), note.rules[0].id.as_str()),
         ("approve:csm", "suspected-injection")
     );
-    assert_eq!(verdict(ActionKind::SendEmail).word(), "approve:csm");
-    assert_eq!(verdict(ActionKind::CreateTask).word(), "auto");
-    assert_eq!(verdict(ActionKind::SendQbr).word(), "never");
+    assert_eq!(verdict(ActionKind::SEND_EMAIL).word(), "approve:csm");
+    assert_eq!(verdict(ActionKind::CREATE_TASK).word(), "auto");
+    assert_eq!(verdict(ActionKind::SEND_QBR).word(), "never");
 }
 
 #[test]
@@ -324,7 +332,7 @@ fn numbers_are_rounded_against_the_agent() {
     let of = |discount| {
         let request = Request {
             account: &account,
-            kind: ActionKind::OfferDiscount,
+            kind: ActionKind::OFFER_DISCOUNT,
             writes: Vec::new(),
             features: &features,
             playbook: None,
@@ -335,7 +343,7 @@ fn numbers_are_rounded_against_the_agent() {
             now: Timestamp::EPOCH,
             last_editor: None,
         };
-        Facts::of(&request, &policies.settings).expect("facts")
+        Facts::of(&request, &policies.settings, policies.gate.vocabulary()).expect("facts")
     };
     let discount = |share| of(share).get(Place::Context, "discount_pm").clone();
     assert_eq!(discount(0.2044), Value::Number(205));
@@ -357,7 +365,7 @@ fn a_field_is_asked_about_one_by_one() {
     let account = AccountId::new("a");
     let request = Request {
         account: &account,
-        kind: ActionKind::CreateTask,
+        kind: ActionKind::CREATE_TASK,
         writes: vec![&write],
         features: &features,
         playbook: None,
@@ -378,7 +386,7 @@ fn a_field_is_asked_about_one_by_one() {
     // An update that names no field is none that the list allows.
     let routed = policies
         .gate
-        .route(&facts(), ask(ActionKind::UpdateField), Engine::Direct);
+        .route(&facts(), ask(ActionKind::UPDATE_FIELD), Engine::Direct);
     assert_eq!(routed.expect("routed").level, Level::Never);
 }
 
@@ -396,7 +404,7 @@ fn an_exception_holds_to_the_end_of_its_last_day_and_is_named_afterwards() {
         facts
             .set(Place::Context, "now", Value::Moment(ms(time)))
             .expect("a fact");
-        both(gate, &facts, ask(ActionKind::SendEmail), None).allowed
+        both(gate, &facts, ask(ActionKind::SEND_EMAIL), None).allowed
     };
     assert!(!at("2026-03-02T23:59:59.999Z"));
     assert!(at("2026-03-03T00:00:00Z"));
@@ -424,12 +432,12 @@ fn a_guard_rail_beats_an_exception_that_permits() {
     let policies = compiled(&with("rules/50-exceptions.cedar", &text));
     let mut facts = facts();
     facts
-        .set(Place::Account, "tier", Value::Tier(Tier::Strategic))
+        .set(Place::Account, "tier", Value::Tier(Tier::STRATEGIC))
         .expect("a fact");
     let verdict = |facts: &Facts| {
         policies.gate.verdict_on(
             facts,
-            &[ask(ActionKind::SendRenewal)],
+            &[ask(ActionKind::SEND_RENEWAL)],
             &policies.settings,
             Engine::Direct,
         )
@@ -458,10 +466,10 @@ fn a_guard_rail_may_stand_in_the_table_too() {
     let line = text.lines().position(|l| l.starts_with("id = ")).expect("the line") + 1;
     let policies = compiled(&content);
     let mut facts = facts();
-    assert!(both(&policies.gate, &facts, ask(ActionKind::CreateTask), None).allowed);
+    assert!(both(&policies.gate, &facts, ask(ActionKind::CREATE_TASK), None).allowed);
     for value in [Value::Flag(true), Value::Unknown] {
         facts.set(Place::Account, "legal_hold", value).expect("a fact");
-        let asks = [ask(ActionKind::CreateTask)];
+        let asks = [ask(ActionKind::CREATE_TASK)];
         let verdict = policies
             .gate
             .verdict_on(&facts, &asks, &policies.settings, Engine::Direct);

@@ -106,15 +106,6 @@ pub enum Engine {
     CedarSliced,
 }
 
-/// Approvals that are tried, in this order: none, then one role after the other.
-pub const STEPS: [Option<OwnerRole>; 5] = [
-    None,
-    Some(OwnerRole::Csm),
-    Some(OwnerRole::CsmManager),
-    Some(OwnerRole::DealDesk),
-    Some(OwnerRole::VpCs),
-];
-
 /// The way of one question: how far it got, and by which rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routed {
@@ -157,7 +148,8 @@ impl Gate {
         }
     }
 
-    /// How far one question gets: asked without an approval, then with hypothetical ones. The hypothetical approver is active,
+    /// How far one question gets: asked without an approval, then with hypothetical ones, role by role in the order of
+    /// [`super::Vocabulary::roles`]. The hypothetical approver is active,
     /// holds one role, is not the last editor, and approves exactly this draft, in time.
     ///
     /// # Errors
@@ -171,7 +163,7 @@ impl Gate {
             failed: Vec::new(),
         };
         let mut approval: Option<Approval> = None;
-        for step in STEPS {
+        for step in std::iter::once(None).chain(self.vocabulary().roles().map(Some)) {
             if let Some(role) = step {
                 let held = approval.get_or_insert_with(|| hypothetical(facts));
                 held.by.roles.clear();
@@ -203,9 +195,9 @@ impl Gate {
     /// The verdict on an action: the strictest of the answers about its kind and about each thing it writes.
     #[must_use]
     pub fn verdict(&self, request: &Request<'_>, settings: &Settings) -> Verdict {
-        match Facts::of(request, settings) {
+        match Facts::of(request, settings, self.vocabulary()) {
             Ok(facts) => self.verdict_on(&facts, &request.asks(), settings, Engine::Direct),
-            Err(error) => Verdict::never(fact_rule(&error)),
+            Err(error) => Verdict::never(self.fact_rule(&error)),
         }
     }
 
@@ -216,14 +208,13 @@ impl Gate {
         for ask in asks {
             match self.route(facts, *ask, engine) {
                 Ok(routed) => found.push((routed, *ask)),
-                Err(error) => return Verdict::never(fact_rule(&error)),
+                Err(error) => return Verdict::never(self.fact_rule(&error)),
             }
         }
-        let asked_for = |role| found.iter().any(|(r, _)| r.role == Some(role));
-        // Deal desk and manager do not include each other: where both are asked for, the head of both decides.
-        let both = asked_for(OwnerRole::DealDesk) && asked_for(OwnerRole::CsmManager);
+        let named = self.vocabulary();
+        let asked_for: BTreeSet<OwnerRole> = found.iter().filter_map(|(routed, _)| routed.role).collect();
         let strictness = |routed: &Routed| {
-            let role = routed.role.map(seniority);
+            let role = routed.role.map(|role| named.position(role));
             let forbidding = self
                 .decisive(routed)
                 .map(|rule| (rule.origin, &rule.file, rule.line, &rule.id));
@@ -239,9 +230,17 @@ impl Gate {
         let Some((routed, ask)) = found.iter().min_by(|a, b| strictness(&a.0).cmp(&strictness(&b.0))) else {
             return Verdict::never(self.table_rule("unlisted", 1, "what is not listed is denied".to_owned()));
         };
-        let role = match (routed.level, both) {
-            (Level::Approve, true) => Some(OwnerRole::VpCs),
-            (Level::Auto | Level::Approve | Level::Advise | Level::Never, _) => routed.role,
+        let role = match routed.level {
+            // Roles need not include each other: whoever includes all that are asked for decides.
+            Level::Approve => match named.covering_all(&asked_for) {
+                Some(role) => Some(role),
+                None => {
+                    let roles: Vec<&str> = asked_for.iter().map(|role| role.as_str()).collect();
+                    let why = format!("no role includes all of {}: add one to [roles]", roles.join(", "));
+                    return Verdict::never(self.table_rule("roles", 1, why));
+                }
+            },
+            Level::Auto | Level::Advise | Level::Never => routed.role,
         };
         let delay = match routed.level {
             // The longest of all that the action consists of.
@@ -261,7 +260,7 @@ impl Gate {
     /// # Errors
     /// The rule that stands in the way.
     pub fn permits(&self, request: &Request<'_>, approval: &Approval, settings: &Settings) -> Result<(), RuleRef> {
-        let facts = Facts::of(request, settings).map_err(|error| fact_rule(&error))?;
+        let facts = Facts::of(request, settings, self.vocabulary()).map_err(|error| self.fact_rule(&error))?;
         self.permits_on(&facts, &request.asks(), approval, settings)
     }
 
@@ -278,7 +277,7 @@ impl Gate {
     ) -> Result<(), RuleRef> {
         for ask in asks.iter().copied() {
             let answer = self.answer(facts, ask, Some(approval), Engine::Direct);
-            let answer = answer.map_err(|error| fact_rule(&error))?;
+            let answer = answer.map_err(|error| self.fact_rule(&error))?;
             if answer.allowed {
                 continue;
             }
@@ -359,6 +358,21 @@ impl Gate {
         }
     }
 
+    /// A fact that cannot be used, as the rule that denied: it points to the fact in the schema.
+    fn fact_rule(&self, error: &FactError) -> RuleRef {
+        let line = error.fact().and_then(|fact| {
+            let text = schema_text(self.vocabulary());
+            let is = |l: &str| l.trim_start().split(['?', ':']).next() == Some(fact) && l.contains(": ");
+            text.lines().position(is)
+        });
+        RuleRef {
+            id: "facts".to_owned(),
+            file: "schema.cedarschema".to_owned(),
+            line: line.map_or(1, |at| at + 1),
+            why: error.to_string(),
+        }
+    }
+
     /// Why no rule permits it.
     fn unpermitted(&self, facts: &Facts, kind: ActionKind, settings: &Settings) -> Vec<RuleRef> {
         let Value::Tier(tier) = facts.get(Place::Account, "tier") else {
@@ -422,7 +436,7 @@ impl Gate {
 
     /// The condition of `[auto]` that is not met, for what a customer sees.
     fn auto_unmet(&self, facts: &Facts, kind: ActionKind, settings: &Settings) -> Option<RuleRef> {
-        if !kind.is_customer_facing() {
+        if !self.vocabulary().is_customer_facing(kind) {
             return None;
         }
         let auto = &self.table.auto;
@@ -478,21 +492,6 @@ fn named(rule: &Rule) -> RuleRef {
     }
 }
 
-/// A fact that cannot be used, as the rule that denied: it points to the fact in the schema.
-fn fact_rule(error: &FactError) -> RuleRef {
-    let line = error.fact().and_then(|fact| {
-        let text = schema_text();
-        let is = |l: &str| l.trim_start().split(['?', ':']).next() == Some(fact) && l.contains(": ");
-        text.lines().position(is)
-    });
-    RuleRef {
-        id: "facts".to_owned(),
-        file: "schema.cedarschema".to_owned(),
-        line: line.map_or(1, |at| at + 1),
-        why: error.to_string(),
-    }
-}
-
 fn hypothetical(facts: &Facts) -> Approval {
     let draft_hash = match facts.get(Place::Context, "draft_hash") {
         Value::Word(hash) => hash.clone(),
@@ -510,15 +509,5 @@ fn hypothetical(facts: &Facts) -> Approval {
         },
         draft_hash,
         expires_at: now.saturating_add(crate::time::DAY_US / 1000),
-    }
-}
-
-/// Order of roles for the strictest of several: csm below manager and deal desk, below the head.
-fn seniority(role: OwnerRole) -> u8 {
-    match role {
-        OwnerRole::Csm => 0,
-        OwnerRole::CsmManager => 1,
-        OwnerRole::DealDesk => 2,
-        OwnerRole::VpCs => 3,
     }
 }

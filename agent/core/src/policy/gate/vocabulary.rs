@@ -1,6 +1,6 @@
 //! The words that rules may use: facts of an account, facts of a request, actions and their groups, tiers and roles.
 //!
-//! The Cedar schema is generated from them and from the model, so a rule cannot name what the program does not know. What may be
+//! The Cedar schema is generated from them, from the names of the folder ([`Vocabulary`]) and from the model, so a rule cannot name what the program does not know. What may be
 //! unknown is an optional attribute: the validator then makes whoever reads it say what happens when it is not there.
 
 use std::fmt::Write as _;
@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::ActionKind;
 use crate::feature::{CATALOGUE, Definition, Unit};
-use crate::signal::{OwnerRole, Tier, word_enum};
+use crate::signal::word_enum;
+
+use super::named::Vocabulary;
 
 word_enum! {
     /// Groups of actions, for rules about more than one.
@@ -34,31 +36,6 @@ impl Group {
             Group::Commercial => Some(Group::CustomerFacing),
             Group::Internal | Group::CrmWrite | Group::CustomerFacing => None,
         }
-    }
-}
-
-impl ActionKind {
-    /// The group it belongs to.
-    #[must_use]
-    pub fn group(self) -> Group {
-        match self {
-            ActionKind::CreateTask => Group::Internal,
-            ActionKind::UpdateField | ActionKind::UpdateOpportunity | ActionKind::CreateNote => Group::CrmWrite,
-            ActionKind::SendEmail | ActionKind::SendQbr => Group::CustomerFacing,
-            ActionKind::SendRenewal | ActionKind::OfferDiscount => Group::Commercial,
-        }
-    }
-
-    /// Whether it is part of a group, directly or through another.
-    #[must_use]
-    pub fn is_in(self, group: Group) -> bool {
-        self.group() == group || self.group().parent() == Some(group)
-    }
-
-    /// Whether the customer sees it.
-    #[must_use]
-    pub fn is_customer_facing(self) -> bool {
-        self.is_in(Group::CustomerFacing)
     }
 }
 
@@ -189,7 +166,7 @@ const CONTEXT: &[Term] = &[
         "the playbook that proposes it, by the name of its file",
     ),
     Term {
-        only: Some(ActionKind::OfferDiscount),
+        only: Some(ActionKind::OFFER_DISCOUNT),
         ..context(
             "discount_pm",
             Kind::Number { min: 0, max: 1000 },
@@ -198,7 +175,7 @@ const CONTEXT: &[Term] = &[
         )
     },
     Term {
-        only: Some(ActionKind::UpdateField),
+        only: Some(ActionKind::UPDATE_FIELD),
         ..context(
             "field",
             Kind::Word,
@@ -256,16 +233,6 @@ pub fn slot(place: Place, name: &str) -> Option<usize> {
     TERMS.binary_search_by(|t| (t.place, t.name).cmp(&(place, name))).ok()
 }
 
-/// The position of `role` in sets of roles that are kept as bits.
-pub(super) fn role_bit(role: OwnerRole) -> u8 {
-    match role {
-        OwnerRole::Csm => 1,
-        OwnerRole::CsmManager => 2,
-        OwnerRole::DealDesk => 4,
-        OwnerRole::VpCs => 8,
-    }
-}
-
 fn type_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Flag => "Bool",
@@ -295,7 +262,7 @@ fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 /// The schema that every rule is checked against, as Cedar writes it. `policies/schema.cedarschema` is a copy for editors.
 #[must_use]
-pub fn schema_text() -> String {
+pub fn schema_text(named: &Vocabulary) -> String {
     let mut text = String::from(
         "// The words that rules may use. Generated from the program; a copy for editors, changing it changes nothing.\n\
          // A fact with `?` may be unknown: read it behind `has`.\n\n",
@@ -303,12 +270,12 @@ pub fn schema_text() -> String {
     let _ = writeln!(
         text,
         "entity Tier enum [{}];",
-        quoted(Tier::ALL.iter().map(|t| t.as_str()))
+        quoted(named.tiers().iter().map(|t| t.as_str()))
     );
     let _ = writeln!(
         text,
         "entity Role enum [{}];",
-        quoted(OwnerRole::ALL.iter().map(|r| r.as_str()))
+        quoted(named.roles().map(|r| r.as_str()))
     );
     text.push_str("\nentity Agent;\nentity Human {\n  roles: Set<Role>,\n  active: Bool,\n};\nentity Account {\n");
     for term in TERMS.iter().filter(|t| t.place == Place::Account) {
@@ -328,18 +295,21 @@ pub fn schema_text() -> String {
             }
         }
     }
+    for group in named.own_groups() {
+        let _ = writeln!(text, "action {group};");
+    }
     let mut shared: Vec<ActionKind> = Vec::new();
-    for kind in ActionKind::ALL {
-        if CONTEXT.iter().any(|t| t.only == Some(*kind)) {
+    for kind in named.actions() {
+        if CONTEXT.iter().any(|t| t.only == Some(kind)) {
             let _ = writeln!(
                 text,
                 "\naction {kind} in [{}] appliesTo {{\n  principal: [Agent], resource: [Account], context: {{",
-                kind.group()
+                named.groups(kind).join(", ")
             );
-            context_of(&mut text, Some(*kind));
+            context_of(&mut text, Some(kind));
             text.push_str("} };\n");
         } else {
-            shared.push(*kind);
+            shared.push(kind);
         }
     }
     text.push_str("\ntype Asked = {\n");
@@ -349,7 +319,7 @@ pub fn schema_text() -> String {
         let _ = writeln!(
             text,
             "action {kind} in [{}] appliesTo {{ principal: [Agent], resource: [Account], context: Asked }};",
-            kind.group()
+            named.groups(kind).join(", ")
         );
     }
     text

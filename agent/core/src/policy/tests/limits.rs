@@ -25,7 +25,7 @@ fn a_delay_is_part_of_the_level_and_the_verdict_says_it() {
     for (written, minutes, word) in [("30m", 30, "30m"), ("4h", 240, "4h"), ("48h", 2880, "2d")] {
         let to = format!("sendEmail         = {{ low_touch = \"auto after {written}, else approve:csm\"");
         let policies = compiled(&with("autonomy.toml", EMAIL, &to));
-        let at = (ActionKind::SendEmail, Tier::LowTouch);
+        let at = (ActionKind::SEND_EMAIL, Tier::LOW_TOUCH);
         assert_eq!(policies.gate.table().delays.get(&at), Some(&minutes));
         let verdict = Verdict {
             level: Level::Auto,
@@ -111,7 +111,7 @@ fn budgets_are_for_tiers_and_systems() {
         .collect();
     assert_eq!(
         found,
-        [(Budgeted::Tier(Tier::LowTouch), 3), (Budgeted::Tool(Crm::HubSpot), 7)]
+        [(Budgeted::Tier(Tier::LOW_TOUCH), 3), (Budgeted::Tool(Crm::HubSpot), 7)]
     );
 }
 

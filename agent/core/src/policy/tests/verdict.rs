@@ -20,7 +20,7 @@ fn asked(features: &Features) -> Request<'_> {
     static ACCOUNT: std::sync::LazyLock<AccountId> = std::sync::LazyLock::new(|| AccountId::new("a"));
     Request {
         account: &ACCOUNT,
-        kind: ActionKind::CreateTask,
+        kind: ActionKind::CREATE_TASK,
         writes: Vec::new(),
         features,
         playbook: None,
@@ -65,15 +65,15 @@ fn task() -> Write {
 #[test]
 fn the_table_decides_by_action_and_tier() {
     assert_eq!(
-        verdict(ActionKind::CreateTask, &[task()], &account("low_touch")).word(),
+        verdict(ActionKind::CREATE_TASK, &[task()], &account("low_touch")).word(),
         "auto"
     );
     assert_eq!(
-        verdict(ActionKind::SendRenewal, &[task()], &account("strategic")).word(),
+        verdict(ActionKind::SEND_RENEWAL, &[task()], &account("strategic")).word(),
         "approve:vp_cs"
     );
     assert_eq!(
-        verdict(ActionKind::SendQbr, &[task()], &account("low_touch")).word(),
+        verdict(ActionKind::SEND_QBR, &[task()], &account("low_touch")).word(),
         "advise"
     );
 }
@@ -81,7 +81,7 @@ fn the_table_decides_by_action_and_tier() {
 #[test]
 fn the_strictest_write_decides_for_the_action() {
     let verdict = verdict(
-        ActionKind::CreateTask,
+        ActionKind::CREATE_TASK,
         &[task(), field(AccountField::Health)],
         &account("strategic"),
     );
@@ -97,7 +97,7 @@ fn the_strictest_write_decides_for_the_action() {
 fn guard_rails_beat_the_table_and_an_unknown_fact_fails_closed() {
     let mut asked = account("low_touch");
     asked[1].1 = Value::Flag(true);
-    let denied = verdict(ActionKind::SendEmail, &[], &asked);
+    let denied = verdict(ActionKind::SEND_EMAIL, &[], &asked);
     assert_eq!(
         (denied.level, denied.rules[0].id.as_str()),
         (Level::Never, "do-not-contact")
@@ -106,10 +106,10 @@ fn guard_rails_beat_the_table_and_an_unknown_fact_fails_closed() {
         .into_iter()
         .filter(|f| f.0 != "do_not_contact")
         .collect();
-    assert_eq!(verdict(ActionKind::SendEmail, &[], &silent).level, Level::Never);
+    assert_eq!(verdict(ActionKind::SEND_EMAIL, &[], &silent).level, Level::Never);
     let nameless: Vec<_> = account("low_touch").into_iter().filter(|f| f.0 != "tier").collect();
     assert_eq!(
-        verdict(ActionKind::CreateTask, &[task()], &nameless).level,
+        verdict(ActionKind::CREATE_TASK, &[task()], &nameless).level,
         Level::Never
     );
 }
@@ -117,7 +117,7 @@ fn guard_rails_beat_the_table_and_an_unknown_fact_fails_closed() {
 #[test]
 fn auto_towards_a_customer_needs_confidence_small_revenue_and_fresh_data() {
     assert_eq!(
-        verdict(ActionKind::SendEmail, &[], &account("low_touch")).word(),
+        verdict(ActionKind::SEND_EMAIL, &[], &account("low_touch")).word(),
         "auto"
     );
     for (i, worse) in [
@@ -128,7 +128,7 @@ fn auto_towards_a_customer_needs_confidence_small_revenue_and_fresh_data() {
         let mut facts = account("low_touch");
         facts[i].1 = worse;
         assert_eq!(
-            verdict(ActionKind::SendEmail, &[], &facts).word(),
+            verdict(ActionKind::SEND_EMAIL, &[], &facts).word(),
             "approve:csm",
             "{}",
             facts[i].0
@@ -141,7 +141,7 @@ fn contact_limit_and_field_list_hold() {
     let policies = Policies::compile(&shipped()).unwrap_or_else(|p| panic!("{p:?}"));
     let features = facts(&account("low_touch"));
     let request = Request {
-        kind: ActionKind::SendEmail,
+        kind: ActionKind::SEND_EMAIL,
         writes: vec![],
         features: &features,
         playbook: None,
@@ -159,7 +159,7 @@ fn contact_limit_and_field_list_hold() {
     let policies = Policies::compile(&narrow).unwrap_or_else(|p| panic!("{p:?}"));
     let write = field(AccountField::Health);
     let request = Request {
-        kind: ActionKind::UpdateField,
+        kind: ActionKind::UPDATE_FIELD,
         writes: vec![&write],
         features: &features,
         ..asked(&features)
@@ -182,12 +182,12 @@ fn deal_desk_and_manager_together_need_the_head() {
     let features = facts(&account("low_touch"));
     let write = field(AccountField::Health);
     let request = Request {
-        kind: ActionKind::OfferDiscount,
+        kind: ActionKind::OFFER_DISCOUNT,
         writes: vec![&write],
         features: &features,
         discount: Some(0.1),
         ..asked(&features)
     };
     let verdict = policies.gate.verdict(&request, &policies.settings);
-    assert_eq!(verdict.role, Some(OwnerRole::VpCs));
+    assert_eq!(verdict.role, Some(OwnerRole::VP_CS));
 }

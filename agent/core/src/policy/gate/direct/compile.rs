@@ -7,14 +7,16 @@ use cedar_policy::pst::{
 };
 
 use super::super::cedar::AGENT;
-use super::super::vocabulary::{Group, Kind, Place, TERMS, Term, role_bit, slot};
+use super::super::named::Vocabulary;
+use super::super::vocabulary::{Kind, Place, TERMS, Term, slot};
 use super::{Compare, Number, Test, Text};
 use crate::action::ActionKind;
 use crate::signal::{OwnerRole, Tier};
 use crate::time::{Day, Timestamp};
 
 /// A policy as one test, its scope included.
-pub(super) fn policy(kind: ActionKind, policy: &Policy) -> Option<Test> {
+pub(super) fn policy(kind: ActionKind, policy: &Policy, named: &Vocabulary) -> Option<Test> {
+    let compiler = Compiler { kind, named };
     let pst = policy.to_pst().ok()?;
     let body = pst.body();
     let principal = match &body.principal {
@@ -33,7 +35,7 @@ pub(super) fn policy(kind: ActionKind, policy: &Policy) -> Option<Test> {
     let action = match &body.action {
         ActionConstraint::Any => true,
         ActionConstraint::Eq(one) => is_action(one, kind),
-        ActionConstraint::In(list) => list.iter().any(|one| is_action_in(one, kind)),
+        ActionConstraint::In(list) => list.iter().any(|one| compiler.is_action_in(one)),
     };
     let resource = match &body.resource {
         ResourceConstraint::Any => Test::Always(true),
@@ -50,8 +52,8 @@ pub(super) fn policy(kind: ActionKind, policy: &Policy) -> Option<Test> {
     let mut parts = vec![principal, Test::Always(action), resource];
     for clause in body.clauses() {
         parts.push(match clause {
-            Clause::When(expr) => Compiler { kind }.test(expr)?,
-            Clause::Unless(expr) => not(Compiler { kind }.test(expr)?),
+            Clause::When(expr) => compiler.test(expr)?,
+            Clause::Unless(expr) => not(compiler.test(expr)?),
         });
     }
     Some(all(parts))
@@ -67,10 +69,6 @@ fn is_agent(one: &EntityUID) -> bool {
 
 fn is_action(one: &EntityUID, kind: ActionKind) -> bool {
     is_of(one, "Action") && one.eid == kind.as_str()
-}
-
-fn is_action_in(one: &EntityUID, kind: ActionKind) -> bool {
-    is_action(one, kind) || (is_of(one, "Action") && Group::from_word(&one.eid).is_some_and(|g| kind.is_in(g)))
 }
 
 fn account(one: &EntityUID) -> Test {
@@ -151,11 +149,16 @@ enum Attribute {
     ApprovalExpires,
 }
 
-struct Compiler {
+struct Compiler<'v> {
     kind: ActionKind,
+    named: &'v Vocabulary,
 }
 
-impl Compiler {
+impl Compiler<'_> {
+    fn is_action_in(&self, one: &EntityUID) -> bool {
+        is_action(one, self.kind) || (is_of(one, "Action") && self.named.is_in(self.kind, &one.eid))
+    }
+
     fn attribute(&self, expr: &Expr) -> Option<Attribute> {
         let Expr::GetAttr { expr: of, attr } = expr else {
             return None;
@@ -190,7 +193,7 @@ impl Compiler {
         if term.only.is_some_and(|only| only != self.kind) {
             return None;
         }
-        if term.only == Some(ActionKind::UpdateField) {
+        if term.only == Some(ActionKind::UPDATE_FIELD) {
             return Some(Attribute::Field);
         }
         Some(Attribute::Fact(at, term))
@@ -280,7 +283,7 @@ impl Compiler {
             _ => return None,
         };
         match left {
-            Expr::Var(Var::Action) => Some(Test::Always(uids.iter().any(|u| is_action_in(u, self.kind)))),
+            Expr::Var(Var::Action) => Some(Test::Always(uids.iter().any(|u| self.is_action_in(u)))),
             Expr::Var(Var::Principal) => Some(Test::Always(uids.iter().any(|u| is_agent(u)))),
             Expr::Var(Var::Resource) => Some(any(uids.into_iter().map(account).collect())),
             _ => {
@@ -293,7 +296,7 @@ impl Compiler {
 
     fn contains(&self, set: &Expr, item: &Expr) -> Option<Test> {
         if let Some(Attribute::ApproverRoles) = self.attribute(set) {
-            return Some(Test::ApproverAny(role_bit(role_literal(item)?)));
+            return Some(Test::ApproverAny(self.named.bits([&role_literal(item)?])));
         }
         let Expr::Set(list) = set else { return None };
         if let Some(at) = self.tier(item) {
@@ -322,10 +325,10 @@ impl Compiler {
     }
 
     /// Bits of a set of roles.
-    fn roles(set: &Expr) -> Option<u8> {
+    fn roles(&self, set: &Expr) -> Option<u64> {
         let Expr::Set(list) = set else { return None };
-        list.iter()
-            .try_fold(0, |bits, e| Some(bits | role_bit(role_literal(e)?)))
+        let roles: Option<Vec<OwnerRole>> = list.iter().map(|e| role_literal(e)).collect();
+        Some(self.named.bits(&roles?))
     }
 
     fn test(&self, expr: &Expr) -> Option<Test> {
@@ -386,11 +389,11 @@ impl Compiler {
             BinaryOp::In => self.is_in(left, right),
             BinaryOp::Contains => self.contains(left, right),
             BinaryOp::ContainsAny => match self.attribute(left) {
-                Some(Attribute::ApproverRoles) => Some(Test::ApproverAny(Self::roles(right)?)),
+                Some(Attribute::ApproverRoles) => Some(Test::ApproverAny(self.roles(right)?)),
                 _ => None,
             },
             BinaryOp::ContainsAll => match self.attribute(left) {
-                Some(Attribute::ApproverRoles) => Some(Test::ApproverAll(Self::roles(right)?)),
+                Some(Attribute::ApproverRoles) => Some(Test::ApproverAll(self.roles(right)?)),
                 _ => None,
             },
             _ => None,
