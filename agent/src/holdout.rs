@@ -100,6 +100,7 @@ fn touched(action: &PriorAction) -> bool {
         | ActionState::Pending
         | ActionState::Edited
         | ActionState::Snoozed
+        | ActionState::Deferred
         | ActionState::Permitted
         | ActionState::Executed
         | ActionState::Failed => true,

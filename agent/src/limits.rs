@@ -4,16 +4,20 @@
 //! the transaction that permits. What is due later is asked about again when it is sent ([`Sender`]).
 
 use perennial_core::action::{ActionKind, Effect, Ground};
+use perennial_core::approval::unmet;
 use perennial_core::decide::{Decision, Inputs, contacts, sending};
 use perennial_core::policy::gate::limits::{Asked, across};
-use perennial_core::policy::gate::{Addressee, LocalTime, Vocabulary};
+use perennial_core::policy::gate::{Addressee, Human, LocalTime, Vocabulary};
+use perennial_core::signal::OwnerRole;
 use perennial_core::policy::{Level, Policies, Request, RuleRef};
 use perennial_core::replay::{UnreadableText, read};
 use perennial_core::time::Timestamp;
 use perennial_store::{ActionRow, EffectResult, Hold, LeasedEffect, Store, StoreError};
 
-use crate::bundles::in_force;
+use crate::bundles::{BundleError, hash_in_force, in_force};
 use crate::config::Config;
+use crate::people::People;
+use crate::queue::{giver, holds, item_for_people};
 
 /// Until when an effect waits for a moment that contact hours never allow.
 const NEVER_DAYS: i64 = 366;
@@ -70,6 +74,7 @@ pub(crate) fn shown(rule: &RuleRef) -> String {
 
 /// What an action was decided from, and what has happened since.
 pub(crate) struct Known {
+    /// The decision that proposed it, with the facts of the latest one about its account.
     pub(crate) decision: Decision,
     pub(crate) whom: Addressee,
     contacts_7_days: u32,
@@ -97,8 +102,14 @@ impl Known {
             name: row.decision.as_str().to_owned(),
         };
         let stored = store.decision(&row.decision).await?.ok_or_else(missing)?;
-        let decision: Decision = read("decision", &stored.output.text()?)?;
+        let mut decision: Decision = read("decision", &stored.output.text()?)?;
         let inputs: Inputs = read("inputs", &stored.inputs.text()?)?;
+        // What is known of the account by now decides, not what was known when the action was proposed.
+        let latest = store.latest_decisions(std::slice::from_ref(&row.account)).await?;
+        if let Some(latest) = latest.get(&row.account).filter(|latest| latest.id != stored.id) {
+            let latest: Decision = read("decision", &latest.output.text()?)?;
+            decision.features = latest.features;
+        }
         let prior = store.prior_actions(std::slice::from_ref(&row.account)).await?;
         let prior = prior.get(&row.account).map(Vec::as_slice).unwrap_or_default();
         Ok(Known {
@@ -110,6 +121,19 @@ impl Known {
                 policies.gate.vocabulary(),
             ),
         })
+    }
+
+    /// The question about the action as it stands, as of when it would be sent if it were permitted now.
+    pub(crate) fn asked_now<'a>(
+        &'a self,
+        row: &'a ActionRow,
+        effects: &'a [Effect],
+        policies: &Policies,
+        last_editor: Option<&'a str>,
+        now: Timestamp,
+    ) -> Request<'a> {
+        let local = sending(policies, row.kind, now, &self.whom).and_then(|sending| sending.local);
+        self.request(row, effects, policies, last_editor, (now, local))
     }
 
     /// The question about the action as it stands, with the customer's clock when it would reach them.
@@ -138,48 +162,59 @@ impl Known {
     }
 }
 
-/// Asks once more before something is sent that a customer sees or that was to wait: whether this is a moment for it, and
-/// whether what nobody approved may still run by itself. It reads the policies when there is first something to ask.
+/// Asks once more before something is sent: whether this is a moment for what a customer sees, whether what nobody approved may
+/// still run by itself, and whether an approval still holds, by the policies, the facts and the roles of now.
 pub(crate) struct Sender<'a> {
     config: &'a Config,
     store: &'a Store,
-    policies: Option<Policies>,
+    present: Option<Present>,
 }
+
+/// What is asked by, read when there is first something to ask and then again and again.
+struct Present {
+    policies: Policies,
+    people: People,
+    read_at: Timestamp,
+}
+
+/// How old policies and people may be that something is asked by.
+const FRESH_US: i64 = 1_000_000;
 
 impl<'a> Sender<'a> {
     pub(crate) fn new(config: &'a Config, store: &'a Store) -> Sender<'a> {
         Sender {
             config,
             store,
-            policies: None,
+            present: None,
         }
     }
 
     /// What is to happen instead of sending; none: send it.
     pub(crate) async fn instead(&mut self, leased: &LeasedEffect, now: Timestamp) -> Option<EffectResult> {
         let waited = leased.verdict.starts_with("auto after");
+        // What was begun is finished.
+        let first = leased.all.first().is_some_and(|e| e.id == leased.effect.id) && leased.attempts <= 1;
+        let approved = matches!(leased.permit.ground(), Ground::Approval { .. });
         // What the built-in actions are is no question of policies.
         let built_in = ActionKind::BUILT_IN.contains(&leased.kind);
-        if built_in && !waited && !Vocabulary::default().is_customer_facing(leased.kind) {
+        let may_be_seen = !built_in || Vocabulary::default().is_customer_facing(leased.kind);
+        if !waited && !may_be_seen && !(approved && first) {
             return None;
         }
         let not_now = |why: String, due_at| Some(EffectResult::NotNow { why, due_at });
         let later = minutes_later(now, UNREAD_MINUTES);
-        if self.policies.is_none() {
-            match in_force(self.config, self.store).await {
-                Ok((_, policies)) => self.policies = Some(policies),
-                Err(error) => return not_now(format!("the policies cannot be asked: {error}"), later),
-            }
-        }
-        let policies = self.policies.as_ref()?;
-        if !waited && !policies.gate.vocabulary().is_customer_facing(leased.kind) {
+        let (policies, people) = match self.present(now).await {
+            Ok(present) => (&present.policies, &present.people),
+            Err(error) => return not_now(format!("the policies cannot be asked: {error}"), later),
+        };
+        let timed = waited || policies.gate.vocabulary().is_customer_facing(leased.kind);
+        if !timed && !(approved && first) {
             return None;
         }
-        let known = match self.known(leased, policies, now).await {
+        let (row, known) = match known(self.store, leased, policies, now).await {
             Ok(known) => known,
             Err(error) => return not_now(format!("the policies cannot be asked: {error}"), later),
         };
-        let (row, known) = known;
         let local = policies.gate.table().calendar.local(now, &known.whom);
         match sending(policies, row.kind, now, &known.whom) {
             Some(sending) if sending.at > now => {
@@ -197,32 +232,84 @@ impl<'a> Sender<'a> {
             }
             Some(_) => {}
         }
-        // What was begun is finished; what a person approved was asked about when they did.
-        let first = leased.all.first().is_some_and(|e| e.id == leased.effect.id) && leased.attempts <= 1;
-        if !first || !matches!(leased.permit.ground(), Ground::Verdict { .. }) {
+        if !first {
             return None;
         }
-        let request = known.request(&row, &leased.all, policies, None, (now, local));
-        let verdict = policies.gate.verdict(&request, &policies.settings);
-        (verdict.level != Level::Auto).then(|| EffectResult::Withdrawn {
-            why: format!(
-                "not sent: when its time had come the policies said `{}` ({})",
-                verdict.word(),
-                verdict.rules.first().map_or_else(String::new, shown)
-            ),
-        })
+        match leased.permit.ground() {
+            Ground::Verdict { .. } => {
+                let request = known.request(&row, &leased.all, policies, None, (now, local));
+                let verdict = policies.gate.verdict(&request, &policies.settings);
+                (verdict.level != Level::Auto).then(|| EffectResult::Withdrawn {
+                    why: format!(
+                        "not sent: when its time had come the policies said `{}` ({})",
+                        verdict.word(),
+                        verdict.rules.first().map_or_else(String::new, shown)
+                    ),
+                })
+            }
+            Ground::Approval {
+                by, authority, with, ..
+            } => {
+                let whose = std::iter::once(authority.as_ref().unwrap_or(by)).chain(with);
+                let givers: Vec<Human> = whose
+                    .map(|id| giver(id, people.roles(id).unwrap_or_default()))
+                    .collect();
+                let held = still_approved(&known, &row, &leased.all, policies, &givers, now);
+                held.err().map(|why| EffectResult::Withdrawn {
+                    why: format!("not sent: the approval of {by} does not hold any more: {why}"),
+                })
+            }
+        }
     }
 
-    async fn known(
-        &self,
-        leased: &LeasedEffect,
-        policies: &Policies,
-        now: Timestamp,
-    ) -> Result<(ActionRow, Known), KnownError> {
-        let row = self.store.action(leased.effect.action.as_str()).await?;
-        let known = Known::of(self.store, &row, policies, now).await?;
-        Ok((row, known))
+    /// The policies in force and the people, as of now or a moment ago.
+    async fn present(&mut self, now: Timestamp) -> Result<&Present, BundleError> {
+        let old = match self.present.take() {
+            Some(present) if now.us() - present.read_at.us() <= FRESH_US => return Ok(self.present.insert(present)),
+            old => old,
+        };
+        let hash = hash_in_force(self.config, self.store).await?;
+        let policies = match old {
+            Some(present) if present.policies.content == hash => present.policies,
+            _ => in_force(self.config, self.store).await?.1,
+        };
+        let people = People::read(self.config, self.store).await?;
+        Ok(self.present.insert(Present {
+            policies,
+            people,
+            read_at: now,
+        }))
     }
+}
+
+/// The action of an effect, and what is known about it.
+async fn known(
+    store: &Store,
+    leased: &LeasedEffect,
+    policies: &Policies,
+    now: Timestamp,
+) -> Result<(ActionRow, Known), KnownError> {
+    let row = store.action(leased.effect.action.as_str()).await?;
+    let known = Known::of(store, &row, policies, now).await?;
+    Ok((row, known))
+}
+
+/// Whether everybody who has to say yes has, with the roles they have now, and whether the rules still accept it; if not, why.
+fn still_approved(
+    known: &Known,
+    row: &ActionRow,
+    effects: &[Effect],
+    policies: &Policies,
+    givers: &[Human],
+    now: Timestamp,
+) -> Result<(), String> {
+    let item = item_for_people(row, policies, Vec::new()).map_err(|error| error.to_string())?;
+    let roles: Vec<Vec<OwnerRole>> = givers.iter().map(|by| by.roles.iter().copied().collect()).collect();
+    let roles: Vec<&[OwnerRole]> = roles.iter().map(Vec::as_slice).collect();
+    if let Some(role) = unmet(&item.needs, &roles).first() {
+        return Err(format!("nobody with the role {role} has approved it as of now"));
+    }
+    holds(known, row, effects, policies, givers, now).map_err(|error| error.to_string())
 }
 
 /// What the limits need to know of a stored action.

@@ -1,17 +1,19 @@
 //! What people do with actions that wait: the deeds around `core::approval`.
 
 use perennial_core::action::{ActionState, Effect};
-use perennial_core::approval::{Event, Item, Person, Refused, apply};
+use perennial_core::approval::{Assignee, Event, Item, Need, Person, Refused, Vote, apply};
+use perennial_core::policy::approvals::next_role;
 use perennial_core::policy::gate::{Approval, Human};
 use perennial_core::policy::{Level, Policies};
 use perennial_core::replay::{Hash, UnreadableText, canonical, read};
-use perennial_core::signal::{Fact, OwnerRole};
+use perennial_core::signal::OwnerRole;
 use perennial_core::time::Timestamp;
 use perennial_store::{ActionRow, ApprovalRow, LedgerDraft, OutboxRow, Store, StoreError, Transition};
 
 use crate::config::Config;
 use crate::content::ContentError;
 use crate::limits::{Known, KnownError, asked, permitting, shown};
+use crate::people::{People, PeopleError};
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,24 +30,22 @@ pub enum QueueError {
     /// A stored text cannot be read.
     #[error(transparent)]
     Unreadable(#[from] UnreadableText),
-    /// Nobody said who decides.
-    #[error("who decides? give --as NAME, set `user` in the configuration, or PERENNIAL_USER")]
-    NoPerson,
-    /// Nobody is known by this name.
-    #[error(
-        "`{name}` is nobody we know: use the id or name of an owner record, or add them to [people] in the configuration; known: {known}"
-    )]
-    UnknownPerson {
-        /// Who was named.
-        name: String,
-        /// Some who are known.
-        known: String,
-    },
+    /// It cannot be told who decides, or who is meant.
+    #[error(transparent)]
+    People(#[from] PeopleError),
     /// A limit across actions is used up; the action still waits.
     #[error("{why}; it still waits: approve it again later")]
     NotNow {
         /// The limit, with its file and line.
         why: String,
+    },
+    /// A role that may not approve.
+    #[error("{role} may not approve this: ask {least} or a role that includes it")]
+    TooJunior {
+        /// Who was to be asked.
+        role: OwnerRole,
+        /// The least role that may approve.
+        least: OwnerRole,
     },
     /// Policy would not allow the action any more.
     #[error("policy has changed: this is now `{now}` ({why}); the next run proposes it anew")]
@@ -66,67 +66,85 @@ impl From<KnownError> for QueueError {
     }
 }
 
-/// How many names an unknown person's error lists.
-const NAMES_SHOWN: usize = 8;
 /// Items that housekeeping changes in one go.
 const HOUSEKEEPING_ROWS: u32 = 10_000;
 
-/// The person who decides, with the roles that records and configuration give now.
-///
-/// # Errors
-/// [`QueueError::NoPerson`], [`QueueError::UnknownPerson`].
-pub async fn person(config: &Config, store: &Store, name: Option<&str>) -> Result<Person, QueueError> {
-    let name = name
-        .map(str::to_owned)
-        .or_else(|| config.user.clone())
-        .ok_or(QueueError::NoPerson)?;
-    if let Some(roles) = config.people.get(&name) {
-        return Ok(Person {
-            id: name,
-            roles: roles.clone(),
-        });
-    }
-    let mut known = Vec::new();
-    for signal in store.portfolio_signals().await? {
-        let Fact::Owner(owner) = signal.fact else { continue };
-        let id = signal.external_id.as_str();
-        let matches = id == name || owner.name.as_deref() == Some(&name) || owner.email.as_deref() == Some(&name);
-        if matches {
-            return Ok(Person {
-                id: id.to_owned(),
-                roles: owner.role.into_iter().collect(),
-            });
-        }
-        known.push(owner.name.unwrap_or_else(|| id.to_owned()));
-    }
-    known.extend(config.people.keys().cloned());
-    known.sort();
-    known.dedup();
-    let more = known.len().saturating_sub(NAMES_SHOWN);
-    let mut text = known.into_iter().take(NAMES_SHOWN).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
-    }
-    Err(QueueError::UnknownPerson {
-        name,
-        known: if text.is_empty() { "nobody".to_owned() } else { text },
-    })
-}
-
-/// What the rules need of a stored action; without policies only for events of the engine itself, which nobody approves.
-pub(crate) fn item_of(row: &ActionRow, policies: Option<&Policies>) -> Result<Item, UnreadableText> {
-    let role = row.role.unwrap_or(OwnerRole::CSM);
-    let sufficient = policies.map(|policies| policies.gate.vocabulary().covering(role));
+/// What the rules need of a stored action for events of the engine itself, which nobody approves.
+pub(crate) fn item_of(row: &ActionRow) -> Result<Item, UnreadableText> {
     Ok(Item {
         action: row.id.clone(),
         state: row.state,
         effects: read("list of effects", &row.effects)?,
-        role,
-        sufficient: sufficient.unwrap_or_default(),
+        needs: Vec::new(),
+        votes: Vec::new(),
+        own_roles_only: true,
         last_editor: row.last_editor.clone(),
         expires_at: row.expires_at,
-        content: policies.map_or(Hash::ZERO, |policies| policies.content),
+        content: Hash::ZERO,
     })
+}
+
+/// The same with whose yes is needed by the policies in force, and who has said it.
+pub(crate) fn item_for_people(
+    row: &ActionRow,
+    policies: &Policies,
+    votes: Vec<Vote>,
+) -> Result<Item, UnreadableText> {
+    let named = policies.gate.vocabulary();
+    let least = row.role.unwrap_or(OwnerRole::CSM);
+    let needs = policies.approvals.needs(row.kind, row.tier, least, named);
+    Ok(Item {
+        needs: needs
+            .into_iter()
+            .map(|role| Need {
+                role,
+                sufficient: named.covering(role),
+            })
+            .collect(),
+        votes,
+        own_roles_only: !policies.approvals.lent_roles_count(row.tier),
+        content: policies.content,
+        ..item_of(row)?
+    })
+}
+
+/// Who has said yes to an action as it stands: the votes since anything else was done with it. Facts that were brought up to date in
+/// between, and a snooze, make people look again.
+pub(crate) fn votes(history: &[ApprovalRow], version: i64, people: &People) -> Vec<Vote> {
+    let mut votes = Vec::new();
+    let mut expected = version;
+    for row in history.iter().rev() {
+        if row.version != expected {
+            break;
+        }
+        match (row.verb.as_str(), row.seen) {
+            ("approve", Some(seen)) => {
+                let authority = row.authority.clone().unwrap_or_else(|| row.person.clone());
+                votes.push(Vote {
+                    by: row.person.clone(),
+                    roles: people.roles(&authority).unwrap_or_default().to_vec(),
+                    authority,
+                    seen,
+                });
+            }
+            ("ask" | "answer" | "reassign", _) => {}
+            _ => break,
+        }
+        expected -= 1;
+    }
+    votes.reverse();
+    votes
+}
+
+/// What came of a person's event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// New state.
+    pub state: ActionState,
+    /// Whose yes is still needed.
+    pub still: Vec<OwnerRole>,
+    /// Whose roles were used, where not the person's own.
+    pub authority: Option<String>,
 }
 
 /// Applies an event of a person to an action, in one transaction with all that follows.
@@ -140,17 +158,30 @@ pub async fn decide(
     store: &Store,
     row: &ActionRow,
     event: &Event,
-    person: &Person,
+    (person, people): (&Person, &People),
     policies: &Policies,
-) -> Result<ActionState, QueueError> {
+) -> Result<Decided, QueueError> {
     let now = config.clock.now();
-    let item = item_of(row, Some(policies))?;
+    let item = item_for_people(row, policies, votes(&store.approvals_of(&row.id).await?, row.version, people))?;
+    if let Event::Reassign { to: Assignee::Role(role), .. } = event {
+        let least = row.role.unwrap_or(OwnerRole::CSM);
+        if !policies.gate.vocabulary().covers(*role, least) {
+            return Err(QueueError::TooJunior { role: *role, least });
+        }
+    }
     let step = apply(&item, event, Some(person), now)?;
     let effects = step.effects.as_deref().unwrap_or(&item.effects);
     let mut permitted = None;
     if matches!(event, Event::Approve { .. } | Event::Edit { .. }) {
         let known = Known::of(store, row, policies, now).await?;
-        still_allowed(&known, row, effects, policies, (event, person), now)?;
+        let authority = step.authority.as_deref().unwrap_or(&person.id);
+        let mut givers = vec![giver(authority, people.roles(authority).unwrap_or_default())];
+        givers.extend(item.votes.iter().map(|vote| giver(&vote.authority, &vote.roles)));
+        let editor = matches!(event, Event::Edit { .. }).then_some(person.id.as_str());
+        still_allowed(&known, row, effects, policies, editor, now)?;
+        if step.permit.is_some() {
+            holds(&known, row, effects, policies, &givers, now)?;
+        }
         if step.permit.is_some() {
             let asked = asked(row, effects, &known.whom);
             permitted = Some(permitting(policies, &asked, None, now));
@@ -164,6 +195,10 @@ pub async fn decide(
         Event::Hold { reason } => ("hold", Some(reason.clone()), None),
         Event::Withdraw => ("withdraw", None, None),
         Event::Snooze { reason, .. } => ("snooze", Some(reason.clone()), None),
+        Event::Ask { question } => ("ask", Some(question.clone()), None),
+        Event::Answer { text } => ("answer", Some(text.clone()), None),
+        Event::Reassign { reason, .. } => ("reassign", Some(reason.clone()), None),
+        Event::Return => ("return", None, None),
         Event::Retry => ("retry", None, None),
         Event::Wake => ("wake", None, None),
         Event::Expire => ("expire", None, None),
@@ -180,13 +215,28 @@ pub async fn decide(
             })
             .collect()
     });
-    let body = serde_json::json!({
+    let authority = step.authority.clone().filter(|whose| *whose != person.id);
+    let mut body = serde_json::json!({
         "by": person.id,
         "content": policies.content,
         "seen": seen,
         "state": step.state,
         "verb": verb,
     });
+    if let Some(whose) = &authority {
+        body["in_place_of"] = serde_json::json!(whose);
+    }
+    if !step.still.is_empty() {
+        body["still_needed"] = serde_json::json!(step.still);
+    }
+    let (mut reassign, mut asked_role) = (None, None);
+    if let Event::Reassign { to, .. } = event {
+        body["to"] = serde_json::json!(to);
+        match to {
+            Assignee::Person(owner) => reassign = Some(owner.clone()),
+            Assignee::Role(role) => asked_role = Some(*role),
+        }
+    }
     let mut ledger = vec![LedgerDraft {
         kind: verb.to_owned(),
         reference: row.id.as_str().to_owned(),
@@ -200,6 +250,10 @@ pub async fn decide(
         | Event::Reject { .. }
         | Event::Hold { .. }
         | Event::Withdraw
+        | Event::Ask { .. }
+        | Event::Answer { .. }
+        | Event::Reassign { .. }
+        | Event::Return
         | Event::Retry
         | Event::Wake
         | Event::Expire
@@ -223,9 +277,13 @@ pub async fn decide(
             effects: step.effects.as_ref().map(canonical),
             last_editor: matches!(event, Event::Edit { .. }).then(|| person.id.clone()),
             snoozed_until,
+            reassign,
+            asked_role,
             approval: Some(ApprovalRow {
                 person: person.id.clone(),
                 verb: verb.to_owned(),
+                authority: authority.clone(),
+                version: row.version + 1,
                 roles: roles.join(","),
                 reason,
                 seen,
@@ -238,29 +296,49 @@ pub async fn decide(
         })
         .await;
     match done {
-        Ok(()) => Ok(step.state),
-        Err(StoreError::NoRoom { hold, .. }) => Err(QueueError::NotNow {
-            why: rules.get(hold).map_or_else(String::new, shown),
-        }),
-        Err(error) => Err(error.into()),
+        Ok(()) => {}
+        Err(StoreError::NoRoom { hold, .. }) => {
+            return Err(QueueError::NotNow {
+                why: rules.get(hold).map_or_else(String::new, shown),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if matches!(event, Event::Edit { .. }) && nobody_else(&item.needs, people, &person.id) {
+        let edited = store.action(row.id.as_str()).await?;
+        escalate(store, &edited, policies, now).await?;
+    }
+    Ok(Decided {
+        state: step.state,
+        still: step.still,
+        authority,
+    })
+}
+
+/// Whether everybody who could say one of the yeses is the one person who may not.
+fn nobody_else(needs: &[Need], people: &People, editor: &str) -> bool {
+    needs.iter().any(|need| people.with(&need.sufficient).all(|id| id == editor))
+}
+
+/// Somebody as the rules see them.
+pub(crate) fn giver(id: &str, roles: &[OwnerRole]) -> Human {
+    Human {
+        id: id.to_owned(),
+        roles: roles.iter().copied().collect(),
+        active: true,
     }
 }
 
-/// Asks the present policy about the effects as they stand, with the facts the decision was made from. An approval is asked about as
-/// it is: its giver's roles, what they saw, when it ends.
+/// Asks the present policy whether it would still let a person say yes to the effects as they stand.
 fn still_allowed(
     known: &Known,
     row: &ActionRow,
     effects: &[Effect],
     policies: &Policies,
-    (event, person): (&Event, &Person),
+    editor: Option<&str>,
     now: Timestamp,
 ) -> Result<(), QueueError> {
-    let editing = matches!(event, Event::Edit { .. }).then_some(person.id.as_str());
-    let last_editor = editing.or(row.last_editor.as_deref());
-    let sending = perennial_core::decide::sending(policies, row.kind, now, &known.whom);
-    let local = sending.and_then(|s| s.local);
-    let request = known.request(row, effects, policies, last_editor, (now, local));
+    let request = known.asked_now(row, effects, policies, editor.or(row.last_editor.as_deref()), now);
     let verdict = policies.gate.verdict(&request, &policies.settings);
     let allowed = match verdict.level {
         Level::Auto => true,
@@ -271,30 +349,75 @@ fn still_allowed(
         }),
         Level::Advise | Level::Never => false,
     };
-    if !allowed {
-        return Err(QueueError::PolicyChanged {
-            now: verdict.word(),
-            why: verdict.rules.first().map_or_else(String::new, shown),
-        });
-    }
-    let Event::Approve { seen } = event else {
+    if allowed {
         return Ok(());
-    };
-    let approval = Approval {
-        by: Human {
-            id: person.id.clone(),
-            roles: person.roles.iter().copied().collect(),
-            active: true,
-        },
-        draft_hash: seen.to_string(),
-        // An action without an end does not expire.
-        expires_at: row.expires_at.unwrap_or_else(|| now.plus_days(1)).us().div_euclid(1000),
-    };
-    let permits = policies.gate.permits(&request, &approval, &policies.settings);
-    permits.map_err(|rule| QueueError::PolicyChanged {
-        now: Level::Never.to_string(),
-        why: shown(&rule),
+    }
+    Err(QueueError::PolicyChanged {
+        now: verdict.word(),
+        why: verdict.rules.first().map_or_else(String::new, shown),
     })
+}
+
+/// Asks the rules about the approvals as they are: the roles of those who gave them, what they saw, when it ends. One that the rules
+/// accept is enough: that the others were given too, [`apply`] has seen to.
+pub(crate) fn holds(
+    known: &Known,
+    row: &ActionRow,
+    effects: &[Effect],
+    policies: &Policies,
+    givers: &[Human],
+    now: Timestamp,
+) -> Result<(), QueueError> {
+    let request = known.asked_now(row, effects, policies, row.last_editor.as_deref(), now);
+    let mut refused = None;
+    for by in givers {
+        let approval = Approval {
+            by: by.clone(),
+            draft_hash: perennial_core::action::effects_hash(effects).to_string(),
+            // An action without an end does not expire.
+            expires_at: row.expires_at.unwrap_or_else(|| now.plus_days(1)).us().div_euclid(1000),
+        };
+        match policies.gate.permits(&request, &approval, &policies.settings) {
+            Ok(()) => return Ok(()),
+            Err(rule) => {
+                refused.get_or_insert(rule);
+            }
+        }
+    }
+    Err(QueueError::PolicyChanged {
+        now: Level::Never.to_string(),
+        why: refused.as_ref().map_or_else(String::new, shown),
+    })
+}
+
+/// Asks the next role about an action. When nobody more senior is left, it waits until it expires.
+async fn escalate(store: &Store, row: &ActionRow, policies: &Policies, now: Timestamp) -> Result<bool, StoreError> {
+    let asked = row.asked_role.or(row.role).unwrap_or(OwnerRole::CSM);
+    let next = next_role(asked, policies.gate.vocabulary());
+    let body = serde_json::json!({ "asked": asked, "next": next });
+    let entry = LedgerDraft {
+        kind: "escalated".to_owned(),
+        reference: row.id.as_str().to_owned(),
+        body: canonical(&body),
+    };
+    store.escalate(row, next, now, &entry).await
+}
+
+/// Asks the next role about what nobody answered within the time of `approvals.toml`; how many times.
+///
+/// # Errors
+/// What the database brings.
+pub async fn ask_next(store: &Store, policies: &Policies, now: Timestamp) -> Result<u64, StoreError> {
+    let mut asked = 0;
+    for (tier, minutes) in policies.approvals.ask_next_tiers() {
+        let since = Timestamp::from_us(now.us().saturating_sub(minutes.saturating_mul(60_000_000)));
+        for row in store.unanswered(Some(tier), since, HOUSEKEEPING_ROWS).await? {
+            if escalate(store, &row, policies, now).await? {
+                asked += 1;
+            }
+        }
+    }
+    Ok(asked)
 }
 
 /// Wakes what was snoozed until now, and expires what nobody answered in time.
@@ -309,7 +432,7 @@ pub async fn housekeeping(store: &Store, now: Timestamp) -> Result<(), StoreErro
         .map(|r| (r, Event::Wake))
         .chain(expiries.iter().map(|r| (r, Event::Expire)));
     for (row, event) in events {
-        let Ok(item) = item_of(row, None) else { continue };
+        let Ok(item) = item_of(row) else { continue };
         let Ok(step) = apply(&item, &event, None, now) else {
             continue;
         };
@@ -323,6 +446,8 @@ pub async fn housekeeping(store: &Store, now: Timestamp) -> Result<(), StoreErro
                 effects: None,
                 last_editor: None,
                 snoozed_until: None,
+                reassign: None,
+                asked_role: None,
                 approval: None,
                 outbox: Vec::new(),
                 holds: Vec::new(),

@@ -168,8 +168,14 @@ pub enum Ground {
     },
     /// A person approved it.
     Approval {
-        /// Who.
+        /// Who said the last yes that was needed.
         by: String,
+        /// Whose roles they used, where not their own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        authority: Option<String>,
+        /// Whose roles the yeses before it used, where several had to say it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<String>,
         /// When.
         at: Timestamp,
         /// Hash of the policy it was given under.
@@ -312,6 +318,8 @@ word_enum! {
         Edited = "edited",
         /// Comes back on a date.
         Snoozed = "snoozed",
+        /// Waits for the answer to a question.
+        Deferred = "deferred",
         /// May run; its effects are in the outbox.
         Permitted = "permitted",
         /// All effects done.
@@ -336,6 +344,7 @@ impl ActionState {
             ActionState::Pending
                 | ActionState::Edited
                 | ActionState::Snoozed
+                | ActionState::Deferred
                 | ActionState::Permitted
                 | ActionState::Failed
         )

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{ActionState, Effect, Ground, Permit};
-use crate::ids::ActionId;
+use crate::ids::{ActionId, OwnerId};
 use crate::replay::Hash;
 use crate::signal::OwnerRole;
 use crate::time::Timestamp;
@@ -17,6 +17,50 @@ pub struct Person {
     pub id: String,
     /// Roles.
     pub roles: Vec<OwnerRole>,
+    /// What others lent them for now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lent: Vec<Lent>,
+}
+
+/// Roles that somebody lent for a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lent {
+    /// Whose roles.
+    pub giver: String,
+    /// Roles that the giver has now.
+    pub roles: Vec<OwnerRole>,
+}
+
+/// Somebody whose yes is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// The least role that may say it.
+    pub role: OwnerRole,
+    /// The roles that suffice: itself and those that include it, as the policies in force say.
+    pub sufficient: BTreeSet<OwnerRole>,
+}
+
+/// A yes that was said before, where more than one is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vote {
+    /// Who said it.
+    pub by: String,
+    /// Whose roles they used; mostly their own.
+    pub authority: String,
+    /// Roles of `authority`, read fresh.
+    pub roles: Vec<OwnerRole>,
+    /// Hash of the effects that the person saw.
+    pub seen: Hash,
+}
+
+/// Whom something is handed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assignee {
+    /// Into this person's queue.
+    Person(OwnerId),
+    /// Whoever has this role is asked.
+    Role(OwnerRole),
 }
 
 /// What happens to an action.
@@ -52,6 +96,25 @@ pub enum Event {
         /// Why; required.
         reason: String,
     },
+    /// A person wants to know something first.
+    Ask {
+        /// What; required.
+        question: String,
+    },
+    /// A person answers, or takes the question back.
+    Answer {
+        /// What is known now; required.
+        text: String,
+    },
+    /// A person hands it to somebody else, or asks another role.
+    Reassign {
+        /// To whom.
+        to: Assignee,
+        /// Why; required.
+        reason: String,
+    },
+    /// When it was to be sent, its approval did not hold any more: it is a person's again.
+    Return,
     /// A snooze has passed.
     Wake,
     /// Nobody answered in time.
@@ -73,10 +136,12 @@ pub struct Item {
     pub state: ActionState,
     /// Its effects as they stand, edited or not.
     pub effects: Vec<Effect>,
-    /// The least role that may approve.
-    pub role: OwnerRole,
-    /// The roles that suffice for it: itself and those that include it, as the policies in force say.
-    pub sufficient: BTreeSet<OwnerRole>,
+    /// Whose yes is needed, each by another person. Where the list is empty, nobody can approve.
+    pub needs: Vec<Need>,
+    /// Who has said yes already, to whatever they saw then.
+    pub votes: Vec<Vote>,
+    /// Lent roles do not count.
+    pub own_roles_only: bool,
     /// Who changed it last.
     pub last_editor: Option<String>,
     /// Unanswered, it ends then.
@@ -94,6 +159,10 @@ pub struct Step {
     pub effects: Option<Vec<Effect>>,
     /// The right to run, when it was given.
     pub permit: Option<Permit>,
+    /// Whose roles an approval used.
+    pub authority: Option<String>,
+    /// Whose yes is still needed after this one.
+    pub still: Vec<OwnerRole>,
     /// Its effects wait to run and are to be taken back, which is possible while none of them was begun.
     pub withdraw: bool,
 }
@@ -124,6 +193,14 @@ pub enum Refused {
     FourEyes {
         /// Who tried.
         person: String,
+    },
+    /// The person has said yes to this content, or the person whose roles they would use has.
+    #[error("{person} has approved this already; somebody else must: {}", roles(needs))]
+    Twice {
+        /// Who tried.
+        person: String,
+        /// Whose yes is still needed.
+        needs: Vec<OwnerRole>,
     },
     /// The content is not what the person saw.
     #[error("the action changed since it was shown; look at it again, then approve")]
@@ -158,10 +235,8 @@ pub enum Refused {
 pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp) -> Result<Step, Refused> {
     let plain = |state| {
         Ok(Step {
-            state,
-            effects: None,
-            permit: None,
             withdraw: item.state == ActionState::Permitted && stops(event),
+            ..Step::to(state)
         })
     };
     let waiting = |verb| {
@@ -180,32 +255,7 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
             waiting("approving")?;
             let person = person.ok_or(Refused::Stale)?;
             expired(item, now)?;
-            if !person.roles.iter().any(|role| item.sufficient.contains(role)) {
-                return Err(Refused::Role {
-                    person: person.id.clone(),
-                    needs: item.role,
-                });
-            }
-            if item.last_editor.as_deref() == Some(person.id.as_str()) {
-                return Err(Refused::FourEyes {
-                    person: person.id.clone(),
-                });
-            }
-            if *seen != crate::action::effects_hash(&item.effects) {
-                return Err(Refused::Stale);
-            }
-            let ground = Ground::Approval {
-                by: person.id.clone(),
-                at: now,
-                content: item.content,
-            };
-            let permit = Permit::new(item.action.clone(), &item.effects, ground);
-            Ok(Step {
-                state: ActionState::Permitted,
-                effects: None,
-                permit: Some(permit),
-                withdraw: false,
-            })
+            approve(item, *seen, person, now)
         }
         Event::Edit { effects } => {
             waiting("editing")?;
@@ -214,10 +264,8 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
                 return Err(Refused::EditShape);
             }
             Ok(Step {
-                state: ActionState::Edited,
                 effects: Some(effects.clone()),
-                permit: None,
-                withdraw: false,
+                ..Step::to(ActionState::Edited)
             })
         }
         Event::Reject { reason } => {
@@ -253,6 +301,34 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
             }
             plain(ActionState::Snoozed)
         }
+        Event::Ask { question } => {
+            waiting("asking")?;
+            reasoned("asking", question)?;
+            plain(ActionState::Deferred)
+        }
+        Event::Answer { text } => {
+            let step = from(
+                item,
+                &[ActionState::Deferred],
+                "answering",
+                "waits for an answer",
+                ActionState::Pending,
+            )?;
+            reasoned("answering", text)?;
+            Ok(step)
+        }
+        Event::Reassign { reason, .. } => {
+            waiting("reassigning")?;
+            reasoned("reassigning", reason)?;
+            plain(item.state)
+        }
+        Event::Return => from(
+            item,
+            &[ActionState::Permitted],
+            "returning",
+            "is permitted",
+            ActionState::Pending,
+        ),
         Event::Wake => from(
             item,
             &[ActionState::Snoozed],
@@ -261,7 +337,12 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
             ActionState::Pending,
         ),
         Event::Expire => {
-            let open = [ActionState::Pending, ActionState::Edited, ActionState::Snoozed];
+            let open = [
+                ActionState::Pending,
+                ActionState::Edited,
+                ActionState::Snoozed,
+                ActionState::Deferred,
+            ];
             from(item, &open, "expiring", "waits for a person", ActionState::Expired)
         }
         Event::Executed => from(
@@ -282,6 +363,126 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
     }
 }
 
+impl Step {
+    /// To a state, and nothing else.
+    fn to(state: ActionState) -> Step {
+        Step {
+            state,
+            effects: None,
+            permit: None,
+            authority: None,
+            still: Vec::new(),
+            withdraw: false,
+        }
+    }
+}
+
+/// A yes: the last one that was needed makes the permit, an earlier one is counted.
+fn approve(item: &Item, seen: Hash, person: &Person, now: Timestamp) -> Result<Step, Refused> {
+    // INVARIANT (four eyes): whoever changed it last does not approve it, nor does anybody in their place.
+    if item.last_editor.as_deref() == Some(person.id.as_str()) {
+        return Err(Refused::FourEyes {
+            person: person.id.clone(),
+        });
+    }
+    let present = crate::action::effects_hash(&item.effects);
+    if seen != present {
+        return Err(Refused::Stale);
+    }
+    // INVARIANT (bound to the content): a yes to something else is none.
+    let votes: Vec<&Vote> = item
+        .votes
+        .iter()
+        .filter(|vote| vote.seen == present && item.last_editor.as_deref() != Some(vote.authority.as_str()))
+        .filter(|vote| item.last_editor.as_deref() != Some(vote.by.as_str()))
+        .collect();
+    let counted: Vec<&[OwnerRole]> = votes.iter().map(|vote| vote.roles.as_slice()).collect();
+    let open = unmet(&item.needs, &counted);
+    let role = |needs: &[OwnerRole]| Refused::Role {
+        person: person.id.clone(),
+        needs: needs.first().copied().unwrap_or(OwnerRole::VP_CS),
+    };
+    let said_yes = |who: &str| votes.iter().any(|vote| vote.by == who || vote.authority == who);
+    if said_yes(&person.id) {
+        return Err(Refused::Twice {
+            person: person.id.clone(),
+            needs: open,
+        });
+    }
+    let own = (person.id.as_str(), person.roles.as_slice());
+    let lent = person.lent.iter().map(|lent| (lent.giver.as_str(), lent.roles.as_slice()));
+    let lent = lent.filter(|(giver, _)| {
+        !item.own_roles_only && item.last_editor.as_deref() != Some(giver) && !said_yes(giver)
+    });
+    // One's own roles come first: somebody else's are used only where they make the difference.
+    let used = std::iter::once(own).chain(lent).find_map(|(whose, roles)| {
+        let mut all = counted.clone();
+        all.push(roles);
+        let still = unmet(&item.needs, &all);
+        (still.len() < open.len()).then_some((whose, still))
+    });
+    let Some((authority, still)) = used else {
+        return Err(role(&open));
+    };
+    if !still.is_empty() {
+        return Ok(Step {
+            authority: Some(authority.to_owned()),
+            still,
+            // What was snoozed is looked at now.
+            ..Step::to(if item.state == ActionState::Snoozed { ActionState::Pending } else { item.state })
+        });
+    }
+    let ground = Ground::Approval {
+        by: person.id.clone(),
+        authority: (authority != person.id).then(|| authority.to_owned()),
+        with: votes.iter().map(|vote| vote.authority.clone()).collect(),
+        at: now,
+        content: item.content,
+    };
+    Ok(Step {
+        permit: Some(Permit::new(item.action.clone(), &item.effects, ground)),
+        authority: Some(authority.to_owned()),
+        ..Step::to(ActionState::Permitted)
+    })
+}
+
+/// The roles that nobody has said yes for, where each yes counts for one need: as few as can be left. `votes` are the roles of each who
+/// said it.
+#[must_use]
+pub fn unmet(needs: &[Need], votes: &[&[OwnerRole]]) -> Vec<OwnerRole> {
+    /// Finds a need for a vote, moving others where they have another place (Kuhn's augmenting paths).
+    fn place(vote: usize, fits: &[Vec<bool>], taken: &mut [Option<usize>], tried: &mut [bool]) -> bool {
+        for need in 0..taken.len() {
+            if !fits[vote][need] || tried[need] {
+                continue;
+            }
+            tried[need] = true;
+            if taken[need].is_none_or(|other| place(other, fits, taken, tried)) {
+                taken[need] = Some(vote);
+                return true;
+            }
+        }
+        false
+    }
+    let fits: Vec<Vec<bool>> = votes
+        .iter()
+        .map(|roles| {
+            let fit = |need: &Need| roles.iter().any(|role| need.sufficient.contains(role));
+            needs.iter().map(fit).collect()
+        })
+        .collect();
+    let mut taken: Vec<Option<usize>> = vec![None; needs.len()];
+    for vote in 0..votes.len() {
+        place(vote, &fits, &mut taken, &mut vec![false; needs.len()]);
+    }
+    let open = needs.iter().zip(&taken).filter(|(_, taken)| taken.is_none());
+    open.map(|(need, _)| need.role).collect()
+}
+
+fn roles(needs: &[OwnerRole]) -> String {
+    needs.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 /// Whether a person stops an action by it.
 fn stops(event: &Event) -> bool {
     match event {
@@ -289,6 +490,10 @@ fn stops(event: &Event) -> bool {
         Event::Approve { .. }
         | Event::Edit { .. }
         | Event::Withdraw
+        | Event::Return
+        | Event::Ask { .. }
+        | Event::Answer { .. }
+        | Event::Reassign { .. }
         | Event::Snooze { .. }
         | Event::Wake
         | Event::Expire
@@ -306,12 +511,7 @@ fn from(
     to: ActionState,
 ) -> Result<Step, Refused> {
     if allowed.contains(&item.state) {
-        Ok(Step {
-            state: to,
-            effects: None,
-            permit: None,
-            withdraw: false,
-        })
+        Ok(Step::to(to))
     } else {
         Err(Refused::State {
             state: item.state,

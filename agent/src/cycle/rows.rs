@@ -118,6 +118,8 @@ pub(super) fn new_action(
             expires_at: Some(now.plus_days(proposal.expires_days)),
             snoozed_until: None,
             last_editor: None,
+            asked_role: None,
+            asked_since: None,
             day_position: None,
             card: canonical(proposal),
             effects: canonical(&proposal.effects),

@@ -223,6 +223,8 @@ fn commit(number: usize, inputs: &str) -> DecisionCommit {
                     expires_at: None,
                     snoozed_until: None,
                     last_editor: None,
+                    asked_role: None,
+                    asked_since: None,
                     day_position: None,
                     card: "{}".to_owned(),
                     effects: canonical(&effects),

@@ -19,16 +19,20 @@ const QUEUE_LIMIT: u32 = 1_000;
 /// How many ids an ambiguous prefix shows.
 const MATCHES: i64 = 5;
 
+/// Every column of an action that [`action_row`] reads.
 macro_rules! select_actions {
     () => {
         "select a.account_id, a.action_id, a.decision_id, a.kind, a.playbook, a.subject, a.state, a.version, a.title,
              a.owner_id, a.tier, a.role, a.verdict, a.value_minor, a.currency, a.minutes, a.rank_micro, a.due_day,
-             a.as_of_us, a.expires_us, a.snoozed_us, a.last_editor, p.position, a.card, a.effects, a.updated_us
+             a.as_of_us, a.expires_us, a.snoozed_us, a.last_editor, p.position, a.card, a.effects, a.updated_us, a.asked_role,
+             a.asked_us
          from action a left join day_plan p
              on p.tenant_id = a.tenant_id and p.account_id = a.account_id and p.action_id = a.action_id
          where a.tenant_id = $1 and "
     };
 }
+pub(crate) use select_actions;
+
 macro_rules! by_rank {
     () => {
         " and ($5 = 0 or a.kind in (select e.kind from {rows})) order by a.rank_micro desc nulls last, a.action_id limit $4"
@@ -68,10 +72,11 @@ pub(crate) static INSERT: Statement = Statement::rows(
     "storing actions",
     "insert into action (tenant_id, account_id, action_id, seq, run_id, decision_id, kind, playbook, subject, state, version,
          title, owner_id, tier, role, verdict, value_minor, currency, minutes, rank_micro, due_day, as_of_us, expires_us,
-         snoozed_us, last_editor, updated_us, card, effects)
+         snoozed_us, last_editor, updated_us, card, effects, asked_us)
      select $1, e.account_id, e.action_id, $2 + e.place, e.run_id, e.decision_id, e.kind, e.playbook, e.subject, e.state, 1,
          e.title, e.owner_id, e.tier, e.role, e.verdict, e.value_minor, e.currency, e.minutes, e.rank_micro, e.due_day,
-         e.as_of_us, e.expires_us, e.snoozed_us, e.last_editor, $3, e.card, e.effects
+         e.as_of_us, e.expires_us, e.snoozed_us, e.last_editor, $3, e.card, e.effects,
+         case when e.state in ('pending', 'edited') then $3 end
      from {rows} where true on conflict do nothing returning action_id, seq",
     4,
     ACTION,
@@ -81,9 +86,10 @@ pub(crate) static INSERT: Statement = Statement::rows(
 pub(crate) static REFRESH: Statement = Statement::rows(
     "bringing actions up to date",
     "update action set decision_id = e.decision_id, state = e.state, version = version + 1, title = e.title,
-         owner_id = e.owner_id, tier = e.tier, role = e.role, verdict = e.verdict, value_minor = e.value_minor,
-         currency = e.currency, minutes = e.minutes, rank_micro = e.rank_micro, due_day = e.due_day, updated_us = $2,
-         card = e.card, effects = e.effects
+         owner_id = case when action.reassigned = 1 then action.owner_id else e.owner_id end, tier = e.tier,
+         role = e.role, verdict = e.verdict, value_minor = e.value_minor, currency = e.currency, minutes = e.minutes,
+         rank_micro = e.rank_micro, due_day = e.due_day, updated_us = $2, card = e.card, effects = e.effects,
+         asked_us = case when e.state = 'pending' then coalesce(action.asked_us, $2) end
      from {rows}
      where action.tenant_id = $1 and action.account_id = e.account_id and action.action_id = e.action_id
          and action.state in ('pending', 'advised', 'denied') and e.state in ('pending', 'advised', 'denied')
@@ -95,7 +101,7 @@ pub(crate) static SUPERSEDE: Statement = Statement::rows(
     "superseding actions",
     "update action set state = 'superseded', version = version + 1, updated_us = $2 from {rows}
      where action.tenant_id = $1 and action.account_id = e.account_id and action.action_id = e.action_id
-         and action.state in ('pending', 'edited', 'snoozed', 'advised')",
+         and action.state in ('pending', 'edited', 'snoozed', 'deferred', 'advised')",
     3,
     &[Col::Text("account_id"), Col::Text("action_id")],
 );
@@ -145,7 +151,7 @@ pub(crate) static DUE_EXPIRIES: Statement = Statement::same(
     "looking for actions that expire",
     concat!(
         select_actions!(),
-        "a.state in ('pending', 'edited', 'snoozed') and a.expires_us is not null and a.expires_us <= $2
+        "a.state in ('pending', 'edited', 'snoozed', 'deferred') and a.expires_us is not null and a.expires_us <= $2
          order by a.expires_us, a.action_id limit $3"
     ),
 );
@@ -343,7 +349,7 @@ impl Store {
     }
 }
 
-fn action_row(row: &Row) -> Result<ActionRow> {
+pub(crate) fn action_row(row: &Row) -> Result<ActionRow> {
     let optional = |column| row.opt_text(column);
     Ok(ActionRow {
         account: AccountId::new(row.text(0)?),
@@ -376,5 +382,9 @@ fn action_row(row: &Row) -> Result<ActionRow> {
         card: row.text(23)?,
         effects: row.text(24)?,
         updated_at: time(row.int(25)?),
+        asked_role: optional(26)?
+            .map(|text| word("role", &text, OwnerRole::from_word))
+            .transpose()?,
+        asked_since: row.opt_int(27)?.map(time),
     })
 }

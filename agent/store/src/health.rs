@@ -118,6 +118,7 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         content::ALL,
         crate::decisions::ALL,
         crate::actions::ALL,
+        crate::asked::ALL,
         crate::transitions::ALL,
         crate::outbox::ALL,
         crate::leases::ALL,

@@ -11,6 +11,7 @@ use perennial_core::ids::TenantId;
 
 mod actions;
 mod args;
+mod asked;
 mod choices;
 mod content;
 mod convert;

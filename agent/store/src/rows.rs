@@ -137,7 +137,8 @@ pub struct DecisionCommit {
 /// A new action, with its effects if it may run at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAction {
-    /// The action. `version` and `day_position` are not read: a new action has version 1 and no place.
+    /// The action. `version`, `day_position`, `asked_role` and `asked_since` are not read: a new action has version 1 and no
+    /// place, and one that waits is asked about from its storing on.
     pub row: ActionRow,
     /// Effects to carry out; empty unless the action is permitted.
     pub outbox: Vec<OutboxRow>,
@@ -214,6 +215,10 @@ pub struct ActionRow {
     pub snoozed_until: Option<Timestamp>,
     /// Who changed it last.
     pub last_editor: Option<String>,
+    /// Role that is asked beyond the least one that may approve, since nobody answered or a person said so.
+    pub asked_role: Option<OwnerRole>,
+    /// Since when the present role is asked; none while nobody is.
+    pub asked_since: Option<Timestamp>,
     /// Place in its owner's day by the latest plan, from 0; none when it is in nobody's day.
     pub day_position: Option<i64>,
     /// What is shown to people: JSON text.
@@ -288,6 +293,10 @@ pub struct Transition {
     pub last_editor: Option<String>,
     /// When it comes back; none clears it.
     pub snoozed_until: Option<Timestamp>,
+    /// Whose queue it is in from now on; none leaves it.
+    pub reassign: Option<OwnerId>,
+    /// Role that is asked from now on; none leaves it while the state stays.
+    pub asked_role: Option<OwnerRole>,
     /// What a person did, for the record.
     pub approval: Option<ApprovalRow>,
     /// Effects that may run now. An effect that is there and failed starts again; any other that is there stays.
@@ -307,8 +316,10 @@ pub struct Transition {
 pub struct ApprovalRow {
     /// Who.
     pub person: String,
-    /// What, in a word: `approve`, `edit`, `reject`, `snooze`, `retry`.
+    /// What, in a word: `approve`, `edit`, `reject`, `hold`, `snooze`, `retry`, `ask`, `answer`, `reassign`.
     pub verb: String,
+    /// Whose roles were used, where not the person's own.
+    pub authority: Option<String>,
     /// Roles the person had, as text.
     pub roles: String,
     /// Why, where asked for.
@@ -319,6 +330,29 @@ pub struct ApprovalRow {
     pub content: Hash,
     /// When.
     pub at: Timestamp,
+    /// Version of the action after it; not read when it is stored.
+    pub version: i64,
+}
+
+/// Somebody's roles, lent to somebody else for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelegationRow {
+    /// Which.
+    pub id: String,
+    /// Whose roles.
+    pub giver: String,
+    /// Who may use them.
+    pub receiver: String,
+    /// From when on.
+    pub from: Timestamp,
+    /// Until when, this moment not included.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// When it was given.
+    pub at: Timestamp,
+    /// When it was taken back.
+    pub revoked_at: Option<Timestamp>,
 }
 
 /// A drafted document of an action. There is one per action, kind and format; putting it again replaces it.

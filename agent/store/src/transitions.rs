@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use perennial_core::ids::{AccountId, ActionId, RunId};
+use perennial_core::ids::{AccountId, ActionId, OwnerId, RunId};
+use perennial_core::signal::OwnerRole;
 use perennial_core::time::Timestamp;
 
 use crate::Store;
@@ -19,18 +20,23 @@ use crate::rows::{ApprovalRow, DraftRow, Transition};
 pub(crate) static CHANGE: Statement = Statement::same(
     "changing an action",
     "update action set state = $6, version = version + 1, effects = coalesce($7, effects),
-         last_editor = coalesce($8, last_editor), snoozed_us = $9, updated_us = $10
+         last_editor = coalesce($8, last_editor), snoozed_us = $9, updated_us = $10,
+         owner_id = coalesce($11, owner_id), reassigned = case when $11 is null then reassigned else 1 end,
+         asked_role = case when state = $6 then coalesce($12, asked_role) else $12 end,
+         asked_us = case when $6 not in ('pending', 'edited') then null when state = $6 and $12 is null then asked_us
+             else $10 end
      where tenant_id = $1 and account_id = $2 and action_id = $3 and state = $4 and version = $5
      returning seq, run_id, as_of_us",
 );
 pub(crate) static INSERT_APPROVAL: Statement = Statement::same(
     "recording an approval",
-    "insert into approval (tenant_id, account_id, action_id, version, at_us, person, verb, roles, reason, seen, content)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    "insert into approval (tenant_id, account_id, action_id, version, at_us, person, verb, roles, reason, seen, content,
+         authority)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 );
 pub(crate) static APPROVALS: Statement = Statement::same(
     "reading approvals",
-    "select p.person, p.verb, p.roles, p.reason, p.seen, p.content, p.at_us from action a
+    "select p.person, p.verb, p.roles, p.reason, p.seen, p.content, p.at_us, p.authority, p.version from action a
      join approval p on p.tenant_id = $1 and p.account_id = a.account_id and p.action_id = a.action_id
      where a.tenant_id = $1 and a.action_id = $2 order by p.version",
 );
@@ -127,6 +133,8 @@ impl Store {
                     t.last_editor.as_deref(),
                     t.snoozed_until.map(Timestamp::us),
                     t.at.us(),
+                    t.reassign.as_ref().map(OwnerId::as_str),
+                    t.asked_role.map(OwnerRole::as_str),
                 ],
                 None,
             )
@@ -159,6 +167,7 @@ impl Store {
                     approval.reason.as_deref(),
                     seen.as_deref(),
                     content.as_str(),
+                    approval.authority.as_deref(),
                 ],
                 None,
             )
@@ -203,6 +212,8 @@ impl Store {
                     seen: row.opt_text(4)?.map(|text| hash(&text)).transpose()?,
                     content: hash(&row.text(5)?)?,
                     at: time(row.int(6)?),
+                    authority: row.opt_text(7)?,
+                    version: row.int(8)?,
                 })
             })
             .collect()

@@ -263,6 +263,8 @@ pub(crate) fn action(number: usize, subject: &str, state: ActionState, tools: &[
             expires_at: None,
             snoozed_until: None,
             last_editor: None,
+            asked_role: None,
+            asked_since: None,
             day_position: None,
             card: "{}".to_owned(),
             effects: canonical(&effects),

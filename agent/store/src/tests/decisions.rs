@@ -78,6 +78,7 @@ async fn committing_twice_changes_nothing(bed: Bed) {
     assert_eq!(
         ActionRow {
             updated_at: at(0),
+            asked_since: None,
             ..stored
         },
         batch[0].actions[0].row
@@ -120,6 +121,8 @@ pub(crate) fn transition(row: &ActionRow, to: ActionState) -> Transition {
         effects: None,
         last_editor: None,
         snoozed_until: None,
+        reassign: None,
+        asked_role: None,
         approval: None,
         outbox: Vec::new(),
         holds: Vec::new(),
@@ -146,6 +149,8 @@ async fn an_action_that_changed_meanwhile_is_stale(bed: Bed) {
         approval: Some(ApprovalRow {
             person: "eva".to_owned(),
             verb: "approve".to_owned(),
+            authority: None,
+            version: 2,
             roles: "csm".to_owned(),
             reason: None,
             seen: Some(Hash::of(b"seen")),

@@ -1,5 +1,6 @@
 //! Every test here runs on SQLite in a temporary file, and on PostgreSQL where `PERENNIAL_TEST_PG` names a server.
 
+mod asked;
 mod bed;
 mod decisions;
 mod effects;
