@@ -184,6 +184,7 @@ pub fn width(former: &Content, new: &Content, proved: impl FnOnce() -> Result<()
             Some(path) if path.starts_with("promises/") || path.starts_with("tests/") => {
                 why.push(format!("{file} is changed, and it holds the rules"));
             }
+            Some("approvals.toml") => why.push(format!("{file} is changed, and it says how many have to say yes")),
             _ => why.push(format!("{file} is changed, and it says what is written and sent")),
         }
     }

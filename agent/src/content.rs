@@ -16,6 +16,7 @@ macro_rules! shipped {
 
 /// The policies that are built into the program.
 pub const POLICIES: &[(&str, &str)] = shipped!("policies":
+    "approvals.toml",
     "autonomy.toml",
     "scoring.toml",
     "playbooks/advocacy-ask.toml",

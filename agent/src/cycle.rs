@@ -300,7 +300,9 @@ impl<'a> Cycle<'a> {
     }
 
     async fn carry_out(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<RunReport, RunError> {
-        crate::queue::housekeeping(self.engine.store, self.engine.config.clock.now()).await?;
+        let now = self.engine.config.clock.now();
+        crate::queue::housekeeping(self.engine.store, now).await?;
+        crate::queue::ask_next(self.engine.store, &self.policies, now).await?;
         self.decide_all(progress).await?;
         let deferred = std::mem::take(&mut self.deferred);
         if !self.interrupted {

@@ -305,13 +305,19 @@ async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Resul
         return Ok(());
     }
     let event = if settled.withdrawn {
-        Event::Withdraw
+        // What a person had approved is a person's again.
+        let said = store.approvals_of(&row.id).await?;
+        if said.last().is_some_and(|last| last.verb == "approve") {
+            Event::Return
+        } else {
+            Event::Withdraw
+        }
     } else if settled.any_failed {
         Event::Failed
     } else {
         Event::Executed
     };
-    let Ok(step) = apply(&item_of(&row, None)?, &event, None, now) else {
+    let Ok(step) = apply(&item_of(&row)?, &event, None, now) else {
         return Ok(());
     };
     let done = store
@@ -324,6 +330,8 @@ async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Resul
             effects: None,
             last_editor: None,
             snoozed_until: None,
+            reassign: None,
+            asked_role: None,
             approval: None,
             outbox: Vec::new(),
             holds: Vec::new(),

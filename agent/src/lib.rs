@@ -16,6 +16,7 @@ pub mod holdout;
 pub mod intake;
 mod limits;
 pub mod measure;
+pub mod people;
 pub mod queue;
 pub mod ranking;
 pub mod simulate;

@@ -203,6 +203,7 @@ impl<'a> Sender<'a> {
         }
         let not_now = |why: String, due_at| Some(EffectResult::NotNow { why, due_at });
         let later = minutes_later(now, UNREAD_MINUTES);
+        let store = self.store;
         let (policies, people) = match self.present(now).await {
             Ok(present) => (&present.policies, &present.people),
             Err(error) => return not_now(format!("the policies cannot be asked: {error}"), later),
@@ -211,7 +212,7 @@ impl<'a> Sender<'a> {
         if !timed && !(approved && first) {
             return None;
         }
-        let (row, known) = match known(self.store, leased, policies, now).await {
+        let (row, known) = match known(store, leased, policies, now).await {
             Ok(known) => known,
             Err(error) => return not_now(format!("the policies cannot be asked: {error}"), later),
         };

@@ -164,6 +164,14 @@ impl People {
     }
 }
 
+/// The person who decides, with the roles that records and configuration give now.
+///
+/// # Errors
+/// [`PeopleError::NoPerson`], [`PeopleError::Unknown`]; what reading brings.
+pub async fn person(config: &Config, store: &Store, name: Option<&str>) -> Result<Person, PeopleError> {
+    People::read(config, store).await?.person(config, store, name).await
+}
+
 /// Lends the roles of `giver` to `receiver` for a time. What counts then are the roles that the giver has at that moment.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 //! Unknown keys are errors. The compiled set is immutable and named by the hash of its texts, so an edit never
 //! changes the past.
 
+pub mod approvals;
 mod cases;
 mod exploration;
 mod file;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+pub use approvals::Approvals;
 pub use cases::{Case, CaseReport, Failed, NOW as CASE_NOW, Uncovered, UncoveredCell, run as run_cases, unknown_rules};
 pub use exploration::Exploration;
 pub use file::Problem;
@@ -109,6 +111,8 @@ pub struct Policies {
     pub scoring: Scoring,
     /// Who decides what.
     pub gate: Gate,
+    /// How people answer what waits for them.
+    pub approvals: Approvals,
     /// What could be done, by id.
     pub playbooks: BTreeMap<String, Playbook>,
     /// Compiled conditions of the playbooks.
@@ -132,6 +136,8 @@ impl Policies {
         let settings = scoring.as_ref().map(|(_, settings)| settings);
         let table = required(content, "autonomy.toml", &mut problems)
             .and_then(|text| gate::table::compile("autonomy.toml", text, settings, &mut problems));
+        let approvals = content.policies.get(approvals::FILE);
+        let approvals = approvals.map_or_else(Approvals::default, |text| approvals::compile(text, &named, &mut problems));
         let rules = content.policies.iter().filter(|(path, _)| {
             (path.starts_with("rules/") || path.starts_with("promises/")) && !path.ends_with(".md")
         });
@@ -146,7 +152,7 @@ impl Policies {
         for (path, text) in &content.policies {
             match path.as_str() {
                 // The schema is a copy for editors: what counts is the program's.
-                "scoring.toml" | "autonomy.toml" | "schema.cedarschema" => {}
+                "scoring.toml" | "autonomy.toml" | approvals::FILE | "schema.cedarschema" => {}
                 path if ["rules/", "promises/", "tests/"].iter().any(|folder| path.starts_with(folder)) => {}
                 _ => match path
                     .strip_prefix("playbooks/")
@@ -162,7 +168,7 @@ impl Policies {
                     Some(_) | None => problems.push(Problem::whole(
                         path,
                         "this file is not part of a policy".to_owned(),
-                        "policies are scoring.toml, autonomy.toml, playbooks/*.toml, rules/*.cedar, promises/*.cedar and tests/*.toml; move other files away",
+                        "policies are scoring.toml, autonomy.toml, approvals.toml, playbooks/*.toml, rules/*.cedar, promises/*.cedar and tests/*.toml; move other files away",
                     )),
                 },
             }
@@ -214,6 +220,7 @@ impl Policies {
                     settings,
                     scoring,
                     gate,
+                    approvals,
                     playbooks,
                     triggers,
                     templates,

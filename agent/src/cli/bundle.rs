@@ -16,7 +16,7 @@ use super::{Failure, Output};
 use crate::bundles::{self, Outcome, Width};
 use crate::config::{Config, PolicySource};
 use crate::content;
-use crate::queue::person;
+use crate::people::person;
 use crate::whatif::{self, Difference};
 
 #[derive(Debug, Subcommand)]

@@ -14,6 +14,7 @@ use crate::cycle::RunError;
 use crate::dispatch::DispatchError;
 use crate::events::EventsError;
 use crate::intake::{ImportError, Problem, PullError};
+use crate::people::PeopleError;
 use crate::queue::QueueError;
 use crate::whatif::WhatIfError;
 
@@ -242,12 +243,29 @@ impl From<RunError> for Failure {
     }
 }
 
+impl From<PeopleError> for Failure {
+    fn from(error: PeopleError) -> Failure {
+        match error {
+            PeopleError::Store(error) => error.into(),
+            PeopleError::NoPerson
+            | PeopleError::Unknown { .. }
+            | PeopleError::ToOneself(_)
+            | PeopleError::NoRole(_)
+            | PeopleError::NoTime { .. }
+            | PeopleError::Reason
+            | PeopleError::NoDelegation(_) => Failure::input(error),
+            PeopleError::NotTheirs { .. } => Failure::failed(error),
+        }
+    }
+}
+
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Failure {
         match error {
             QueueError::Store(error) => error.into(),
             QueueError::Content(error) => error.into(),
-            QueueError::NoPerson | QueueError::UnknownPerson { .. } => Failure::input(error),
+            QueueError::People(error) => error.into(),
+            QueueError::TooJunior { .. } => Failure::input(error),
             // What was typed is wrong, whatever state the action is in.
             QueueError::Refused(Refused::Reason { .. }) => Failure::input(error).remedy("say why with --reason TEXT"),
             QueueError::Refused(Refused::SnoozePast { .. } | Refused::EditShape) => Failure::input(error),

@@ -1,11 +1,16 @@
 //! `perennial queue`.
 
+mod delegation;
+mod edit;
+mod several;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use clap::Subcommand;
 use perennial_core::action::{ActionState, Effect, effects_hash};
-use perennial_core::approval::Event;
+use perennial_core::approval::{Assignee, Event, Person};
+use perennial_core::policy::Policies;
+use perennial_core::signal::OwnerRole;
 use perennial_core::ids::{AccountId, ActionId, OwnerId, RunId};
 use perennial_core::replay::read;
 use perennial_core::time::Timestamp;
@@ -20,7 +25,9 @@ use crate::bundles;
 use crate::config::Config;
 use crate::cycle::Engine;
 use crate::dispatch;
-use crate::queue::{decide, housekeeping, person};
+use crate::people::People;
+use crate::queue::{Decided, ask_next, decide, housekeeping};
+use edit::edited;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum QueueCommand {
@@ -50,12 +57,16 @@ pub(super) enum QueueCommand {
         #[arg(long)]
         offline: bool,
     },
-    /// Say yes to exactly what `show` shows; it runs at once
+    /// Say yes to exactly what `show` shows; it runs at once when everybody who has to has said yes
     Approve {
-        /// Action id, or the beginning of one
-        id: String,
+        /// Action id, or the beginning of one; several for items of one rule, with --count
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
         #[command(flatten)]
         by: By,
+        /// How many items these are, to approve several
+        #[arg(long, value_name = "N")]
+        count: Option<usize>,
         /// Put the effects into the outbox and leave them to the next run
         #[arg(long)]
         later: bool,
@@ -103,6 +114,54 @@ pub(super) enum QueueCommand {
         #[command(flatten)]
         by: By,
     },
+    /// Ask something first; it waits for the answer and cannot be approved meanwhile
+    Ask {
+        /// Action id, or the beginning of one
+        id: String,
+        /// The question
+        question: String,
+        /// Who should answer: id, name or mail address
+        #[arg(long, value_name = "PERSON")]
+        of: Option<String>,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Answer what was asked, or take the question back; it waits for an approval again
+    Answer {
+        /// Action id, or the beginning of one
+        id: String,
+        /// The answer
+        text: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Hand it to somebody else, or ask a more senior role
+    Reassign {
+        /// Action id, or the beginning of one
+        id: String,
+        /// Into whose queue: id, name or mail address
+        #[arg(long, value_name = "PERSON", required_unless_present = "role")]
+        to: Option<String>,
+        /// Which role is asked
+        #[arg(long, conflicts_with = "to", value_parser = role_argument)]
+        role: Option<OwnerRole>,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Lend your roles to somebody for a time
+    Delegate(delegation::DelegateArgs),
+    /// Roles that are lent, or will be
+    Delegations,
+    /// Take back what was lent
+    Undelegate {
+        /// Id of the delegation
+        id: String,
+        #[command(flatten)]
+        by: By,
+    },
     /// Let a failed action wait for an approval again
     Retry {
         /// Action id, or the beginning of one
@@ -119,6 +178,10 @@ pub(super) struct By {
     person: Option<String>,
 }
 
+fn role_argument(word: &str) -> Result<OwnerRole, String> {
+    OwnerRole::from_word(word).ok_or_else(|| "a role is a small letter, then letters, digits and `_`".to_owned())
+}
+
 fn state_argument(word: &str) -> Result<ActionState, String> {
     ActionState::from_word(word).ok_or_else(|| {
         let known: Vec<&str> = ActionState::ALL.iter().map(|s| s.as_str()).collect();
@@ -129,6 +192,13 @@ fn state_argument(word: &str) -> Result<ActionState, String> {
 pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Output) -> Result<(), Failure> {
     let store = open(config, Need::Existing).await?;
     housekeeping(&store, config.clock.now()).await?;
+    // Who is asked follows the clock; a list that cannot say so is still a list.
+    match bundles::in_force(config, &store).await {
+        Ok((_, policies)) => {
+            ask_next(&store, &policies, config.clock.now()).await?;
+        }
+        Err(error) => eprintln!("! nobody else is asked about what waits too long: {error}"),
+    }
     match command {
         QueueCommand::List {
             owner,
@@ -164,14 +234,14 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
             card::show(&detail, output);
             Ok(())
         }
-        QueueCommand::Approve { id, by, later } => {
-            let row = store.action(&id).await?;
-            let effects: Vec<Effect> = read("list of effects", &row.effects)?;
-            let event = Event::Approve {
-                seen: effects_hash(&effects),
-            };
-            apply(config, &store, row, event, &by, !later, output).await
-        }
+        QueueCommand::Approve { ids, by, later, count } => match ids.as_slice() {
+            [id] if count.is_none_or(|count| count == 1) => {
+                let row = store.action(id).await?;
+                let event = yes(&row)?;
+                apply(config, &store, row, event, &by, !later, output).await
+            }
+            ids => several::approve(config, &store, ids, count, (&by, !later), output).await,
+        },
         QueueCommand::Edit { id, set, by } => {
             let row = store.action(&id).await?;
             let effects = edited(&row, &set)?;
@@ -189,6 +259,39 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
             let row = store.action(&id).await?;
             apply(config, &store, row, Event::Snooze { until, reason }, &by, false, output).await
         }
+        QueueCommand::Ask { id, question, of, by } => {
+            let row = store.action(&id).await?;
+            let question = match of {
+                Some(name) if !question.trim().is_empty() => {
+                    let whom = People::read(config, &store).await?.id(&name)?;
+                    format!("to {whom}: {question}")
+                }
+                Some(_) | None => question,
+            };
+            apply(config, &store, row, Event::Ask { question }, &by, false, output).await
+        }
+        QueueCommand::Answer { id, text, by } => {
+            let row = store.action(&id).await?;
+            apply(config, &store, row, Event::Answer { text }, &by, false, output).await
+        }
+        QueueCommand::Reassign {
+            id,
+            to,
+            role,
+            reason,
+            by,
+        } => {
+            let row = store.action(&id).await?;
+            let to = match (to, role) {
+                (Some(name), _) => Assignee::Person(OwnerId::new(People::read(config, &store).await?.id(&name)?)),
+                (None, Some(role)) => Assignee::Role(role),
+                (None, None) => return Err(Failure::input("give --to PERSON or --role ROLE")),
+            };
+            apply(config, &store, row, Event::Reassign { to, reason }, &by, false, output).await
+        }
+        QueueCommand::Delegate(args) => delegation::delegate(config, &store, &args, output).await,
+        QueueCommand::Delegations => delegation::list(config, &store, output).await,
+        QueueCommand::Undelegate { id, by } => delegation::revoke(config, &store, &id, &by, output).await,
         QueueCommand::Retry { id, by } => {
             let row = store.action(&id).await?;
             apply(config, &store, row, Event::Retry, &by, false, output).await
@@ -224,6 +327,8 @@ pub(super) fn item(row: &ActionRow) -> Value {
         "day_position": row.day_position,
         "expires_at": row.expires_at,
         "snoozed_until": row.snoozed_until,
+        "asked_role": row.asked_role,
+        "asked_since": row.asked_since,
     })
 }
 
@@ -274,7 +379,8 @@ fn list(rows: &[ActionRow], planned: &Planned, limit: u32, today: bool, output: 
                     r.tier.map_or_else(String::new, |t| t.as_str().replace('_', "-")),
                     r.title.clone(),
                     if r.state.waits() {
-                        r.verdict.replace("approve:", "")
+                        let least = r.verdict.replace("approve:", "");
+                        r.asked_role.map_or(least.clone(), |role| format!("{least}, asked {role}"))
                     } else if let Some(at) = planned.get(&r.id) {
                         format!("runs {at}")
                     } else {
@@ -301,6 +407,38 @@ fn list(rows: &[ActionRow], planned: &Planned, limit: u32, today: bool, output: 
     Ok(())
 }
 
+/// A yes to an action as it stands.
+fn yes(row: &ActionRow) -> Result<Event, Failure> {
+    let effects: Vec<Effect> = read("list of effects", &row.effects)?;
+    Ok(Event::Approve {
+        seen: effects_hash(&effects),
+    })
+}
+
+/// Who decides, everybody who is known, and the policies they decide by.
+async fn deciding(config: &Config, store: &Store, by: &By) -> Result<(Person, People, Policies), Failure> {
+    let people = People::read(config, store).await?;
+    let who = people.person(config, store, by.person.as_deref()).await?;
+    let (_, policies) = bundles::in_force(config, store).await?;
+    Ok((who, people, policies))
+}
+
+/// Carries out what is due.
+async fn carry_out(config: &Config, store: &Store, as_of: Timestamp) -> Result<(), Failure> {
+    let tools = config.tools().map_err(Failure::input)?;
+    let engine = Engine {
+        config,
+        store,
+        tools: &tools,
+        stop: stop_signal(),
+    };
+    let worker = RunId::derive(config.clock.now(), as_of);
+    dispatch::drain(&engine, &worker, None, &mut |_| {})
+        .await
+        .map_err(Failure::failed)?;
+    Ok(())
+}
+
 async fn apply(
     config: &Config,
     store: &Store,
@@ -310,32 +448,23 @@ async fn apply(
     run_now: bool,
     output: &Output,
 ) -> Result<(), Failure> {
-    let who = person(config, store, by.person.as_deref()).await?;
-    let (_, policies) = bundles::in_force(config, store).await?;
-    let state = decide(config, store, &row, &event, &who, &policies).await?;
-    if run_now && state == ActionState::Permitted {
-        let tools = config.tools().map_err(Failure::input)?;
-        let engine = Engine {
-            config,
-            store,
-            tools: &tools,
-            stop: stop_signal(),
-        };
-        let worker = RunId::derive(config.clock.now(), row.as_of);
-        dispatch::drain(&engine, &worker, None, &mut |_| {})
-            .await
-            .map_err(Failure::failed)?;
+    let (who, people, policies) = deciding(config, store, by).await?;
+    let decided = decide(config, store, &row, &event, (&who, &people), &policies).await?;
+    if run_now && decided.state == ActionState::Permitted {
+        carry_out(config, store, row.as_of).await?;
     }
     let after = store.action(row.id.as_str()).await?;
     let effects = store.effects_of(&row.id).await?;
     if output.json() {
         let mut document = planned_item(&after, &planned(store, config.clock.now()).await?);
         document["by"] = json!(who.id);
+        document["in_place_of"] = json!(decided.authority);
+        document["still_needed"] = json!(decided.still);
         document["effects"] = effects.iter().map(card::effect_json).collect();
         output.document(&document);
         return refused_by_crm(&after);
     }
-    output.line(&format!("{} is now {} (by {})", after.id, after.state, who.id));
+    output.line(&format!("{} is now {} ({})", after.id, after.state, said_by(&who, &decided)));
     for effect in &effects {
         output.line(&format!("  {}", card::effect_line(effect)));
     }
@@ -345,6 +474,19 @@ async fn apply(
     refused_by_crm(&after)
 }
 
+/// Who said it, in whose place, and whose yes is still needed.
+fn said_by(who: &Person, decided: &Decided) -> String {
+    let place = decided.authority.as_ref().map_or_else(String::new, |whose| format!(" for {whose}"));
+    let still = match decided.still.as_slice() {
+        [] => String::new(),
+        roles => {
+            let roles: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+            format!("; still needed: {}", roles.join(", "))
+        }
+    };
+    format!("by {}{place}{still}", who.id)
+}
+
 /// An approval that the CRM did not carry out is no success; what it said has been printed.
 fn refused_by_crm(row: &ActionRow) -> Result<(), Failure> {
     if row.state == ActionState::Failed {
@@ -352,89 +494,4 @@ fn refused_by_crm(row: &ActionRow) -> Result<(), Failure> {
     } else {
         Ok(())
     }
-}
-
-/// The effects with what `--set` changes.
-fn edited(row: &ActionRow, set: &[String]) -> Result<Vec<Effect>, Failure> {
-    let mut effects: Vec<Effect> = read("list of effects", &row.effects)?;
-    for change in set {
-        let (place, text) = change.split_once('=').ok_or_else(|| {
-            Failure::input(format!(
-                "`{change}` is no change: write STEP.FIELD=TEXT, such as 0.subject=\"…\""
-            ))
-        })?;
-        let (step, field) = place
-            .split_once('.')
-            .ok_or_else(|| Failure::input(format!("`{place}` names no field: write STEP.FIELD, such as 0.subject")))?;
-        let text = match text.strip_prefix('@') {
-            Some(path) => {
-                let path = PathBuf::from(path);
-                std::fs::read_to_string(&path).map_err(|error| {
-                    Failure::input(format!(
-                        "`{}` cannot be read: {error}; check the path after the @",
-                        path.display()
-                    ))
-                })?
-            }
-            None => text.to_owned(),
-        };
-        let known = effects.len();
-        let effect = step
-            .parse::<usize>()
-            .ok()
-            .and_then(|s| effects.get_mut(s))
-            .ok_or_else(|| {
-                Failure::input(format!(
-                    "there is no step `{step}`: `queue show` numbers the steps from 0 to {}",
-                    known.saturating_sub(1)
-                ))
-            })?;
-        set_field(effect, field, text)?;
-    }
-    Ok(effects)
-}
-
-fn set_field(effect: &mut Effect, field: &str, text: String) -> Result<(), Failure> {
-    use perennial_core::action::{AccountField, Priority, Write};
-    let unknown = |known: String| Failure::input(format!("this step has no field `{field}`; it has {known}"));
-    match &mut effect.write {
-        Write::UpdateAccount { fields } => {
-            let known = fields.keys().map(|f| f.as_str()).collect::<Vec<_>>().join(", ");
-            let place = AccountField::from_word(field)
-                .and_then(|f| fields.get_mut(&f))
-                .ok_or_else(|| unknown(known))?;
-            *place = text;
-        }
-        Write::CreateTask {
-            subject,
-            body,
-            due,
-            priority,
-            ..
-        } => match field {
-            "subject" => *subject = text,
-            "body" => *body = text,
-            "due" => {
-                *due = text
-                    .parse()
-                    .map_err(|e: perennial_core::time::TimeError| Failure::input(e))?
-            }
-            "priority" => {
-                *priority =
-                    Priority::from_word(&text).ok_or_else(|| Failure::input("priorities are high, normal, low"))?;
-            }
-            _ => return Err(unknown("subject, body, due, priority".to_owned())),
-        },
-        Write::CreateNote { title, body } => match field {
-            "title" => *title = text,
-            "body" => *body = text,
-            _ => return Err(unknown("title, body".to_owned())),
-        },
-        Write::UpdateOpportunity { next_step, stage, .. } => match field {
-            "next_step" => *next_step = Some(text),
-            "stage" => *stage = Some(text),
-            _ => return Err(unknown("next_step, stage".to_owned())),
-        },
-    }
-    Ok(())
 }

@@ -165,6 +165,7 @@ impl<'a> Watch<'a> {
             engine.store.heartbeat_run(&self.cycle.run, now).await?;
             self.beaten = now;
             crate::queue::housekeeping(engine.store, now).await?;
+            crate::queue::ask_next(engine.store, &self.cycle.policies, now).await?;
             self.reload().await?;
         }
         let size = limits.accounts_per_batch.max(1);
@@ -326,6 +327,7 @@ impl<'a> Watch<'a> {
 async fn opening(cycle: &mut Cycle<'_>) -> Result<Pages, RunError> {
     let (engine, now) = (cycle.engine, cycle.options.as_of);
     crate::queue::housekeeping(engine.store, now).await?;
+    crate::queue::ask_next(engine.store, &cycle.policies, now).await?;
     engine.store.settle_all_due(now).await?;
     let own = OwnActions::AsTheyStand;
     let pages = Pages::open(engine.config, engine.store, &cycle.policies, &[now], own).await?;

@@ -12,7 +12,7 @@ use perennial_store::{Belongs, LedgerDraft, NewSignal, SignalRow, Store};
 use super::no_account;
 use crate::cli::{Failure, Output};
 use crate::config::Config;
-use crate::queue::person;
+use crate::people::person;
 
 /// Source of the records that people make by hand.
 const BY_HAND: &str = "perennial";

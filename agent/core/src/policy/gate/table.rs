@@ -507,7 +507,7 @@ fn cell(text: &str, named: &Vocabulary) -> Result<(Cell, Option<i64>), String> {
 const DELAY_DAYS: i64 = 14;
 
 /// `30m`, `4h` or `2d` in minutes.
-fn minutes(text: &str) -> Option<i64> {
+pub(in crate::policy) fn minutes(text: &str) -> Option<i64> {
     let units = [('m', 1), ('h', 60), ('d', 1440)];
     let (number, unit) = units
         .iter()
