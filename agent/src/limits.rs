@@ -8,9 +8,9 @@ use perennial_core::approval::unmet;
 use perennial_core::decide::{Decision, Inputs, contacts, sending};
 use perennial_core::policy::gate::limits::{Asked, across};
 use perennial_core::policy::gate::{Addressee, Human, LocalTime, Vocabulary};
-use perennial_core::signal::OwnerRole;
 use perennial_core::policy::{Level, Policies, Request, RuleRef};
 use perennial_core::replay::{UnreadableText, read};
+use perennial_core::signal::OwnerRole;
 use perennial_core::time::Timestamp;
 use perennial_store::{ActionRow, EffectResult, Hold, LeasedEffect, Store, StoreError};
 

@@ -141,12 +141,7 @@ impl People {
     ///
     /// # Errors
     /// [`PeopleError::NoPerson`], [`PeopleError::Unknown`]; what reading brings.
-    pub async fn person(
-        &self,
-        config: &Config,
-        store: &Store,
-        name: Option<&str>,
-    ) -> Result<Person, PeopleError> {
+    pub async fn person(&self, config: &Config, store: &Store, name: Option<&str>) -> Result<Person, PeopleError> {
         let name = name.or(config.user.as_deref()).ok_or(PeopleError::NoPerson)?;
         let id = self.id(name)?;
         let lent = store.delegations_to(&id, config.clock.now()).await?;
@@ -231,7 +226,10 @@ pub async fn revoke(store: &Store, person: &str, id: &str, now: Timestamp) -> Re
         });
     }
     let body = serde_json::json!({ "by": person, "from": row.giver, "to": row.receiver });
-    if !store.revoke_delegation(id, now, &entry("undelegate", id, &body)).await? {
+    if !store
+        .revoke_delegation(id, now, &entry("undelegate", id, &body))
+        .await?
+    {
         return Err(PeopleError::NoDelegation(id.to_owned()));
     }
     Ok(DelegationRow {

@@ -1,7 +1,7 @@
 //! What people do with actions that wait: the deeds around `core::approval`.
 
 use perennial_core::action::{ActionState, Effect};
-use perennial_core::approval::{Assignee, Event, Item, Need, Person, Refused, Vote, apply};
+use perennial_core::approval::{Assignee, Event, Item, Need, Person, Refused, Said, Vote, apply, votes};
 use perennial_core::policy::approvals::next_role;
 use perennial_core::policy::gate::{Approval, Human};
 use perennial_core::policy::{Level, Policies};
@@ -85,11 +85,7 @@ pub(crate) fn item_of(row: &ActionRow) -> Result<Item, UnreadableText> {
 }
 
 /// The same with whose yes is needed by the policies in force, and who has said it.
-pub(crate) fn item_for_people(
-    row: &ActionRow,
-    policies: &Policies,
-    votes: Vec<Vote>,
-) -> Result<Item, UnreadableText> {
+pub(crate) fn item_for_people(row: &ActionRow, policies: &Policies, votes: Vec<Vote>) -> Result<Item, UnreadableText> {
     let named = policies.gate.vocabulary();
     let least = row.role.unwrap_or(OwnerRole::CSM);
     let needs = policies.approvals.needs(row.kind, row.tier, least, named);
@@ -108,32 +104,23 @@ pub(crate) fn item_for_people(
     })
 }
 
-/// Who has said yes to an action as it stands: the votes since anything else was done with it. Facts that were brought up to date in
-/// between, and a snooze, make people look again.
-pub(crate) fn votes(history: &[ApprovalRow], version: i64, people: &People) -> Vec<Vote> {
-    let mut votes = Vec::new();
-    let mut expected = version;
-    for row in history.iter().rev() {
-        if row.version != expected {
-            break;
-        }
-        match (row.verb.as_str(), row.seen) {
-            ("approve", Some(seen)) => {
-                let authority = row.authority.clone().unwrap_or_else(|| row.person.clone());
-                votes.push(Vote {
-                    by: row.person.clone(),
-                    roles: people.roles(&authority).unwrap_or_default().to_vec(),
-                    authority,
-                    seen,
-                });
-            }
-            ("ask" | "answer" | "reassign", _) => {}
-            _ => break,
-        }
-        expected -= 1;
-    }
-    votes.reverse();
-    votes
+/// Who has said yes to an action as it stands.
+async fn votes_of(store: &Store, row: &ActionRow, people: &People) -> Result<Vec<Vote>, StoreError> {
+    let history: Vec<Said> = store
+        .approvals_of(&row.id)
+        .await?
+        .into_iter()
+        .map(|row| Said {
+            by: row.person,
+            authority: row.authority,
+            verb: row.verb,
+            seen: row.seen,
+            version: row.version,
+        })
+        .collect();
+    Ok(votes(&history, row.version, |id| {
+        people.roles(id).unwrap_or_default().to_vec()
+    }))
 }
 
 /// What came of a person's event.
@@ -162,8 +149,12 @@ pub async fn decide(
     policies: &Policies,
 ) -> Result<Decided, QueueError> {
     let now = config.clock.now();
-    let item = item_for_people(row, policies, votes(&store.approvals_of(&row.id).await?, row.version, people))?;
-    if let Event::Reassign { to: Assignee::Role(role), .. } = event {
+    let item = item_for_people(row, policies, votes_of(store, row, people).await?)?;
+    if let Event::Reassign {
+        to: Assignee::Role(role),
+        ..
+    } = event
+    {
         let least = row.role.unwrap_or(OwnerRole::CSM);
         if !policies.gate.vocabulary().covers(*role, least) {
             return Err(QueueError::TooJunior { role: *role, least });
@@ -317,7 +308,9 @@ pub async fn decide(
 
 /// Whether everybody who could say one of the yeses is the one person who may not.
 fn nobody_else(needs: &[Need], people: &People, editor: &str) -> bool {
-    needs.iter().any(|need| people.with(&need.sufficient).all(|id| id == editor))
+    needs
+        .iter()
+        .any(|need| people.with(&need.sufficient).all(|id| id == editor))
 }
 
 /// Somebody as the rules see them.

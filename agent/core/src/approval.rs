@@ -53,6 +53,51 @@ pub struct Vote {
     pub seen: Hash,
 }
 
+/// What a person did with an action, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Who.
+    pub by: String,
+    /// Whose roles they used, where not their own.
+    pub authority: Option<String>,
+    /// What, in a word.
+    pub verb: String,
+    /// Hash of the effects that they saw.
+    pub seen: Option<Hash>,
+    /// Version of the action after it.
+    pub version: i64,
+}
+
+/// Who has said yes to an action in this version, from all that was done with it, in order: the yeses since anything else was done.
+/// `roles` gives what somebody is now. A question, its answer and a new owner leave them; facts that were brought up to date meanwhile
+/// (which leaves a gap in the versions), and a snooze, make people look again.
+#[must_use]
+pub fn votes(history: &[Said], version: i64, roles: impl Fn(&str) -> Vec<OwnerRole>) -> Vec<Vote> {
+    let mut votes = Vec::new();
+    let mut expected = version;
+    for said in history.iter().rev() {
+        if said.version != expected {
+            break;
+        }
+        match (said.verb.as_str(), said.seen) {
+            ("approve", Some(seen)) => {
+                let authority = said.authority.clone().unwrap_or_else(|| said.by.clone());
+                votes.push(Vote {
+                    by: said.by.clone(),
+                    roles: roles(&authority),
+                    authority,
+                    seen,
+                });
+            }
+            ("ask" | "answer" | "reassign", _) => {}
+            _ => break,
+        }
+        expected -= 1;
+    }
+    votes.reverse();
+    votes
+}
+
 /// Whom something is handed to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -410,10 +455,12 @@ fn approve(item: &Item, seen: Hash, person: &Person, now: Timestamp) -> Result<S
         });
     }
     let own = (person.id.as_str(), person.roles.as_slice());
-    let lent = person.lent.iter().map(|lent| (lent.giver.as_str(), lent.roles.as_slice()));
-    let lent = lent.filter(|(giver, _)| {
-        !item.own_roles_only && item.last_editor.as_deref() != Some(giver) && !said_yes(giver)
-    });
+    let lent = person
+        .lent
+        .iter()
+        .map(|lent| (lent.giver.as_str(), lent.roles.as_slice()));
+    let lent = lent
+        .filter(|(giver, _)| !item.own_roles_only && item.last_editor.as_deref() != Some(giver) && !said_yes(giver));
     // One's own roles come first: somebody else's are used only where they make the difference.
     let used = std::iter::once(own).chain(lent).find_map(|(whose, roles)| {
         let mut all = counted.clone();
@@ -429,7 +476,11 @@ fn approve(item: &Item, seen: Hash, person: &Person, now: Timestamp) -> Result<S
             authority: Some(authority.to_owned()),
             still,
             // What was snoozed is looked at now.
-            ..Step::to(if item.state == ActionState::Snoozed { ActionState::Pending } else { item.state })
+            ..Step::to(if item.state == ActionState::Snoozed {
+                ActionState::Pending
+            } else {
+                item.state
+            })
         });
     }
     let ground = Ground::Approval {

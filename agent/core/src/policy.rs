@@ -137,7 +137,9 @@ impl Policies {
         let table = required(content, "autonomy.toml", &mut problems)
             .and_then(|text| gate::table::compile("autonomy.toml", text, settings, &mut problems));
         let approvals = content.policies.get(approvals::FILE);
-        let approvals = approvals.map_or_else(Approvals::default, |text| approvals::compile(text, &named, &mut problems));
+        let approvals = approvals.map_or_else(Approvals::default, |text| {
+            approvals::compile(text, &named, &mut problems)
+        });
         let rules = content.policies.iter().filter(|(path, _)| {
             (path.starts_with("rules/") || path.starts_with("promises/")) && !path.ends_with(".md")
         });

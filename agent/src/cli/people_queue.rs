@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use clap::Subcommand;
 use perennial_core::action::{ActionState, Effect, effects_hash};
 use perennial_core::approval::{Assignee, Event, Person};
-use perennial_core::policy::Policies;
-use perennial_core::signal::OwnerRole;
 use perennial_core::ids::{AccountId, ActionId, OwnerId, RunId};
+use perennial_core::policy::Policies;
 use perennial_core::replay::read;
+use perennial_core::signal::OwnerRole;
 use perennial_core::time::Timestamp;
 use perennial_store::{ActionRow, QueueFilter, Store};
 use serde_json::{Value, json};
@@ -380,7 +380,8 @@ fn list(rows: &[ActionRow], planned: &Planned, limit: u32, today: bool, output: 
                     r.title.clone(),
                     if r.state.waits() {
                         let least = r.verdict.replace("approve:", "");
-                        r.asked_role.map_or(least.clone(), |role| format!("{least}, asked {role}"))
+                        r.asked_role
+                            .map_or(least.clone(), |role| format!("{least}, asked {role}"))
                     } else if let Some(at) = planned.get(&r.id) {
                         format!("runs {at}")
                     } else {
@@ -464,7 +465,12 @@ async fn apply(
         output.document(&document);
         return refused_by_crm(&after);
     }
-    output.line(&format!("{} is now {} ({})", after.id, after.state, said_by(&who, &decided)));
+    output.line(&format!(
+        "{} is now {} ({})",
+        after.id,
+        after.state,
+        said_by(&who, &decided)
+    ));
     for effect in &effects {
         output.line(&format!("  {}", card::effect_line(effect)));
     }
@@ -476,7 +482,10 @@ async fn apply(
 
 /// Who said it, in whose place, and whose yes is still needed.
 fn said_by(who: &Person, decided: &Decided) -> String {
-    let place = decided.authority.as_ref().map_or_else(String::new, |whose| format!(" for {whose}"));
+    let place = decided
+        .authority
+        .as_ref()
+        .map_or_else(String::new, |whose| format!(" for {whose}"));
     let still = match decided.still.as_slice() {
         [] => String::new(),
         roles => {

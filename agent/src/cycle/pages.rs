@@ -273,7 +273,11 @@ impl Shared {
             }
             let today = inputs.snapshot.as_of.day();
             let given_up = ended.iter().filter(|p| {
-                let waits = p.state.waits() || matches!(p.state, ActionState::Snoozed | ActionState::Deferred | ActionState::Advised);
+                let waits = p.state.waits()
+                    || matches!(
+                        p.state,
+                        ActionState::Snoozed | ActionState::Deferred | ActionState::Advised
+                    );
                 p.day == today && waits && !decision.proposals.iter().any(|new| new.action == p.action)
             });
             Considered {

@@ -135,7 +135,10 @@ impl Store {
     /// # Errors
     /// What reading brings.
     pub async fn delegations_to(&self, receiver: &str, now: Timestamp) -> Result<Vec<DelegationRow>> {
-        let rows = self.db.fetch(&TO, args![self.tenant.0, receiver, now.us()], None).await?;
+        let rows = self
+            .db
+            .fetch(&TO, args![self.tenant.0, receiver, now.us()], None)
+            .await?;
         rows.iter().map(delegation_row).collect()
     }
 

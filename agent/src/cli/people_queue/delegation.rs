@@ -53,7 +53,15 @@ pub(super) async fn list(config: &Config, store: &Store, output: &Output) -> Res
         output.line("nobody has lent roles to anybody");
     } else {
         output.table(
-            &["id", "whose roles", "who may use them", "from", "until", "taken back", "why"],
+            &[
+                "id",
+                "whose roles",
+                "who may use them",
+                "from",
+                "until",
+                "taken back",
+                "why",
+            ],
             rows.iter().map(|row| {
                 vec![
                     row.id.clone(),
@@ -70,13 +78,7 @@ pub(super) async fn list(config: &Config, store: &Store, output: &Output) -> Res
     Ok(())
 }
 
-pub(super) async fn revoke(
-    config: &Config,
-    store: &Store,
-    id: &str,
-    by: &By,
-    output: &Output,
-) -> Result<(), Failure> {
+pub(super) async fn revoke(config: &Config, store: &Store, id: &str, by: &By, output: &Output) -> Result<(), Failure> {
     let people = People::read(config, store).await?;
     let who = people.person(config, store, by.person.as_deref()).await?;
     let row = people::revoke(store, &who.id, id, config.clock.now()).await?;

@@ -43,8 +43,17 @@ pub(super) async fn approve(
         let done = decide(config, store, row, &yes(row)?, (&who, &people), &policies).await;
         results.push((row, done.map_err(|error| error.to_string())));
     }
-    if run_now && results.iter().any(|(_, done)| matches!(done, Ok(d) if d.state == ActionState::Permitted)) {
-        carry_out(config, store, rows.iter().map(|row| row.as_of).max().unwrap_or(config.clock.now())).await?;
+    if run_now
+        && results
+            .iter()
+            .any(|(_, done)| matches!(done, Ok(d) if d.state == ActionState::Permitted))
+    {
+        carry_out(
+            config,
+            store,
+            rows.iter().map(|row| row.as_of).max().unwrap_or(config.clock.now()),
+        )
+        .await?;
     }
     let (mut documents, mut refused) = (Vec::new(), 0);
     for (row, done) in results {
@@ -71,7 +80,12 @@ pub(super) async fn approve(
     if output.json() {
         output.document(&documents);
     } else {
-        output.line(&format!("{} of {} approved by {}", rows.len() - refused, rows.len(), who.id));
+        output.line(&format!(
+            "{} of {} approved by {}",
+            rows.len() - refused,
+            rows.len(),
+            who.id
+        ));
     }
     if refused > 0 { Err(Failure::said()) } else { Ok(()) }
 }
@@ -82,7 +96,9 @@ fn alike(rows: &[ActionRow], commercial: impl Fn(&ActionRow) -> bool) -> Result<
         return Err(Failure::input("name the items to approve"));
     };
     if rows.len() > ITEMS_MAX {
-        return Err(Failure::input(format!("at most {ITEMS_MAX} items are approved together")));
+        return Err(Failure::input(format!(
+            "at most {ITEMS_MAX} items are approved together"
+        )));
     }
     for row in rows {
         let why = if row.playbook != first.playbook || row.verdict != first.verdict {
@@ -91,7 +107,10 @@ fn alike(rows: &[ActionRow], commercial: impl Fn(&ActionRow) -> bool) -> Result<
                 first.id, first.playbook, first.verdict, row.id, row.playbook, row.verdict
             )
         } else if row.tier.is_none_or(|tier| tier == Tier::STRATEGIC) {
-            format!("{} is about a strategic account, or one whose tier is not known", row.id)
+            format!(
+                "{} is about a strategic account, or one whose tier is not known",
+                row.id
+            )
         } else if commercial(row) {
             format!("{} is about money", row.id)
         } else {

@@ -71,7 +71,12 @@ async fn asking_the_next_role_leaves_the_content_as_it_was_read(bed: Bed) {
     };
     assert_eq!((unanswered(0).await, unanswered(1).await), (0, 1));
     let role = Some(OwnerRole::VP_CS);
-    assert!(bed.store.escalate(&row, role.clone(), at(5), &entry("escalated")).await.expect("asks"));
+    assert!(
+        bed.store
+            .escalate(&row, role.clone(), at(5), &entry("escalated"))
+            .await
+            .expect("asks")
+    );
     let asked = bed.store.action(row.id.as_str()).await.expect("reads");
     assert_eq!(
         (asked.version, &asked.asked_role, asked.asked_since),
@@ -79,11 +84,21 @@ async fn asking_the_next_role_leaves_the_content_as_it_was_read(bed: Bed) {
     );
     assert_eq!((unanswered(4).await, unanswered(5).await), (0, 1));
     // Nobody is left to ask: it waits until it expires, and is not looked at again.
-    assert!(bed.store.escalate(&asked, None, at(7), &entry("escalated")).await.expect("ends"));
+    assert!(
+        bed.store
+            .escalate(&asked, None, at(7), &entry("escalated"))
+            .await
+            .expect("ends")
+    );
     let asked = bed.store.action(row.id.as_str()).await.expect("reads");
     assert_eq!((&asked.asked_role, asked.asked_since), (&role, None));
     assert_eq!(unanswered(100).await, 0);
-    assert!(!bed.store.escalate(&asked, role, at(8), &entry("escalated")).await.expect("nothing"));
+    assert!(
+        !bed.store
+            .escalate(&asked, role, at(8), &entry("escalated"))
+            .await
+            .expect("nothing")
+    );
     let head = bed.store.ledger_head().await.expect("reads").seq;
     assert_eq!(head, 3, "the decision and two times of asking");
 }
@@ -127,8 +142,18 @@ async fn a_delegation_holds_from_its_first_moment_until_its_end_or_until_it_is_t
     assert_eq!(holds("ben", 20).await, []);
     assert_eq!(holds("eva", 12).await, []);
     assert_eq!(bed.store.delegations(at(2), 10).await.expect("reads"), [lent.clone()]);
-    assert!(bed.store.revoke_delegation("del_1", at(12), &entry("undelegate")).await.expect("ends"));
-    assert!(!bed.store.revoke_delegation("del_1", at(13), &entry("undelegate")).await.expect("once"));
+    assert!(
+        bed.store
+            .revoke_delegation("del_1", at(12), &entry("undelegate"))
+            .await
+            .expect("ends")
+    );
+    assert!(
+        !bed.store
+            .revoke_delegation("del_1", at(13), &entry("undelegate"))
+            .await
+            .expect("once")
+    );
     assert_eq!(holds("ben", 12).await, []);
     assert_eq!(bed.store.ledger_head().await.expect("reads").seq, 2);
 }
