@@ -6,7 +6,7 @@
 use perennial_core::action::{ActionKind, Effect, Ground};
 use perennial_core::decide::{Decision, Inputs, contacts, sending};
 use perennial_core::policy::gate::limits::{Asked, across};
-use perennial_core::policy::gate::{Addressee, LocalTime, Vocabulary};
+use perennial_core::policy::gate::{Addressee, Before, LocalTime, Vocabulary};
 use perennial_core::policy::{Level, Policies, Request, RuleRef};
 use perennial_core::replay::{UnreadableText, read};
 use perennial_core::time::Timestamp;
@@ -72,6 +72,7 @@ pub(crate) fn shown(rule: &RuleRef) -> String {
 pub(crate) struct Known {
     pub(crate) decision: Decision,
     pub(crate) whom: Addressee,
+    before: Before,
     contacts_7_days: u32,
 }
 
@@ -104,6 +105,7 @@ impl Known {
         Ok(Known {
             decision,
             whom: Addressee::of(&inputs.snapshot),
+            before: Before::of(&inputs.snapshot),
             contacts_7_days: contacts(
                 prior.iter().filter(|p| p.action != row.id),
                 now.day(),
@@ -130,6 +132,8 @@ impl Known {
             playbook: Some(row.playbook.as_str()),
             local,
             contacts_7_days: self.contacts_7_days,
+            contact_role: self.whom.role,
+            before: Some(&self.before),
             discount: playbook.and_then(|p| p.economics.discount).map(|d| d.share),
             draft: perennial_core::action::effects_hash(effects),
             now,
