@@ -7,7 +7,7 @@ use perennial_core::action::{ActionKind, Effect, Ground};
 use perennial_core::approval::unmet;
 use perennial_core::decide::{Decision, Inputs, contacts, sending};
 use perennial_core::policy::gate::limits::{Asked, across};
-use perennial_core::policy::gate::{Addressee, Human, LocalTime, Vocabulary};
+use perennial_core::policy::gate::{Addressee, Before, Human, LocalTime, Vocabulary};
 use perennial_core::policy::{Level, Policies, Request, RuleRef};
 use perennial_core::replay::{UnreadableText, read};
 use perennial_core::signal::OwnerRole;
@@ -77,6 +77,7 @@ pub(crate) struct Known {
     /// The decision that proposed it, with the facts of the latest one about its account.
     pub(crate) decision: Decision,
     pub(crate) whom: Addressee,
+    before: Before,
     contacts_7_days: u32,
 }
 
@@ -115,6 +116,7 @@ impl Known {
         Ok(Known {
             decision,
             whom: Addressee::of(&inputs.snapshot),
+            before: Before::of(&inputs.snapshot),
             contacts_7_days: contacts(
                 prior.iter().filter(|p| p.action != row.id),
                 now.day(),
@@ -154,6 +156,8 @@ impl Known {
             playbook: Some(row.playbook.as_str()),
             local,
             contacts_7_days: self.contacts_7_days,
+            contact_role: self.whom.role,
+            before: Some(&self.before),
             discount: playbook.and_then(|p| p.economics.discount).map(|d| d.share),
             draft: perennial_core::action::effects_hash(effects),
             now,

@@ -1,7 +1,7 @@
 //! What people do with actions that wait: the deeds around `core::approval`.
 
 use perennial_core::action::{ActionState, Effect};
-use perennial_core::approval::{Assignee, Event, Item, Need, Person, Refused, Said, Vote, apply, votes};
+use perennial_core::approval::{Assignee, Event, Item, Need, Person, Refused, Said, Vote, apply, unmet, votes};
 use perennial_core::policy::approvals::next_role;
 use perennial_core::policy::gate::{Approval, Human};
 use perennial_core::policy::{Level, Policies};
@@ -121,6 +121,27 @@ async fn votes_of(store: &Store, row: &ActionRow, people: &People) -> Result<Vec
     Ok(votes(&history, row.version, |id| {
         people.roles(id).unwrap_or_default().to_vec()
     }))
+}
+
+/// Whose yes an action still needs.
+///
+/// # Errors
+/// [`QueueError`].
+pub async fn still_needed(
+    store: &Store,
+    row: &ActionRow,
+    policies: &Policies,
+    people: &People,
+) -> Result<Vec<OwnerRole>, QueueError> {
+    let item = item_for_people(row, policies, votes_of(store, row, people).await?)?;
+    let seen = perennial_core::action::effects_hash(&item.effects);
+    let said: Vec<&[OwnerRole]> = item
+        .votes
+        .iter()
+        .filter(|vote| vote.seen == seen)
+        .map(|vote| vote.roles.as_slice())
+        .collect();
+    Ok(unmet(&item.needs, &said))
 }
 
 /// What came of a person's event.

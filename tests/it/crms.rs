@@ -6,7 +6,7 @@ use std::future::Future;
 use perennial_core::action::{
     AccountField, ActionState, Done, Effect, Permit, PermitRecord, Priority, Target, Write, effects_hash,
 };
-use perennial_core::approval::{Event, Item, Person, apply};
+use perennial_core::approval::{Event, Item, Need, Person, apply};
 use perennial_core::ids::{AccountId, ActionId, EffectId};
 use perennial_core::replay::Hash;
 use perennial_core::signal::{Crm, OwnerRole};
@@ -25,8 +25,12 @@ fn permit(effect: &Effect) -> Permit {
         action: effect.action.clone(),
         state: ActionState::Pending,
         effects: effects.clone(),
-        role: OwnerRole::CSM,
-        sufficient: [OwnerRole::CSM].into(),
+        needs: vec![Need {
+            role: OwnerRole::CSM,
+            sufficient: [OwnerRole::CSM].into(),
+        }],
+        votes: Vec::new(),
+        own_roles_only: true,
         last_editor: None,
         expires_at: None,
         content: Hash::ZERO,
@@ -34,6 +38,7 @@ fn permit(effect: &Effect) -> Permit {
     let person = Person {
         id: "dana".to_owned(),
         roles: vec![OwnerRole::CSM],
+        lent: Vec::new(),
     };
     let step = apply(
         &item,

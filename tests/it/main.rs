@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod account;
+mod approvals;
 mod architecture;
 mod bad_input;
 mod bundles;

@@ -8,6 +8,7 @@ use perennial::config::{Config, Overrides};
 use perennial::cycle::{Engine, RunOptions, RunReport, Step, Watch, run_once};
 use perennial::demo::portfolio::{PortfolioOptions, write_csv};
 use perennial::intake::{ImportOptions, Mapping};
+use perennial::people::People;
 use perennial_core::action::ActionState;
 use perennial_core::approval::{Event, Person};
 use perennial_core::draw::Stream;
@@ -254,12 +255,13 @@ async fn reject_something(config: &Config, store: &Store, now: Timestamp, draw: 
     let person = Person {
         id: "vp".to_owned(),
         roles: vec![OwnerRole::VP_CS],
+        lent: Vec::new(),
     };
     let event = Event::Reject {
         reason: "not now".to_owned(),
     };
     let row = &waits[draw.below(waits.len())];
-    perennial::queue::decide(&config, store, row, &event, &person, &policies)
+    perennial::queue::decide(&config, store, row, &event, (&person, &People::default()), &policies)
         .await
         .unwrap();
 }

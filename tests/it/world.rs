@@ -90,6 +90,22 @@ impl World {
         std::fs::write(self.temp.path().join("perennial.toml"), text).unwrap();
     }
 
+    /// Lets the program read this configuration.
+    pub(crate) fn configure(&self, text: &str) {
+        // A key of the top stands before the first table.
+        let (keys, tables) = text.split_at(text.find('[').unwrap_or(text.len()));
+        std::fs::write(
+            self.temp.path().join("perennial.toml"),
+            format!("{keys}{LIMITS}{tables}"),
+        )
+        .unwrap();
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.temp.path()
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> std::process::Command {
         let mut command = command(PROGRAM, self.temp.path(), args);
         command

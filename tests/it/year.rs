@@ -12,6 +12,7 @@ use perennial::config::{Config, Overrides};
 use perennial::content::POLICIES;
 use perennial::cycle::{Engine, RunOptions, run_once};
 use perennial::dispatch::drain;
+use perennial::people::People;
 use perennial::queue::{QueueError, decide};
 use perennial_core::action::{ActionState, Done, Effect, Permit, Receipt, Write, effects_hash};
 use perennial_core::approval::{Event, Person, Refused};
@@ -284,7 +285,10 @@ async fn live(begin: &str, days: i64, limited: bool) -> (Vec<Sent>, BTreeMap<(St
     let eva = Person {
         id: "eva".to_owned(),
         roles: vec![OwnerRole::CSM],
+        lent: Vec::new(),
     };
+    config.people.insert(eva.id.clone(), eva.roles.clone());
+    let people = People::read(&config, &store).await.unwrap();
     let (_keep, stop) = tokio::sync::watch::channel(false);
     let draw = &mut Stream::new(7, &["year"]);
     let compiled = perennial::content::compile(&config).unwrap().1;
@@ -324,7 +328,7 @@ async fn live(begin: &str, days: i64, limited: bool) -> (Vec<Sent>, BTreeMap<(St
                 let event = Event::Approve {
                     seen: effects_hash(&effects),
                 };
-                match decide(&config, &store, &row, &event, &eva, &compiled).await {
+                match decide(&config, &store, &row, &event, (&eva, &people), &compiled).await {
                     Ok(_)
                     | Err(
                         QueueError::NotNow { .. }

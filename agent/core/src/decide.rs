@@ -13,7 +13,7 @@ use crate::feature::{self, Features, Renewal};
 use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
 use crate::number::Micro;
 use crate::policy::gate::limits::excludes;
-use crate::policy::gate::{Addressee, Sending, Vocabulary};
+use crate::policy::gate::{Addressee, Before, Sending, Vocabulary};
 use crate::policy::{Level, Policies, Request, Verdict};
 use crate::rank::{DayItem, Worth};
 use crate::replay::Hash;
@@ -413,12 +413,9 @@ fn verdict(
     contacts_7_days: u32,
     policies: &Policies,
 ) -> Verdict {
-    let sending = sending(
-        policies,
-        candidate.playbook.kind,
-        snapshot.as_of,
-        &Addressee::of(snapshot),
-    );
+    let whom = Addressee::of(snapshot);
+    let before = Before::of(snapshot);
+    let sending = sending(policies, candidate.playbook.kind, snapshot.as_of, &whom);
     let request = Request {
         account: &snapshot.account_id,
         kind: candidate.playbook.kind,
@@ -427,6 +424,8 @@ fn verdict(
         playbook: Some(candidate.playbook.id.as_str()),
         local: sending.and_then(|s| s.local),
         contacts_7_days,
+        contact_role: whom.role,
+        before: Some(&before),
         discount: candidate.playbook.economics.discount.map(|d| d.share),
         draft: effects_hash(&candidate.effects),
         now: snapshot.as_of,

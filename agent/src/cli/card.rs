@@ -5,6 +5,7 @@ use perennial_core::decide::{Decision, Proposal};
 use perennial_core::explore::LoggedChoice;
 use perennial_core::replay::read;
 use perennial_core::score::Contribution;
+use perennial_core::signal::OwnerRole;
 use perennial_store::{ActionRow, ApprovalRow, DecisionRow, DraftRow, EffectRow, Store};
 use perennial_tools::Diff;
 use serde_json::{Value, json};
@@ -12,7 +13,10 @@ use serde_json::{Value, json};
 use super::output::{Need, amount, open};
 use super::people_queue::{account_name, item};
 use super::{Failure, Output};
+use crate::bundles;
 use crate::config::Config;
+use crate::people::People;
+use crate::queue;
 
 /// Everything a card shows.
 pub(super) struct Detail {
@@ -24,6 +28,7 @@ pub(super) struct Detail {
     outbox: Vec<EffectRow>,
     drafts: Vec<DraftRow>,
     approvals: Vec<ApprovalRow>,
+    still_needed: Vec<OwnerRole>,
     live: Vec<Live>,
     choice: Option<LoggedChoice>,
 }
@@ -65,6 +70,7 @@ impl Detail {
             outbox: store.effects_of(&row.id).await?,
             drafts: store.drafts_of(&row.id).await?,
             approvals: store.approvals_of(&row.id).await?,
+            still_needed: still_needed(config, store, &row).await?,
             live: read_live,
             stored,
             effects,
@@ -125,8 +131,18 @@ impl Detail {
         document["approvals"] = self
             .approvals
             .iter()
-            .map(|a| json!({ "by": a.person, "verb": a.verb, "roles": a.roles, "reason": a.reason, "at": a.at }))
+            .map(|a| {
+                json!({
+                    "by": a.person,
+                    "in_place_of": a.authority,
+                    "verb": a.verb,
+                    "roles": a.roles,
+                    "reason": a.reason,
+                    "at": a.at,
+                })
+            })
             .collect();
+        document["still_needed"] = json!(self.still_needed);
         document["alternatives"] = self
             .alternatives()
             .map(|o| json!({ "action": o.action, "title": o.title, "verdict": o.verdict.word() }))
@@ -147,6 +163,16 @@ impl Detail {
     fn alternatives(&self) -> impl Iterator<Item = &Proposal> {
         self.decision.proposals.iter().filter(|o| o.action != self.row.id)
     }
+}
+
+/// Whose yes an action that waits still needs, by the policies in force; what has ended needs nobody's.
+async fn still_needed(config: &Config, store: &Store, row: &ActionRow) -> Result<Vec<OwnerRole>, Failure> {
+    if !row.state.is_open() {
+        return Ok(Vec::new());
+    }
+    let (_, policies) = bundles::in_force(config, store).await?;
+    let people = People::read(config, store).await?;
+    Ok(queue::still_needed(store, row, &policies, &people).await?)
 }
 
 fn contributions(list: &[Contribution]) -> Vec<Value> {
@@ -240,6 +266,13 @@ pub(super) fn show(detail: &Detail, output: &Output) {
         "owner     {owner}    due {}    state {}    id {}",
         p.due, row.state, row.id
     ));
+    if row.state.waits() {
+        let roles: Vec<&str> = detail.still_needed.iter().map(|role| role.as_str()).collect();
+        let asked = row
+            .asked_role
+            .map_or_else(String::new, |role| format!("; asked now: {role}"));
+        output.line(&format!("needs     a yes of {}{asked}", roles.join(" and ")));
+    }
     worth(p, output);
     choice(detail, output);
     verdict(p, output);
@@ -482,7 +515,14 @@ fn history(detail: &Detail, output: &Output) {
     output.heading("what has happened");
     for a in &detail.approvals {
         let reason = a.reason.as_ref().map_or_else(String::new, |r| format!(": {r}"));
-        output.line(&format!("{}  {} ({}) {}{reason}", a.at, a.person, a.roles, a.verb));
+        let place = a
+            .authority
+            .as_ref()
+            .map_or_else(String::new, |whose| format!(" for {whose}"));
+        output.line(&format!(
+            "{}  {}{place} ({}) {}{reason}",
+            a.at, a.person, a.roles, a.verb
+        ));
     }
     for effect in &detail.outbox {
         output.line(&effect_line(effect));

@@ -193,6 +193,8 @@ fn mail_after(weeks: usize) -> (Level, f64) {
         writes: Vec::new(),
         features: &decision.features,
         contacts_7_days: 0,
+        contact_role: None,
+        before: None,
         discount: None,
         draft: Hash::of(b"a mail"),
         now: decision.as_of,

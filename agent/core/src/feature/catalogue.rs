@@ -117,6 +117,12 @@ pub const CATALOGUE: &[Definition] = &[
         "days to the next end of a term longer than one month",
     ),
     other("renewal_date", Unit::Date, "that end"),
+    number("term_months", Unit::Count, 1, "months of the term that ends then"),
+    other(
+        "contract_value",
+        Unit::Money,
+        "yearly revenue of the agreement with that end, over its term",
+    ),
     number(
         "days_to_notice",
         Unit::Days,

@@ -11,6 +11,7 @@
 //! It does not read files, and it does not prove anything: [`Gate::schema`], [`Gate::policies`] and [`Gate::rules`] are what a
 //! prover needs.
 
+mod before;
 mod cedar;
 pub mod direct;
 mod facts;
@@ -32,6 +33,7 @@ use std::collections::BTreeMap;
 
 use cedar_policy::{Authorizer, Policy, PolicyId, PolicySet, Schema, Validator};
 
+pub use before::Before;
 pub use facts::{Approval, Ask, FactError, Facts, Human, Request, Value};
 pub use generate::{Generated, generate};
 pub use hours::{Addressee, Calendar, ContactHours, LocalTime, Sending};

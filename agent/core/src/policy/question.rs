@@ -187,7 +187,8 @@ impl Question {
         question.say(Place::Context, "draft_hash", &Given::Text(DRAFT.to_owned()))?;
         question.say(Place::Context, "now", &Given::Text(now.to_string()))?;
         if unnamed == Unnamed::Harmless {
-            for term in TERMS.iter().filter(|t| t.kind == Kind::Flag) {
+            let own = |t: &&Term| t.kind == Kind::Flag && t.only.is_none_or(|only| only == kind);
+            for term in TERMS.iter().filter(own) {
                 question.say(term.place, term.name, &Given::Flag(false))?;
             }
             question.say(Place::Context, "contacts_last_7d", &Given::Number(0))?;

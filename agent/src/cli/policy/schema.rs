@@ -23,6 +23,8 @@ pub(in crate::cli) enum Which {
     Cedar,
     /// autonomy.toml
     Autonomy,
+    /// approvals.toml
+    Approvals,
     /// scoring.toml
     Scoring,
     /// playbooks/*.toml
@@ -45,6 +47,7 @@ pub(in crate::cli) struct SchemaArgs {
 pub fn json_schemas(named: &Vocabulary) -> Vec<(&'static str, &'static str, Value)> {
     vec![
         ("autonomy", "autonomy.toml", autonomy(named)),
+        ("approvals", "approvals.toml", approvals(named)),
         ("scoring", "scoring.toml", scoring()),
         ("playbooks", "playbooks/*.toml", playbook(named)),
         ("tests", "tests/*.toml", tests(named)),
@@ -66,6 +69,7 @@ pub(super) fn schema(config: &Config, args: &SchemaArgs, output: &Output) -> Res
             return Ok(());
         }
         Which::Autonomy => "autonomy",
+        Which::Approvals => "approvals",
         Which::Scoring => "scoring",
         Which::Playbooks => "playbooks",
         Which::Tests => "tests",
@@ -269,6 +273,28 @@ fn index() -> Vec<(&'static str, Value)> {
         ),
         ("measure", list(measure())),
     ]
+}
+
+fn approvals(named: &Vocabulary) -> Value {
+    let tiers = || named.tiers().iter().map(|tier| tier.as_str());
+    let time = json!({ "type": "string", "pattern": "^[0-9]+[mhd]$" });
+    let times: Vec<(String, Value)> = tiers().map(|tier| (format!("{tier}?"), time.clone())).collect();
+    let times: Vec<(&str, Value)> = times.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let people = json!({ "type": "array", "items": words(roles(named)), "minItems": 1, "maxItems": 5 });
+    let cells: Vec<(String, Value)> = tiers().map(|tier| (format!("{tier}?"), people.clone())).collect();
+    let cells: Vec<(&str, Value)> = cells.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let rows: Vec<(String, Value)> = actions(named)
+        .map(|action| (format!("{action}?"), table(&cells)))
+        .collect();
+    let rows: Vec<(&str, Value)> = rows.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    with_head(
+        "Perennial: how people answer what waits",
+        table(&[
+            ("lent_roles?", list(words(tiers()))),
+            ("ask_next?", table(&times)),
+            ("together?", table(&rows)),
+        ]),
+    )
 }
 
 fn scoring() -> Value {

@@ -245,6 +245,8 @@ fn next_renewal(renewals: &[Renewal], today: Day, put: &mut Put<'_>) {
         for name in [
             "days_to_renewal",
             "renewal_date",
+            "term_months",
+            "contract_value",
             "days_to_notice",
             "notice_date",
             "auto_renew",
@@ -259,6 +261,24 @@ fn next_renewal(renewals: &[Renewal], today: Day, put: &mut Put<'_>) {
     };
     put("days_to_renewal", with(Found::number(today.days_until(end) as f64)));
     put("renewal_date", with(Found::known(Value::Day(end))));
+    put(
+        "term_months",
+        match renewal.term_months {
+            Some(months) => with(Found::number(months as f64)),
+            None => Found::unknown("contract.term_months"),
+        },
+    );
+    put(
+        "contract_value",
+        match (renewal.arr, renewal.term_months) {
+            (Some(arr), Some(months)) => match arr.minor.checked_mul(months) {
+                Some(minor) => with(Found::known(Value::Money(Money::new(minor / 12, arr.currency)))),
+                None => Found::unknown("an amount that can be"),
+            },
+            (Some(_), None) => Found::unknown("contract.term_months"),
+            (None, _) => Found::unknown("contract.arr"),
+        },
+    );
     match renewal.notice {
         Some(notice) => {
             put("days_to_notice", with(Found::number(today.days_until(notice) as f64)));

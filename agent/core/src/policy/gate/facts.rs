@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::before::{self, Before};
 use super::hours::LocalTime;
 use super::named::Vocabulary;
 use super::vocabulary::{Kind, Place, Presence, TERMS, Term, slot};
@@ -14,7 +15,7 @@ use crate::ids::AccountId;
 use crate::number::Micro;
 use crate::policy::Settings;
 use crate::replay::Hash;
-use crate::signal::{OwnerRole, Tier};
+use crate::signal::{ContactRole, OwnerRole, Tier};
 use crate::time::Timestamp;
 
 /// A fact's value.
@@ -159,6 +160,10 @@ pub struct Request<'a> {
     pub local: Option<LocalTime>,
     /// Actions towards the customer in the last 7 days.
     pub contacts_7_days: u32,
+    /// What the person at the customer is whom it addresses, where known.
+    pub contact_role: Option<ContactRole>,
+    /// What stands where it would write, where known.
+    pub before: Option<&'a Before>,
     /// Discount on the yearly revenue, 0 to 1, where the action offers one.
     pub discount: Option<f64>,
     /// Hash of what would be written.
@@ -257,8 +262,18 @@ impl Facts {
             };
             facts.set(Place::Account, d.name, value)?;
         }
-        if let Some(Ok(arr)) = request.features.money("arr").map(|arr| settings.in_base(arr)) {
+        let in_base = |name| {
+            request
+                .features
+                .money(name)
+                .and_then(|money| settings.in_base(money).ok())
+        };
+        let arr = in_base("arr");
+        if let Some(arr) = arr {
             facts.set(Place::Account, "arr_minor", Value::Number(arr.minor))?;
+        }
+        if let Some(value) = in_base("contract_value") {
+            facts.set(Place::Account, "contract_minor", Value::Number(value.minor))?;
         }
         if let Some(Known::Number(percent)) = request.features.known("health_confidence") {
             facts.set(Place::Context, "confidence", Value::Number(scaled(percent.0, 10)))?;
@@ -267,6 +282,19 @@ impl Facts {
             // In millionths first, where 0.2 is exactly 0.2; then up.
             let per_mille = Micro::from_f64(share).0.div_euclid(1000) + i64::from(Micro::from_f64(share).0 % 1000 != 0);
             facts.set(Place::Context, "discount_pm", Value::Number(per_mille))?;
+            if let Some(arr) = arr {
+                let (share, whole) = (i128::from(Micro::from_f64(share).0), 1_000_000_i128);
+                let amount = share.saturating_mul(i128::from(arr.minor));
+                let up = amount.div_euclid(whole) + i128::from(amount.rem_euclid(whole) != 0);
+                let minor = i64::try_from(up).unwrap_or(i64::MAX);
+                facts.set(Place::Context, "discount_minor", Value::Number(minor))?;
+            }
+        }
+        if let Some(role) = request.contact_role {
+            facts.set(Place::Context, "contact_role", Value::Word(role.as_str().to_owned()))?;
+        }
+        if let Some(before) = request.before {
+            before::say(&mut facts, &request.writes, before, settings)?;
         }
         let contacts = Value::Number(i64::from(request.contacts_7_days));
         facts.set(Place::Context, "contacts_last_7d", contacts)?;

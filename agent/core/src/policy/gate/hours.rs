@@ -10,6 +10,7 @@ use jiff::civil::{Date, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::candidate::addressee;
+use crate::signal::ContactRole;
 use crate::snapshot::Snapshot;
 use crate::time::{Day, Timestamp};
 
@@ -37,6 +38,8 @@ pub fn is_zone(name: &str) -> bool {
 pub struct Addressee {
     /// The contact's record; none where no contact is known.
     pub contact: Option<String>,
+    /// What they are to us; none where it is not known.
+    pub role: Option<ContactRole>,
     /// Their IANA time zone; none where it is not known.
     pub time_zone: Option<String>,
     /// Region or country of the account, as the source writes it.
@@ -50,6 +53,7 @@ impl Addressee {
         let contact = addressee(snapshot);
         Addressee {
             contact: contact.map(|c| c.record.external_id.as_str().to_owned()),
+            role: contact.and_then(|c| c.fact.role),
             time_zone: contact.and_then(|c| c.fact.time_zone.clone()),
             region: snapshot.account_fact().and_then(|a| a.region.clone()),
         }

@@ -12,6 +12,7 @@ use crate::action::ActionKind;
 use crate::feature::{CATALOGUE, Definition, Unit};
 use crate::signal::word_enum;
 
+use super::facts::FIELD;
 use super::named::Vocabulary;
 
 word_enum! {
@@ -96,6 +97,8 @@ pub struct Term {
 
 /// Greatest revenue a year that is taken for true, minor units: a million millions.
 const ARR_MINOR_MAX: i64 = 100_000_000_000_000;
+/// Greatest change of a number that is taken for true.
+const CHANGE_MAX: i64 = 1_000_000_000;
 
 const fn context(name: &'static str, kind: Kind, presence: Presence, meaning: &'static str) -> Term {
     Term {
@@ -105,6 +108,13 @@ const fn context(name: &'static str, kind: Kind, presence: Presence, meaning: &'
         presence,
         only: None,
         meaning,
+    }
+}
+
+const fn only(kind: ActionKind, term: Term) -> Term {
+    Term {
+        only: Some(kind),
+        ..term
     }
 }
 
@@ -165,24 +175,97 @@ const CONTEXT: &[Term] = &[
         Presence::MayBeUnknown,
         "the playbook that proposes it, by the name of its file",
     ),
-    Term {
-        only: Some(ActionKind::OFFER_DISCOUNT),
-        ..context(
+    context(
+        "contact_role",
+        Kind::Word,
+        Presence::MayBeUnknown,
+        "what the person at the customer is whom it addresses: champion, executive_sponsor, economic_buyer, admin, user or detractor",
+    ),
+    only(
+        ActionKind::OFFER_DISCOUNT,
+        context(
             "discount_pm",
             Kind::Number { min: 0, max: 1000 },
             Presence::MayBeUnknown,
             "discount on the yearly revenue, per mille, rounded up",
-        )
-    },
-    Term {
-        only: Some(ActionKind::UPDATE_FIELD),
-        ..context(
-            "field",
+        ),
+    ),
+    only(
+        ActionKind::OFFER_DISCOUNT,
+        context(
+            "discount_minor",
+            Kind::Number {
+                min: 0,
+                max: ARR_MINOR_MAX,
+            },
+            Presence::MayBeUnknown,
+            "the same as an amount a year, minor units of the policy's currency, rounded up",
+        ),
+    ),
+    only(
+        ActionKind::UPDATE_FIELD,
+        context(
+            "change_pm",
+            Kind::Number {
+                min: 0,
+                max: CHANGE_MAX,
+            },
+            Presence::MayBeUnknown,
+            "largest change of a number among the fields that the action writes, per mille of what the account's attribute of the same \
+             name says, rounded up",
+        ),
+    ),
+    only(
+        ActionKind::UPDATE_FIELD,
+        context(
+            "change_points",
+            Kind::Number {
+                min: 0,
+                max: CHANGE_MAX,
+            },
+            Presence::MayBeUnknown,
+            "the same in whole points, rounded up",
+        ),
+    ),
+    only(
+        ActionKind::UPDATE_FIELD,
+        context(
+            "overwrites",
+            Kind::Flag,
+            Presence::MayBeUnknown,
+            "one of the fields holds something else now, by the account's attribute of the same name",
+        ),
+    ),
+    only(
+        ActionKind::UPDATE_FIELD,
+        context(
+            FIELD,
             Kind::Word,
             Presence::Always,
             "the account field that would be written",
-        )
-    },
+        ),
+    ),
+    only(
+        ActionKind::UPDATE_OPPORTUNITY,
+        context(
+            "deal_minor",
+            Kind::Number {
+                min: 0,
+                max: ARR_MINOR_MAX,
+            },
+            Presence::MayBeUnknown,
+            "largest amount of the deals that would be changed, minor units of the policy's currency",
+        ),
+    ),
+    only(
+        ActionKind::UPDATE_OPPORTUNITY,
+        context(
+            "stage_changes",
+            Kind::Flag,
+            Presence::MayBeUnknown,
+            "the stage of a deal would be changed, not only its next step",
+        ),
+    ),
 ];
 
 fn account_term(d: &Definition) -> Option<Term> {
@@ -221,6 +304,17 @@ pub static TERMS: LazyLock<Vec<Term>> = LazyLock::new(|| {
         presence: Presence::MayBeUnknown,
         only: None,
         meaning: "yearly recurring revenue in minor units of the policy's currency",
+    });
+    terms.push(Term {
+        name: "contract_minor",
+        place: Place::Account,
+        kind: Kind::Number {
+            min: 0,
+            max: ARR_MINOR_MAX,
+        },
+        presence: Presence::MayBeUnknown,
+        only: None,
+        meaning: "value of the agreement with the next end over its term, minor units of the policy's currency",
     });
     terms.extend(CONTEXT);
     terms.sort_by_key(|t| (t.place, t.name));

@@ -26,6 +26,8 @@ fn asked(features: &Features) -> Request<'_> {
         playbook: None,
         local: None,
         contacts_7_days: 0,
+        contact_role: None,
+        before: None,
         discount: None,
         draft: crate::replay::Hash::of(b"draft"),
         now: Timestamp::EPOCH,
@@ -147,6 +149,8 @@ fn contact_limit_and_field_list_hold() {
         playbook: None,
         local: None,
         contacts_7_days: 3,
+        contact_role: None,
+        before: None,
         ..asked(&features)
     };
     assert_eq!(

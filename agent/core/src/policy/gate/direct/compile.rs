@@ -7,6 +7,7 @@ use cedar_policy::pst::{
 };
 
 use super::super::cedar::AGENT;
+use super::super::facts::FIELD;
 use super::super::named::Vocabulary;
 use super::super::vocabulary::{Kind, Place, TERMS, Term, slot};
 use super::{Compare, Number, Test, Text};
@@ -193,7 +194,7 @@ impl Compiler<'_> {
         if term.only.is_some_and(|only| only != self.kind) {
             return None;
         }
-        if term.only == Some(ActionKind::UPDATE_FIELD) {
+        if term.place == Place::Context && term.name == FIELD {
             return Some(Attribute::Field);
         }
         Some(Attribute::Fact(at, term))

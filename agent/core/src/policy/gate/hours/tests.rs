@@ -19,6 +19,7 @@ fn calendar(from_minute: i64, to_minute: i64) -> Calendar {
 
 fn person(zone: &str, region: &str) -> Addressee {
     Addressee {
+        role: None,
         contact: None,
         time_zone: Some(zone.to_owned()),
         region: Some(region.to_owned()),
