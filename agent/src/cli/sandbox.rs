@@ -50,6 +50,7 @@ pub(super) async fn sandbox(args: &SandboxArgs, overrides: &Overrides, output: &
         seed,
         clock: Clock::System,
         token: salesforce_token.zip(hubspot_token),
+        custom: Vec::new(),
     };
     let running = Sandbox::start(options).await.map_err(started)?;
     let (salesforce, hubspot) = (running.salesforce().clone(), running.hubspot().clone());
@@ -86,7 +87,7 @@ pub(super) async fn sandbox(args: &SandboxArgs, overrides: &Overrides, output: &
 /// A port that is taken is the caller's to change.
 pub(crate) fn started(error: StartError) -> Failure {
     match &error {
-        StartError::PortTaken { .. } | StartError::Seed { .. } => Failure::input(error),
+        StartError::PortTaken { .. } | StartError::Seed { .. } | StartError::Custom { .. } => Failure::input(error),
         StartError::Listen { .. } => Failure::failed(error),
     }
 }

@@ -181,7 +181,7 @@ fn objects(world: &World, system: System) -> Markup {
                 thead { tr { th { "Object" } th.n { "Records" } th.n { "Changes" } } }
                 tbody {
                     @for (object, table) in world.crm(system).objects() {
-                        @let living = table.rows.values().filter(|row| !row.deleted).count();
+                        @let living = table.after(None).count();
                         @let changed = world.changes().iter().filter(|change| change.system == system && change.object == object).count();
                         tr {
                             td { a href={ "/records/" (object) } { (object) } }
@@ -205,7 +205,7 @@ fn system_of(world: &World, object: &str) -> Option<System> {
 fn table(world: &World, server: &Server, object: &str) -> Option<Markup> {
     let system = system_of(world, object)?;
     let table = world.crm(system).table(object)?;
-    let rows: Vec<(&String, &Row)> = table.rows.iter().filter(|(_, row)| !row.deleted).collect();
+    let rows: Vec<(&str, &Row)> = table.after(None).collect();
     let used = |name: &&&str| rows.iter().any(|(_, row)| row.fields.contains_key(**name));
     let columns: Vec<&str> = COLUMNS.iter().filter(used).take(COLUMNS_MAX).copied().collect();
     Some(frame(
@@ -266,7 +266,7 @@ fn time(at: jiff::Timestamp) -> Markup {
 fn record(world: &World, server: &Server, object: &str, id: &str) -> Option<Markup> {
     let system = system_of(world, object)?;
     // A deleted record keeps its page, because its history is what someone will look for.
-    let row = world.crm(system).table(object)?.rows.get(id)?;
+    let row = world.crm(system).table(object)?.get(id)?;
     let title = [
         "Name",
         "name",
@@ -283,8 +283,8 @@ fn record(world: &World, server: &Server, object: &str, id: &str) -> Option<Mark
     .unwrap_or(id);
     let changes = world.history(row);
     let names = match system {
-        System::Salesforce => salesforce::field_names(object),
-        System::Hubspot => hubspot::field_names(object),
+        System::Salesforce => salesforce::field_names(&world.schema, object),
+        System::Hubspot => hubspot::field_names(&world.types, object),
     };
     let filled = names.iter().filter(|name| row.fields.contains_key(**name));
     Some(frame(

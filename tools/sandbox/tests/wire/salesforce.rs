@@ -292,11 +292,14 @@ async fn every_check_answers_its_own_code() {
         "JSON_PARSER_ERROR",
     );
     same(create("Account", json!(["A"])).await.refusal(), "JSON_PARSER_ERROR");
-    let stage = json!({ "Name": "A", "StageName": "Nearly", "CloseDate": "2026-09-30" });
+    let clean = json!({ "Name": "A", "CleanStatus": "Nearly" });
     same(
-        create("Opportunity", stage).await.refusal(),
+        create("Account", clean).await.refusal(),
         "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
     );
+    // A stage that is on no list is taken (recorded).
+    let stage = json!({ "Name": "A", "StageName": "In Progress", "CloseDate": "2026-09-30" });
+    assert_eq!(create("Opportunity", stage).await.status, 201);
     let dangling = json!({ "LastName": "Roe", "AccountId": "001Sb00000ZZZZZ" });
     same(
         create("Contact", dangling).await.refusal(),
@@ -566,7 +569,8 @@ async fn describe_tells_what_the_checks_check() {
         (&find("NextStep")["length"], &find("NextStep")["type"]),
         (&json!(255), &json!("string"))
     );
-    assert_eq!(find("StageName")["restrictedPicklist"], true);
+    assert_eq!(find("StageName")["restrictedPicklist"], false);
+    assert_eq!(find("ForecastCategoryName")["restrictedPicklist"], true);
     assert_eq!(find("StageName")["picklistValues"].as_array().unwrap().len(), 8);
     assert_eq!(find("Perennial_Opportunity_Id__c")["externalId"], true);
     assert_eq!(find("IsClosed")["createable"], false);
