@@ -14,6 +14,7 @@ mod events;
 mod explore;
 mod fit;
 mod gate;
+mod golden;
 mod history;
 mod holdout;
 mod pictures;
