@@ -17,6 +17,7 @@ mod gate;
 mod golden;
 mod history;
 mod holdout;
+mod mutation;
 mod pictures;
 mod pipeline;
 mod policy;

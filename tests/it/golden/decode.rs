@@ -127,7 +127,10 @@ impl Tally {
     }
 
     fn say(&self, what: &str) {
-        println!("{what}: {} of {} decode and re-encode without losing a key", self.good, self.all);
+        println!(
+            "{what}: {} of {} decode and re-encode without losing a key",
+            self.good, self.all
+        );
         for line in &self.explained {
             println!("  not read: {line}");
         }
@@ -136,7 +139,9 @@ impl Tally {
 
 #[test]
 fn recorded_bodies_decode_and_encode_again_without_losing_a_key() {
-    let Some(folder) = super::folder("golden decode") else { return };
+    let Some(folder) = super::folder("golden decode") else {
+        return;
+    };
     let (mut cassettes, mut fixtures, mut hubspots) = (Tally::default(), Tally::default(), Tally::default());
     for exchange in recorded::cassettes(&folder).0 {
         let body = exchange.body.clone().unwrap_or_default();
@@ -155,7 +160,9 @@ fn recorded_bodies_decode_and_encode_again_without_losing_a_key() {
     cassettes.say("Salesforce cassettes");
     fixtures.say("Salesforce bodies");
     hubspots.say("HubSpot exchanges");
-    let failed = [&cassettes, &fixtures, &hubspots].map(|tally| tally.failed.clone()).concat();
+    let failed = [&cassettes, &fixtures, &hubspots]
+        .map(|tally| tally.failed.clone())
+        .concat();
     assert_eq!(failed, Vec::<String>::new());
     let counts = [&cassettes, &fixtures, &hubspots].map(|tally| (tally.good, tally.all));
     assert_eq!(counts, DECODED);

@@ -55,7 +55,10 @@ pub(super) fn differences(want: &Shape, have: &Shape) -> Vec<String> {
 
 fn compare(path: &str, want: &Shape, have: &Shape, found: &mut Vec<String>) {
     match (want, have) {
-        (Shape::Null, _) | (_, Shape::Null) | (Shape::List(None), Shape::List(_)) | (Shape::List(_), Shape::List(None)) => {}
+        (Shape::Null, _)
+        | (_, Shape::Null)
+        | (Shape::List(None), Shape::List(_))
+        | (Shape::List(_), Shape::List(None)) => {}
         (Shape::List(Some(want)), Shape::List(Some(have))) => compare(&format!("{path}[]"), want, have, found),
         (Shape::Map(want), Shape::Map(have)) => {
             for (key, shape) in want {
@@ -77,9 +80,6 @@ fn compare(path: &str, want: &Shape, have: &Shape, found: &mut Vec<String>) {
 fn differences_name_what_is_missing_what_is_more_and_what_is_another_type() {
     let want = of(&serde_json::json!({ "a": 1, "b": [{ "c": "x" }, { "d": null }], "e": null }));
     let have = of(&serde_json::json!({ "a": "1", "b": [{ "c": "y" }], "e": 7, "f": 1 }));
-    assert_eq!(
-        differences(&want, &have),
-        ["~ .a: Number is Text", "- .b[].d", "+ .f"]
-    );
+    assert_eq!(differences(&want, &have), ["~ .a: Number is Text", "- .b[].d", "+ .f"]);
     assert_eq!(differences(&want, &want), Vec::<String>::new());
 }

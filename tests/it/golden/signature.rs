@@ -5,7 +5,9 @@ use serde_json::Value;
 
 #[test]
 fn every_example_signature_of_the_vendor_is_what_the_sandbox_signs() {
-    let Some(folder) = super::folder("signatures of webhooks") else { return };
+    let Some(folder) = super::folder("signatures of webhooks") else {
+        return;
+    };
     let text = std::fs::read_to_string(folder.join("hs-signature-vectors/vectors.json")).unwrap();
     let vectors: Vec<Value> = serde_json::from_str(&text).unwrap();
     let mut good = 0;

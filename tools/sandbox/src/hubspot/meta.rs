@@ -56,7 +56,7 @@ fn property(of: &Type, property: &Property) -> Value {
         .map(|(at, value)| json!({ "label": value, "value": value, "displayOrder": at, "hidden": false }))
         .collect();
     let ours = property.name.starts_with("perennial_");
-    json!({
+    let mut body = json!({
         "name": property.name, "label": property.label, "type": kind, "fieldType": shown, "description": "",
         "groupName": if ours { "perennial".to_owned() } else { format!("{}information", of.singular) },
         "options": options, "displayOrder": -1, "calculated": matches!(property.kind, Kind::Computed(_)), "externalOptions": property.kind == Kind::Owner,
@@ -65,7 +65,11 @@ fn property(of: &Type, property: &Property) -> Value {
         "modificationMetadata": {
             "archivable": ours, "readOnlyDefinition": !ours, "readOnlyValue": property.read_only,
         },
-    })
+    });
+    if matches!(property.name, "annualrevenue" | "amount" | "price") {
+        body["showCurrencySymbol"] = json!(true);
+    }
+    body
 }
 
 /// `GET /crm/pipelines/../{type}[/{id}]`.

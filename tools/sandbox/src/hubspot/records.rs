@@ -311,6 +311,12 @@ fn complete(of: &Type, values: &mut Fields) {
             .entry(pipeline.property.to_owned())
             .or_insert_with(|| Value::from(pipeline.id));
     }
+    // A company without an address of its own gets its domain (recorded).
+    if of.name == "companies"
+        && let Some(domain) = values.get("domain").cloned()
+    {
+        values.entry("website".to_owned()).or_insert(domain);
+    }
     if of.name == "tasks" {
         values
             .entry("hs_task_status".to_owned())

@@ -299,7 +299,10 @@ async fn every_check_answers_its_own_code() {
     );
     // A stage that is on no list is taken (recorded).
     let stage = json!({ "Name": "A", "StageName": "In Progress", "CloseDate": "2026-09-30" });
-    assert_eq!(create("Opportunity", stage).await.status, 201);
+    let taken = create("Opportunity", stage).await;
+    assert_eq!(taken.status, 201);
+    let path = taken.header("location").replace("/services/data/v68.0", "");
+    assert_eq!(world.sf_send(Method::DELETE, &path, json!(null)).await.status, 204);
     let dangling = json!({ "LastName": "Roe", "AccountId": "001Sb00000ZZZZZ" });
     same(
         create("Contact", dangling).await.refusal(),
@@ -333,7 +336,8 @@ async fn every_check_answers_its_own_code() {
         world.sf_get("/sobjects/Spaceship/describe").await.refusal(),
         (404, "NOT_FOUND".to_owned())
     );
-    assert!(world.sandbox.changes().is_empty());
+    // The stage, made and deleted.
+    assert_eq!(world.sandbox.changes().len(), 2);
 }
 
 #[tokio::test]

@@ -298,7 +298,6 @@ static TICKETS: &[Property] = &[
         Kind::Options(&["LOW", "MEDIUM", "HIGH", "URGENT"]),
     ),
     text("hs_ticket_category", "Category"),
-    text("hs_ticket_resolution", "Resolution"),
     property("closed_date", "Close date", Kind::DateTime),
 ];
 
