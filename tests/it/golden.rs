@@ -10,9 +10,27 @@ mod replay;
 mod shape;
 mod signature;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use perennial_tests::{root, skipped};
+
+/// Prints `file#number: reason` lines by reason, with the numbers of each file behind it.
+fn grouped(word: &str, lines: &[String]) {
+    let mut reasons: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
+    for line in lines {
+        let (source, reason) = line.split_once(": ").unwrap_or((line, ""));
+        let (file, number) = source.split_once('#').unwrap_or((source, ""));
+        reasons.entry(reason).or_default().entry(file).or_default().push(number);
+    }
+    for (reason, files) in reasons {
+        let count: usize = files.values().map(Vec::len).sum();
+        println!("  {word}, {count}: {reason}");
+        for (file, numbers) in files {
+            println!("    {file} {}", numbers.join(" "));
+        }
+    }
+}
 
 /// The folder of the recordings, or nothing, said aloud.
 fn folder(test: &str) -> Option<PathBuf> {

@@ -10,7 +10,7 @@ fn salesforce_shape(exchange: &Exchange) -> Result<salesforce::wire::Shape, &'st
     use salesforce::wire::Shape;
     let path = exchange.path.split('?').next().unwrap().trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).skip(3).collect();
-    if path.starts_with("/services/async/") {
+    if path.contains("/services/async/") {
         return Err("Bulk v1 (XML and its CSV): the adapters speak Bulk 2.0 only");
     }
     if exchange.body.as_deref().is_none_or(str::is_empty) {
@@ -131,9 +131,7 @@ impl Tally {
             "{what}: {} of {} decode and re-encode without losing a key",
             self.good, self.all
         );
-        for line in &self.explained {
-            println!("  not read: {line}");
-        }
+        super::grouped("not read", &self.explained);
     }
 }
 
@@ -169,4 +167,4 @@ fn recorded_bodies_decode_and_encode_again_without_losing_a_key() {
 }
 
 /// How many of how many: cassettes, bodies, HubSpot. A smaller number is a regression.
-const DECODED: [(usize, usize); 3] = [(0, 0), (0, 0), (0, 0)];
+const DECODED: [(usize, usize); 3] = [(89, 146), (30, 34), (19, 20)];

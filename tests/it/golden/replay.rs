@@ -83,7 +83,7 @@ const EXPLAINED: &[(&str, &str, &str)] = &[
 
 /// Requests that the sandbox cannot answer as recorded, with the reason.
 fn unanswerable(exchange: &Exchange) -> Option<&'static str> {
-    if exchange.path.starts_with("/services/async/") {
+    if exchange.path.contains("/services/async/") {
         return Some("Bulk v1 is not simulated: the adapters speak Bulk 2.0 only");
     }
     if exchange.source.starts_with("ManualEdit") {
@@ -166,8 +166,11 @@ fn localized(path: &str) -> String {
     for version in ["vxx.0", "v62.0", "v49.0", "v48.0"] {
         path = path.replace(version, "v68.0");
     }
-    path.replace("00D0xORGID00000000", "00DSb0000000001EAA")
+    path.replace("00D0xORGID00000000", ORGANIZATION)
 }
+
+/// The organization of every sandbox.
+const ORGANIZATION: &str = "00DSb0000000001MAA";
 
 #[derive(Default)]
 struct Tally {
@@ -228,9 +231,7 @@ impl Tally {
         for line in self.explained.keys() {
             println!("  differs: {line}");
         }
-        for line in &self.skipped {
-            println!("  not asked: {line}");
-        }
+        super::grouped("not asked", &self.skipped);
     }
 }
 
@@ -368,5 +369,5 @@ fn hubspot_answers_recorded_requests_as_recorded() {
 }
 
 /// Same, different for a reason, not asked, in all. Another number is a change that must be looked at.
-const SALESFORCE: (usize, usize, usize, usize) = (0, 0, 0, 0);
-const HUBSPOT: (usize, usize, usize, usize) = (0, 0, 0, 0);
+const SALESFORCE: (usize, usize, usize, usize) = (78, 11, 61, 146);
+const HUBSPOT: (usize, usize, usize, usize) = (20, 0, 0, 20);

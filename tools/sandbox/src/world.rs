@@ -3,6 +3,9 @@
 //! Promises: every write goes through [`World::write`], [`World::insert`], [`World::delete`] or [`World::link`], so no
 //! value changes without a line in the history. Does not: check values or know either vendor's rules.
 
+mod look;
+mod undo;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -16,7 +19,7 @@ use crate::fault::{Chances, Fault};
 use crate::hubspot::{Types, Windows};
 use crate::limits::{Clock, Limits};
 use crate::mutation::Mutation;
-use crate::record::{Association, CallLine, Change, ChangeKind, FieldChange, Record, System};
+use crate::record::{Association, CallLine, Change, ChangeKind, FieldChange, System};
 use crate::salesforce::{Cursors, Jobs, Schema};
 use crate::token::{App, Tokens};
 use crate::webhook::Hooks;
@@ -45,6 +48,8 @@ impl PartialOrd for Id {
         Some(self.cmp(other))
     }
 }
+
+use undo::Undo;
 
 pub(crate) type Fields = BTreeMap<String, Value>;
 
@@ -257,22 +262,6 @@ impl Crm {
 pub(crate) struct Author {
     pub(crate) by: String,
     pub(crate) marker: Option<String>,
-}
-
-/// A place to return to when a batch fails as a whole.
-pub(crate) struct Savepoint {
-    system: System,
-    undo: usize,
-    changes: usize,
-    records: usize,
-}
-
-/// A row as it stood before a write, absent when there was none.
-struct Undo {
-    system: System,
-    object: String,
-    id: String,
-    before: Option<Row>,
 }
 
 /// Everything the two servers know.
@@ -591,126 +580,6 @@ impl World {
         }
         if let Some(row) = self.crm_mut(system).row_mut(object, id) {
             row.history.push(position);
-        }
-    }
-
-    /// Opens a savepoint. It ends with [`World::roll_back`] or [`World::keep`].
-    pub(crate) fn save(&mut self, system: System) -> Savepoint {
-        self.savepoints += 1;
-        Savepoint {
-            system,
-            undo: self.undo.len(),
-            changes: self.changes.len(),
-            records: self.crm(system).records,
-        }
-    }
-
-    /// INVARIANT (whole or nothing): returns to the savepoint, records and history alike.
-    pub(crate) fn roll_back(&mut self, savepoint: Savepoint) {
-        self.changes.truncate(savepoint.changes);
-        self.hooks.forget_after(savepoint.changes as u64);
-        // Ids that were given out are not given out again, as at the vendors.
-        for undo in self.undo.split_off(savepoint.undo).into_iter().rev() {
-            let Some(table) = self.crm_mut(undo.system).tables.get_mut(undo.object.as_str()) else {
-                continue;
-            };
-            table.unindex(&undo.id);
-            let id = Id(undo.id.clone());
-            match undo.before {
-                Some(row) => {
-                    let deleted = row.deleted;
-                    table.rows.insert(id, row);
-                    if !deleted {
-                        table.reindex(&undo.id);
-                    }
-                }
-                None => {
-                    table.rows.remove(&id);
-                }
-            }
-        }
-        self.crm_mut(savepoint.system).records = savepoint.records;
-        self.close();
-    }
-
-    /// Ends a savepoint whose writes stay.
-    pub(crate) fn keep(&mut self, savepoint: Savepoint) {
-        drop(savepoint);
-        self.close();
-    }
-
-    fn close(&mut self) {
-        self.savepoints = self.savepoints.saturating_sub(1);
-        if self.savepoints == 0 {
-            self.undo.clear();
-        }
-    }
-
-    /// Remembers a row before it changes, while a savepoint is open.
-    fn remember(&mut self, system: System, object: &str, id: &str) {
-        if self.savepoints == 0 {
-            return;
-        }
-        let before = self.crm(system).table(object).and_then(|table| table.get(id)).cloned();
-        self.undo.push(Undo {
-            system,
-            object: object.to_owned(),
-            id: id.to_owned(),
-            before,
-        });
-    }
-
-    /// A row as it stood at a time, absent when it was not there yet.
-    pub(crate) fn as_of(&self, row: &Row, at: Timestamp) -> Option<Row> {
-        if row.modified <= at {
-            return Some(row.clone());
-        }
-        if row.created > at {
-            return None;
-        }
-        let mut earlier = row.clone();
-        let later = row.history.iter().rev().filter_map(|place| self.changes.get(*place));
-        for change in later.take_while(|change| change.at > at) {
-            if change.kind != ChangeKind::Update {
-                continue;
-            }
-            for field in &change.fields {
-                if field.before.is_null() {
-                    earlier.fields.remove(&field.field);
-                } else {
-                    earlier.fields.insert(field.field.clone(), field.before.clone());
-                }
-            }
-        }
-        earlier.modified = at.min(earlier.modified);
-        Some(earlier)
-    }
-
-    pub(crate) fn history(&self, row: &Row) -> Vec<Change> {
-        row.history
-            .iter()
-            .filter_map(|at| self.changes.get(*at))
-            .cloned()
-            .collect()
-    }
-
-    pub(crate) fn record(&self, id: &str, row: &Row) -> Record {
-        let associations = row
-            .links
-            .iter()
-            .flat_map(|((object, id), types)| {
-                types.iter().map(|type_id| Association {
-                    object: object.clone(),
-                    id: id.clone(),
-                    type_id: *type_id,
-                })
-            })
-            .collect();
-        Record {
-            id: id.to_owned(),
-            fields: row.fields.clone(),
-            associations,
-            history: self.history(row),
         }
     }
 

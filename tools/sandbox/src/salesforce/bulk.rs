@@ -3,24 +3,23 @@
 //! A job goes on by itself, not by being asked: each request to the server brings every waiting job one step further, so
 //! that a test without sleeps sees every state. Bodies, headers and the order of states are unverified.
 
+mod read;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::check::stamp;
 use super::errors::Refusal;
-use super::query::{self, Graves};
 use super::records::{self, MayCreate, Upserted, Via};
 use super::schema::{Kind, Object};
-use super::select::Column;
 use super::{VERSION, body_fields, ids, user_id};
 use crate::wire::{Call, Reply};
 use crate::world::{Fields, World};
+use read::{Read, ask, collect};
 
 /// Jobs that are kept. The vendor keeps them for seven days.
 const JOBS_MAX: usize = 1_000;
-/// Rows of one page of results, unless the client asks for fewer.
-const PAGE_ROWS: usize = 50_000;
 /// What stands in a cell to clear the field. An empty cell leaves it as it is.
 const NOTHING: &str = "#N/A";
 
@@ -88,15 +87,6 @@ struct Done {
     outcome: Result<(String, bool), String>,
 }
 
-#[derive(Debug)]
-struct Read {
-    head: Head,
-    text: String,
-    graves: Graves,
-    header: Vec<String>,
-    rows: Vec<Vec<String>>,
-}
-
 const DELIMITERS: &[(&str, u8)] = &[
     ("COMMA", b','),
     ("SEMICOLON", b';'),
@@ -122,17 +112,17 @@ pub(super) fn answer(world: &mut World, call: &Call, path: &[&str]) -> Result<Re
         ("GET", ["ingest", id, "failedResults"]) => Ok(ingest(world, id)?.failed()),
         ("GET", ["ingest", id, "unprocessedrecords"]) => Ok(ingest(world, id)?.unprocessed()),
         ("POST", ["query"]) => ask(world, call),
-        ("GET", ["query", id]) => Ok(Reply::json(200, read(world, id)?.info())),
-        ("GET", ["query", id, "results"]) => read(world, id)?.page(call),
+        ("GET", ["query", id]) => Ok(Reply::json(200, asked(world, id)?.info())),
+        ("GET", ["query", id, "results"]) => asked(world, id)?.page(call),
         ("PATCH", ["query", id]) => {
-            read(world, id)?;
+            asked(world, id)?;
             let now = world.now();
             let job = world.jobs.query.get_mut(*id).ok_or_else(Refusal::not_found)?;
             job.head.go(State::Aborted, now);
             Ok(Reply::json(200, job.info()))
         }
         ("DELETE", ["query", id]) => {
-            read(world, id)?.head.ended()?;
+            asked(world, id)?.head.ended()?;
             world.jobs.query.remove(*id);
             Ok(Reply::empty(204))
         }
@@ -171,7 +161,7 @@ fn ingest<'a>(world: &'a World, id: &str) -> Result<&'a Ingest, Refusal> {
     world.jobs.ingest.get(id).ok_or_else(Refusal::not_found)
 }
 
-fn read<'a>(world: &'a World, id: &str) -> Result<&'a Read, Refusal> {
+fn asked<'a>(world: &'a World, id: &str) -> Result<&'a Read, Refusal> {
     world.jobs.query.get(id).ok_or_else(Refusal::not_found)
 }
 
@@ -413,90 +403,6 @@ fn rows(data: &str, delimiter: u8) -> Result<Parsed, String> {
     Ok((header, rows))
 }
 
-fn ask(world: &mut World, call: &Call) -> Result<Reply, Refusal> {
-    let body = body_fields(call)?;
-    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
-    let graves = match text("operation").as_str() {
-        "query" => Graves::Hidden,
-        "queryAll" => Graves::Shown,
-        other => return Err(Refusal::bad("INVALIDJOB", format!("unknown operation `{other}`"))),
-    };
-    let query = text("query");
-    let object = {
-        let (found, _) = query::run(world, &query, graves)?;
-        let found = found.filter(|found| {
-            !found.plan.is_aggregate()
-                && found
-                    .plan
-                    .columns
-                    .iter()
-                    .all(|column| matches!(column, Column::Path(_)))
-        });
-        let message = "aggregates, child queries and TYPEOF are not supported in Bulk Query";
-        found
-            .ok_or_else(|| Refusal::bad("INVALIDJOB", message))?
-            .plan
-            .object
-            .name
-    };
-    let job = Read {
-        head: head(world, &body, object, State::UploadComplete)?,
-        text: query,
-        graves,
-        header: Vec::new(),
-        rows: Vec::new(),
-    };
-    let info = job.info();
-    world.jobs.query.insert(job.head.id.clone(), job);
-    Ok(Reply::json(200, info))
-}
-
-fn collect(world: &mut World, id: &str) {
-    let Some(mut job) = world.jobs.query.remove(id) else {
-        return;
-    };
-    let now = world.now();
-    match query::run(world, &job.text, job.graves) {
-        Ok((Some(found), _)) => {
-            let paths: Vec<_> = found
-                .plan
-                .columns
-                .iter()
-                .filter_map(|column| match column {
-                    Column::Path(path) => Some(path),
-                    Column::Children { .. } | Column::TypeOf { .. } | Column::Aggregate { .. } => None,
-                })
-                .collect();
-            job.header = paths.iter().map(|path| path.header()).collect();
-            job.rows = found
-                .rows
-                .iter()
-                .map(|(id, row)| {
-                    paths
-                        .iter()
-                        .map(|path| cell(&path.value(found.place, id, row)))
-                        .collect()
-                })
-                .collect();
-            job.head.go(State::JobComplete, now);
-        }
-        Ok((None, _)) => job.head.go(State::Failed, now),
-        Err(refusal) => {
-            job.head.error = Some(format!("{}: {}", refusal.code, refusal.message));
-            job.head.go(State::Failed, now);
-        }
-    }
-    world.jobs.query.insert(id.to_owned(), job);
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
-    }
-}
-
 impl Head {
     fn go(&mut self, state: State, now: jiff::Timestamp) {
         self.state = state;
@@ -604,64 +510,4 @@ impl Ingest {
                 .csv([header].into_iter().filter(|header| !header.is_empty()).chain(rest)),
         )
     }
-}
-
-impl Read {
-    fn info(&self) -> Value {
-        let mut info = self.head.info();
-        info["jobType"] = json!("V2Query");
-        if self.head.state == State::JobComplete {
-            info["numberRecordsProcessed"] = json!(self.rows.len());
-            info["retries"] = json!(0);
-            info["totalProcessingTime"] = json!(0);
-        }
-        if let Some(error) = &self.head.error {
-            info["errorMessage"] = json!(error);
-        }
-        info
-    }
-
-    fn page(&self, call: &Call) -> Result<Reply, Refusal> {
-        if self.head.state != State::JobComplete {
-            let message = format!("the job is {}, so it has no results", self.head.state.word());
-            return Err(Refusal::bad("INVALIDJOBSTATE", message));
-        }
-        let bad = |name: &str| Refusal::bad("INVALID_REQUEST", format!("{name} cannot be read"));
-        let most = match call.parameter("maxRecords") {
-            None => PAGE_ROWS,
-            Some(text) => text
-                .parse::<usize>()
-                .ok()
-                .filter(|most| *most > 0)
-                .ok_or_else(|| bad("maxRecords"))?,
-        };
-        let start = match call.parameter("locator") {
-            None => 0,
-            Some(text) => place(text)
-                .filter(|at| *at < self.rows.len())
-                .ok_or_else(|| bad("locator"))?,
-        };
-        let end = self.rows.len().min(start.saturating_add(most));
-        let rows = self.rows.get(start..end).unwrap_or_default();
-        let header: Vec<&str> = self.header.iter().map(String::as_str).collect();
-        let lines = rows.iter().map(|row| row.iter().map(String::as_str).collect());
-        let text = self.head.csv([header].into_iter().chain(lines));
-        let locator = if end == self.rows.len() {
-            "null".to_owned()
-        } else {
-            locator(end)
-        };
-        Ok(Reply::csv(text)
-            .with("sforce-locator", locator)
-            .with("sforce-numberofrecords", rows.len().to_string()))
-    }
-}
-
-/// A place in the results. Opaque to clients.
-fn locator(at: usize) -> String {
-    format!("M{at:x}z")
-}
-
-fn place(locator: &str) -> Option<usize> {
-    usize::from_str_radix(locator.strip_prefix('M')?.strip_suffix('z')?, 16).ok()
 }

@@ -1,17 +1,20 @@
 //! Single records: create, read, change, delete, and upsert by external id.
 
+mod computed;
+
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::{Span, fmt::rfc2822};
+use jiff::fmt::rfc2822;
 use serde_json::{Value, json};
 
-use super::check::{self, Write, stamp};
+use super::check::{self, Write};
 use super::errors::Refusal;
 use super::rules;
-use super::schema::{Field, Key, Kind, Object, Preset};
-use super::{CREATE, SYSTEM, UPDATE, VERSION, body_fields, ids, user_id};
+use super::schema::{Key, Object};
+use super::{CREATE, SYSTEM, UPDATE, VERSION, body_fields, ids};
 use crate::wire::{Call, Reply};
 use crate::world::{Author, Fields, Row, World};
+use computed::{complete, computed};
+pub(super) use computed::{is_part_of_address, value};
 
 /// `POST /sobjects/{object}`.
 pub(super) fn post(world: &mut World, call: &Call, object: &'static Object) -> Result<Reply, Refusal> {
@@ -143,67 +146,6 @@ fn shown(world: &World, call: &Call, object: &'static Object, id: &str) -> Resul
         reply = reply.with("etag", etag(id, row));
     }
     Ok(reply.with("last-modified", http_date(row.modified)))
-}
-
-/// The value of any field of a record, those every record has included.
-pub(super) fn value(id: &str, row: &Row, field: &Field) -> Value {
-    match field.name {
-        "Id" => Value::from(id),
-        "IsDeleted" => Value::from(row.deleted),
-        "CreatedDate" => Value::from(stamp(row.created)),
-        "LastModifiedDate" | "SystemModstamp" => Value::from(stamp(row.modified)),
-        "CreatedById" | "LastModifiedById" => Value::from(user_id()),
-        "OwnerId" if row.get("OwnerId").is_null() => Value::from(user_id()),
-        name => match field.kind {
-            Kind::Address(prefix) => address(row, prefix),
-            // A checkbox is never empty at the vendor.
-            Kind::Boolean if row.get(name).is_null() => Value::from(false),
-            Kind::Id
-            | Kind::Reference(_)
-            | Kind::Text(_)
-            | Kind::Long(_)
-            | Kind::Email
-            | Kind::Phone
-            | Kind::Url
-            | Kind::Picklist(..)
-            | Kind::Number
-            | Kind::Integer
-            | Kind::Currency
-            | Kind::Percent
-            | Kind::Boolean
-            | Kind::Date
-            | Kind::DateTime => row.get(name).clone(),
-        },
-    }
-}
-
-/// The parts of an address under the names they have in the compound.
-const ADDRESS: &[(&str, &str)] = &[
-    ("city", "City"),
-    ("country", "Country"),
-    ("geocodeAccuracy", "GeocodeAccuracy"),
-    ("latitude", "Latitude"),
-    ("longitude", "Longitude"),
-    ("postalCode", "PostalCode"),
-    ("state", "State"),
-    ("street", "Street"),
-];
-
-/// Whether a field of this name without its prefix is part of an address.
-pub(super) fn is_part_of_address(name: &str) -> bool {
-    ADDRESS.iter().any(|(_, part)| *part == name)
-}
-
-/// The compound of an address, null when every part is empty.
-fn address(row: &Row, prefix: &str) -> Value {
-    let parts: serde_json::Map<String, Value> = ADDRESS
-        .iter()
-        .map(|(name, field)| ((*name).to_owned(), row.get(&format!("{prefix}{field}")).clone()))
-        .collect();
-    if parts.values().all(Value::is_null) {
-        return Value::Null;
-    }
-    Value::Object(parts)
 }
 
 /// The tag of one state of a row. Opaque to clients, who must send it back whole.
@@ -579,124 +521,4 @@ fn unlocked(world: &mut World, object: &Object, id: &str) -> Result<(), Refusal>
         return Err(Refusal::bad("ENTITY_IS_LOCKED", "the entity is locked for editing"));
     }
     Ok(())
-}
-
-/// Adds defaults, numbers the vendor gives, and computed fields to a new record.
-fn complete(world: &World, object: &'static Object, values: &mut Fields) {
-    for field in object.all() {
-        let default = match field.default {
-            Preset::No => continue,
-            Preset::Text(text) => Value::from(text),
-            Preset::False => Value::from(false),
-        };
-        if values.get(field.name).is_none_or(Value::is_null) {
-            values.insert(field.name.to_owned(), default);
-        }
-    }
-    if object.field("OwnerId").is_some() && object.writable {
-        let owner = values.entry("OwnerId".to_owned()).or_insert(Value::Null);
-        if owner.is_null() {
-            *owner = Value::from(user_id());
-        }
-    }
-    let number = || Value::from(format!("{:08}", world.salesforce.next_id + 1));
-    match object.name {
-        "Case" => {
-            values.insert("CaseNumber".to_owned(), number());
-        }
-        "Contract" => {
-            values.insert("ContractNumber".to_owned(), number());
-        }
-        _ => {}
-    }
-    for (name, value) in computed(world, object, values) {
-        match name.as_str() {
-            "Probability" => {
-                values.entry(name).or_insert(value);
-            }
-            _ => {
-                values.insert(name, value);
-            }
-        }
-    }
-}
-
-/// The fields the vendor computes from others, for a record that looks like this.
-fn computed(world: &World, object: &Object, whole: &Fields) -> Vec<(String, Value)> {
-    let text = |name: &str| whole.get(name).and_then(Value::as_str).unwrap_or("");
-    let own = |name: &str, value: Value| (name.to_owned(), value);
-    match object.name {
-        "Contact" | "Lead" | "User" => {
-            let name = format!("{} {}", text("FirstName"), text("LastName"));
-            vec![own("Name", Value::from(name.trim()))]
-        }
-        "Opportunity" => {
-            let stage = text("StageName");
-            vec![
-                own("IsClosed", Value::from(stage.starts_with("Closed"))),
-                own("IsWon", Value::from(stage == "Closed Won")),
-                own("Probability", Value::from(probability(stage))),
-            ]
-        }
-        "Task" => {
-            let mut all = vec![own("IsClosed", Value::from(text("Status") == "Completed"))];
-            all.extend(account_of(world, text("WhatId"), text("WhoId")));
-            all
-        }
-        "Event" => account_of(world, text("WhatId"), text("WhoId")).into_iter().collect(),
-        "Case" => {
-            let closed = text("Status") == "Closed";
-            let at = match (closed, whole.get("ClosedDate")) {
-                (true, Some(at)) if !at.is_null() => at.clone(),
-                (true, _) => Value::from(stamp(world.now())),
-                (false, _) => Value::Null,
-            };
-            vec![own("IsClosed", Value::from(closed)), own("ClosedDate", at)]
-        }
-        "Contract" => {
-            let term = whole.get("ContractTerm").and_then(Value::as_i64);
-            let end = text("StartDate")
-                .parse::<Date>()
-                .ok()
-                .zip(term)
-                .and_then(|(start, months)| {
-                    // The contract runs through the day before the same day of the month.
-                    start
-                        .checked_add(Span::new().try_months(months).ok()?)
-                        .ok()?
-                        .yesterday()
-                        .ok()
-                });
-            end.map(|end| own("EndDate", Value::from(end.to_string())))
-                .into_iter()
-                .collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// The account an activity belongs to: that of what it is about, else that of the person.
-fn account_of(world: &World, what: &str, who: &str) -> Option<(String, Value)> {
-    let id = [what, who].into_iter().find_map(|id| {
-        let object = world.schema.object_of_id(id).filter(|_| !id.is_empty())?;
-        if object.name == "Account" {
-            return Some(Value::from(id));
-        }
-        let account = world.salesforce.row(object.name, id)?.get("AccountId").clone();
-        (!account.is_null()).then_some(account)
-    })?;
-    Some(("AccountId".to_owned(), id))
-}
-
-/// The chance in percent that the vendor's standard process gives a stage.
-fn probability(stage: &str) -> u32 {
-    match stage {
-        "Prospecting" | "Qualification" => 10,
-        "Needs Analysis" => 20,
-        "Value Proposition" => 50,
-        "Proposal/Price Quote" => 75,
-        "Negotiation/Review" => 90,
-        "Closed Won" => 100,
-        _ => 0,
-    }
 }

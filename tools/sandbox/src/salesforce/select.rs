@@ -1,15 +1,18 @@
 //! What a query means for an object: paths resolved to fields, conditions that hold or not, records as they are shown.
 
+mod compare;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::errors::Refusal;
+use super::records;
 use super::schema::{Field, Kind, Object, Schema};
 use super::soql::{Expr, Function, Item, Literal, Op, Order, Query};
-use super::{ids, records};
 use crate::world::{Crm, Row};
+use compare::{fits, order_of};
 
 /// Hops from an object to the field of a parent, the vendor's limit.
 const HOPS_MAX: usize = 5;
@@ -178,46 +181,6 @@ pub(super) fn cond(place: Place<'_>, object: &'static Object, expr: &Expr) -> Re
 /// Texts longer than this cannot be filtered by.
 const FILTERABLE_MAX: usize = 255;
 
-fn fits(kind: Kind, value: &Literal) -> bool {
-    match (kind, value) {
-        (_, Literal::Null) => true,
-        (Kind::Number | Kind::Integer | Kind::Currency | Kind::Percent, Literal::Number(_)) => true,
-        (Kind::Boolean, Literal::Boolean(_)) => true,
-        (Kind::Date, Literal::Time(text)) => text.len() == 10,
-        (Kind::DateTime, Literal::Time(text)) => text.len() > 10,
-        (
-            Kind::Id
-            | Kind::Reference(_)
-            | Kind::Text(_)
-            | Kind::Long(_)
-            | Kind::Email
-            | Kind::Phone
-            | Kind::Url
-            | Kind::Picklist(..),
-            Literal::Text(_),
-        ) => true,
-        (
-            Kind::Id
-            | Kind::Reference(_)
-            | Kind::Text(_)
-            | Kind::Long(_)
-            | Kind::Email
-            | Kind::Phone
-            | Kind::Url
-            | Kind::Picklist(..)
-            | Kind::Number
-            | Kind::Integer
-            | Kind::Currency
-            | Kind::Percent
-            | Kind::Boolean
-            | Kind::Date
-            | Kind::DateTime
-            | Kind::Address(_),
-            Literal::Text(_) | Literal::Number(_) | Literal::Boolean(_) | Literal::Time(_),
-        ) => false,
-    }
-}
-
 /// Resolves a query.
 pub(super) fn plan(place: Place<'_>, query: &Query, object: &'static Object, items: &[Item]) -> Result<Plan, Refusal> {
     let filter = query
@@ -360,91 +323,6 @@ impl Path {
 fn parent<'a>(place: Place<'a>, id: &str) -> Option<(&'static Object, &'a Row)> {
     let object = place.schema.object_of_id(id)?;
     Some((object, place.crm.row(object.name, id)?))
-}
-
-impl Cond {
-    /// Whether a record meets the condition.
-    pub(super) fn holds(&self, place: Place<'_>, id: &str, row: &Row) -> bool {
-        match self {
-            Cond::And(parts) => parts.iter().all(|part| part.holds(place, id, row)),
-            Cond::Or(parts) => parts.iter().any(|part| part.holds(place, id, row)),
-            Cond::Not(inner) => !inner.holds(place, id, row),
-            Cond::Is { path, op, values } => {
-                let actual = path.value(place, id, row);
-                let first = values.first().unwrap_or(&Value::Null);
-                let ranked = |accepted: &[Ordering]| {
-                    !actual.is_null()
-                        && !first.is_null()
-                        && order_of(&actual, first).is_some_and(|order| accepted.contains(&order))
-                };
-                let is_one = || {
-                    values
-                        .iter()
-                        .any(|value| order_of(&actual, value) == Some(Ordering::Equal))
-                };
-                match op {
-                    Op::Equal | Op::In => is_one(),
-                    Op::NotEqual | Op::NotIn => !is_one(),
-                    Op::Less => ranked(&[Ordering::Less]),
-                    Op::LessOrEqual => ranked(&[Ordering::Less, Ordering::Equal]),
-                    Op::Greater => ranked(&[Ordering::Greater]),
-                    Op::GreaterOrEqual => ranked(&[Ordering::Greater, Ordering::Equal]),
-                    Op::Like => first
-                        .as_str()
-                        .is_some_and(|pattern| like(actual.as_str().unwrap_or(""), pattern)),
-                }
-            }
-        }
-    }
-}
-
-/// How two values stand to each other. Texts compare without case, ids in their long form.
-fn order_of(one: &Value, other: &Value) -> Option<Ordering> {
-    match (one, other) {
-        (Value::Null, Value::Null) => Some(Ordering::Equal),
-        (Value::String(one), Value::String(other)) => {
-            // INVARIANT (ids tell case apart): what reads as an id on both sides is compared exactly.
-            if let (Some(one), Some(other)) = (ids::canonical(one), ids::canonical(other)) {
-                return Some(one.cmp(&other));
-            }
-            Some(one.to_lowercase().cmp(&other.to_lowercase()))
-        }
-        (Value::Bool(one), Value::Bool(other)) => Some(one.cmp(other)),
-        (Value::Number(one), Value::Number(other)) => one.as_f64()?.partial_cmp(&other.as_f64()?),
-        (
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_),
-        ) => None,
-    }
-}
-
-/// `%` stands for any text, `_` for one letter. Linear in both: the last `%` is the only place to go back to.
-fn like(text: &str, pattern: &str) -> bool {
-    let text: Vec<char> = text.to_lowercase().chars().collect();
-    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
-    let (mut at, mut in_pattern) = (0, 0);
-    let mut back: Option<(usize, usize)> = None;
-    while at < text.len() {
-        match pattern.get(in_pattern) {
-            Some('%') => {
-                in_pattern += 1;
-                back = Some((in_pattern, at));
-            }
-            Some(letter) if *letter == '_' || text.get(at) == Some(letter) => {
-                at += 1;
-                in_pattern += 1;
-            }
-            Some(_) | None => {
-                let Some((after, from)) = back else { return false };
-                in_pattern = after;
-                at = from + 1;
-                back = Some((after, at));
-            }
-        }
-    }
-    pattern
-        .get(in_pattern..)
-        .is_none_or(|rest| rest.iter().all(|letter| *letter == '%'))
 }
 
 impl Sort {
@@ -677,21 +555,5 @@ fn reduced(function: Function, values: Vec<Value>) -> Value {
         Function::Average => Value::from(numbers().sum::<f64>() / values.len() as f64),
         Function::Least => best(Ordering::Less),
         Function::Greatest => best(Ordering::Greater),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::like;
-
-    #[test]
-    fn like_knows_both_wildcards_and_no_case() {
-        assert!(like("Umbrella GmbH", "umb%"));
-        assert!(like("Umbrella GmbH", "%gmbh"));
-        assert!(like("Umbrella GmbH", "%bre%h"));
-        assert!(like("cat", "c_t"));
-        assert!(!like("cart", "c_t"));
-        assert!(!like("", "_"));
-        assert!(like("", "%"));
     }
 }
