@@ -17,9 +17,9 @@ use perennial_tools::salesforce::Salesforce;
 use perennial_tools::{Connection, CreateMissing, Level, LookUp, SendError, Tool};
 use secrecy::SecretString;
 
-const NOW: Timestamp = Timestamp::EPOCH;
+pub(crate) const NOW: Timestamp = Timestamp::EPOCH;
 
-fn permit(effect: &Effect) -> Permit {
+pub(crate) fn permit(effect: &Effect) -> Permit {
     let effects = vec![effect.clone()];
     let item = Item {
         action: effect.action.clone(),
@@ -53,7 +53,7 @@ fn permit(effect: &Effect) -> Permit {
     record.verify(effect, &effects).unwrap()
 }
 
-fn effect(tool: Crm, key: &str, write: Write) -> Effect {
+pub(crate) fn effect(tool: Crm, key: &str, write: Write) -> Effect {
     let action = ActionId::new(format!("act_{key}"));
     Effect {
         id: EffectId::derive(&action, 0),
@@ -69,7 +69,7 @@ fn effect(tool: Crm, key: &str, write: Write) -> Effect {
     }
 }
 
-fn writes() -> Vec<(&'static str, Write)> {
+pub(crate) fn writes() -> Vec<(&'static str, Write)> {
     let fields = [
         (AccountField::Health, "71"),
         (AccountField::RenewalRisk, "12"),
@@ -111,7 +111,7 @@ fn writes() -> Vec<(&'static str, Write)> {
     ]
 }
 
-fn seed() -> Seed {
+pub(crate) fn seed() -> Seed {
     Seed {
         salesforce: vec![
             SeedRecord::new("Account")
@@ -136,7 +136,7 @@ fn seed() -> Seed {
     }
 }
 
-fn connection(url: &str, token: &str) -> Connection {
+pub(crate) fn connection(url: &str, token: &str) -> Connection {
     Connection {
         requests_per_second: 1000,
         burst: 100,
@@ -173,7 +173,7 @@ async fn bed(seed: Seed) -> Bed {
     Bed { crms, tools }
 }
 
-fn wait<F: Future<Output = ()>>(test: F) {
+pub(crate) fn wait<F: Future<Output = ()>>(test: F) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

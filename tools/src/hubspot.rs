@@ -11,7 +11,8 @@ mod check;
 mod map;
 #[cfg(test)]
 mod tests;
-mod wire;
+#[doc(hidden)]
+pub mod wire;
 
 use std::collections::BTreeMap;
 

@@ -10,7 +10,8 @@ mod check;
 mod map;
 #[cfg(test)]
 mod tests;
-mod wire;
+#[doc(hidden)]
+pub mod wire;
 
 use std::time::Duration;
 

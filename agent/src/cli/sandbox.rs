@@ -9,6 +9,9 @@ use super::{Failure, Output};
 use crate::config::{Config, Overrides};
 use crate::demo::crm_file;
 
+/// Between two deliveries of webhooks, when somebody asked for them.
+const WEBHOOK_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
 #[derive(Debug, Args)]
 pub(super) struct SandboxArgs {
     /// Port of the Salesforce server; 0 lets the system choose [default: that of base_url where it is this machine, else 0]
@@ -50,6 +53,7 @@ pub(super) async fn sandbox(args: &SandboxArgs, overrides: &Overrides, output: &
         seed,
         clock: Clock::System,
         token: salesforce_token.zip(hubspot_token),
+        custom: Vec::new(),
     };
     let running = Sandbox::start(options).await.map_err(started)?;
     let (salesforce, hubspot) = (running.salesforce().clone(), running.hubspot().clone());
@@ -74,8 +78,18 @@ pub(super) async fn sandbox(args: &SandboxArgs, overrides: &Overrides, output: &
         );
     }
     let mut stop = super::run::stop_signal();
-    // The channel closes only when the signal task ends, which is a stop too.
-    let _ = stop.changed().await;
+    loop {
+        tokio::select! {
+            // The channel closes only when the signal task ends, which is a stop too.
+            _ = stop.changed() => break,
+            () = tokio::time::sleep(WEBHOOK_PAUSE) => {
+                let refused = running.deliver_webhooks().await.iter().filter(|one| one.status != Some(200)).count();
+                if refused > 0 {
+                    tracing::warn!(refused, "webhook deliveries were not taken; they are tried again");
+                }
+            }
+        }
+    }
     if let Some(path) = &args.records {
         crm_file::write(path, &running, System::Salesforce, System::Hubspot).map_err(Failure::failed)?;
     }
@@ -86,7 +100,7 @@ pub(super) async fn sandbox(args: &SandboxArgs, overrides: &Overrides, output: &
 /// A port that is taken is the caller's to change.
 pub(crate) fn started(error: StartError) -> Failure {
     match &error {
-        StartError::PortTaken { .. } | StartError::Seed { .. } => Failure::input(error),
+        StartError::PortTaken { .. } | StartError::Seed { .. } | StartError::Custom { .. } => Failure::input(error),
         StartError::Listen { .. } => Failure::failed(error),
     }
 }

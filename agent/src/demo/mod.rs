@@ -83,7 +83,7 @@ pub async fn demo(args: &DemoArgs, overrides: &Overrides, output: &Output) -> Re
         hubspot_port: 0,
         seed: portfolio::crm_seed(&options),
         clock: SandboxClock::Fixed(at),
-        token: None,
+        ..Options::default()
     })
     .await
     .map_err(crate::cli::sandbox_started)?;

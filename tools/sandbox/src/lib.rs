@@ -3,18 +3,25 @@
 //! They answer the part of both APIs that Perennial's adapters use, keep their state in memory, check what they are
 //! sent as strictly as the vendors do, keep a history of every record, and show it all on a page for people.
 //!
-//! Promises: only the loopback address is served; the same requests at the same clock give the same state; faults happen
-//! only when injected. Does not: store anything on disk, search with a lag, run triggers, or model sharing and
-//! field-level security. Where the vendor's behaviour is not documented, the code says "unverified".
+//! Promises: only the loopback address is served; the same requests at the same clock give the same state; faults, lag and
+//! mutations happen only when asked for. Does not: store anything on disk, run triggers, or model sharing. Where the
+//! vendor's behaviour is not documented, the code says "unverified".
 
+mod control;
+mod custom;
 mod fault;
 mod hubspot;
 mod limits;
+mod mutation;
 mod page;
 mod record;
 mod salesforce;
 mod seed;
 mod serve;
+pub mod signature;
+mod switches;
+mod token;
+mod webhook;
 mod wire;
 mod world;
 
@@ -32,10 +39,15 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use fault::{Fault, FaultKind, RouteMatch};
+pub use custom::{Access, CustomField, CustomObject, FieldKind, Rule};
+pub use fault::{Chance, Chances, Fault, FaultKind, RouteMatch};
 pub use limits::{Clock, Enforcement, Limits};
+pub use mutation::{Mutation, Owed};
 pub use record::{Association, CallLine, Change, ChangeKind, FieldChange, Record, System};
 pub use seed::{Seed, SeedAssociation, SeedRecord};
+pub use switches::RuleError;
+pub use token::{App, TokenRule};
+pub use webhook::{Delivery, Webhooks};
 
 use serve::{Server, lock};
 use wire::{Cut, CuttingListener};
@@ -57,6 +69,8 @@ pub struct Options {
     pub clock: Clock,
     /// The bearer tokens of Salesforce and HubSpot; made up when absent.
     pub token: Option<(String, String)>,
+    /// Custom objects and fields, which the seed may already use.
+    pub custom: Vec<(System, CustomObject)>,
 }
 
 /// Where one server listens and what it wants to see.
@@ -91,6 +105,18 @@ pub enum StartError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// A custom object or field cannot be there.
+    #[error("{system} custom object {position} (`{object}`): {message}")]
+    Custom {
+        /// The CRM.
+        system: System,
+        /// Position in the list, from 1.
+        position: usize,
+        /// The object named.
+        object: String,
+        /// What is wrong.
+        message: String,
     },
     /// A record of the seed would be refused by the vendor.
     #[error("{system} seed record {position} (`{object}`): {message}")]
@@ -142,6 +168,18 @@ impl Sandbox {
     /// Loads the seed and starts both servers. Must run inside a tokio runtime.
     pub async fn start(options: Options) -> Result<Sandbox, StartError> {
         let mut world = World::new(options.clock);
+        for (position, (system, custom)) in options.custom.iter().enumerate() {
+            let taken = match system {
+                System::Salesforce => salesforce::extend(&mut world, custom),
+                System::Hubspot => hubspot::extend(&mut world, custom),
+            };
+            taken.map_err(|message| StartError::Custom {
+                system: *system,
+                position: position + 1,
+                object: custom.name.clone(),
+                message,
+            })?;
+        }
         load(&mut world, System::Salesforce, &options.seed.salesforce)?;
         load(&mut world, System::Hubspot, &options.seed.hubspot)?;
         let world = Arc::new(Mutex::new(world));
@@ -160,11 +198,15 @@ impl Sandbox {
             token: hubspot_token,
         };
 
+        {
+            let mut world = lock(&world);
+            world.salesforce_tokens.start(&salesforce.token);
+            world.hubspot_tokens.start(&hubspot.token);
+        }
         let (stop, stopped) = watch::channel(());
         let server = |system, own: &Address, other: &Address| Server {
             system,
             world: world.clone(),
-            token: own.token.as_str().into(),
             base_url: own.url.as_str().into(),
             other_url: other.url.as_str().into(),
         };
@@ -217,12 +259,7 @@ impl Sandbox {
         let Some(table) = world.crm(system).table(object) else {
             return Vec::new();
         };
-        table
-            .rows
-            .iter()
-            .filter(|(_, row)| !row.deleted)
-            .map(|(id, row)| world.record(id, row))
-            .collect()
+        table.after(None).map(|(id, row)| world.record(id, row)).collect()
     }
 
     /// One living record.

@@ -1,5 +1,7 @@
 //! The clock and the vendors' budgets, both chosen by the caller.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// Where the servers take the time from.
@@ -36,6 +38,10 @@ pub struct Limits {
     pub hubspot_burst_rule: Enforcement,
     /// HubSpot searches per second, when limited. The vendor allows 5.
     pub hubspot_searches_per_second: Option<u32>,
+    /// HubSpot requests until 429 with the policy `DAILY`, when limited. The sandbox counts from its start.
+    pub hubspot_daily: Option<u32>,
+    /// How far the search of HubSpot lags behind writes. The vendor says "a few moments".
+    pub hubspot_search_lag: Option<Duration>,
 }
 
 /// Whether a budget is only shown or also enforced.
@@ -61,6 +67,8 @@ impl Default for Limits {
             hubspot_burst: HUBSPOT_BURST,
             hubspot_burst_rule: Enforcement::Shown,
             hubspot_searches_per_second: None,
+            hubspot_daily: None,
+            hubspot_search_lag: None,
         }
     }
 }

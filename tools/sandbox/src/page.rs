@@ -3,6 +3,8 @@
 //! Promises: everything shown is escaped by the template; nothing on a page can change anything. Needs no token, because
 //! only this machine can ask.
 
+use std::collections::BTreeMap;
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
@@ -117,6 +119,10 @@ tbody th{font-weight:500;color:var(--soft);width:16rem;white-space:nowrap}td{ove
 .Salesforce{color:var(--sf)}.HubSpot{color:var(--hs)}
 .was{color:var(--was);background:var(--wasbg);padding:.05rem .3rem;border-radius:4px;text-decoration:line-through;white-space:pre-wrap}
 .now{color:var(--now);background:var(--nowbg);padding:.05rem .3rem;border-radius:4px;white-space:pre-wrap}
+.who{white-space:nowrap;font-weight:600}.who.program{color:var(--soft);font-weight:400}
+.word{white-space:nowrap;color:var(--soft)}.field{color:var(--soft)}.over{color:var(--was);font-size:.85rem}
+.marker{margin-top:.2rem;font-size:.85rem;color:var(--soft)}.empty{padding:.6rem 1rem;color:var(--soft);font-size:.9rem}
+.key{display:flex;gap:1.2rem;flex-wrap:wrap;margin:.2rem 0 .8rem}
 .text{white-space:pre-wrap}.none{color:var(--soft)}time{white-space:nowrap}
 ";
 
@@ -164,7 +170,7 @@ fn index(world: &World, server: &Server) -> Markup {
             h2 { "Latest changes" }
             div.card {
                 @if changes.is_empty() { p.none { "Nothing has been written since the start." } }
-                @else { (history(changes.iter().rev().take(LATEST_MAX), Where::Shown)) }
+                @else { (history(world, changes.iter().rev().take(LATEST_MAX), Where::Shown, &BTreeMap::new())) }
             }
             @if changes.len() > LATEST_MAX {
                 p.soft { "The latest " (LATEST_MAX) " of " (changes.len()) " changes." }
@@ -174,20 +180,45 @@ fn index(world: &World, server: &Server) -> Markup {
 }
 
 fn objects(world: &World, system: System) -> Markup {
+    let mut changed: BTreeMap<&str, usize> = BTreeMap::new();
+    for change in world.changes().iter().filter(|change| change.system == system) {
+        *changed.entry(change.object.as_str()).or_default() += 1;
+    }
+    let all: Vec<(&str, usize, usize)> = world
+        .crm(system)
+        .objects()
+        .map(|(object, table)| {
+            (
+                object,
+                table.after(None).count(),
+                changed.get(object).copied().unwrap_or(0),
+            )
+        })
+        .collect();
+    let (used, empty): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, living, changed)| living + changed > 0);
     html! {
         div.card {
             h2 { span class={ "tag " (system) } { (system) } }
-            table {
-                thead { tr { th { "Object" } th.n { "Records" } th.n { "Changes" } } }
-                tbody {
-                    @for (object, table) in world.crm(system).objects() {
-                        @let living = table.rows.values().filter(|row| !row.deleted).count();
-                        @let changed = world.changes().iter().filter(|change| change.system == system && change.object == object).count();
-                        tr {
-                            td { a href={ "/records/" (object) } { (object) } }
-                            td.n { (living) }
-                            td.n { (changed) }
+            @if !used.is_empty() {
+                table {
+                    thead { tr { th { "Object" } th.n { "Records" } th.n { "Changes" } } }
+                    tbody {
+                        @for (object, living, changed) in &used {
+                            tr {
+                                td { a href={ "/records/" (object) } { (object) } }
+                                td.n { (living) }
+                                td.n { (changed) }
+                            }
                         }
+                    }
+                }
+            }
+            @if !empty.is_empty() {
+                div.empty {
+                    "Without records: "
+                    @for (at, (object, ..)) in empty.iter().enumerate() {
+                        @if at > 0 { ", " }
+                        a href={ "/records/" (object) } { (object) }
                     }
                 }
             }
@@ -205,7 +236,7 @@ fn system_of(world: &World, object: &str) -> Option<System> {
 fn table(world: &World, server: &Server, object: &str) -> Option<Markup> {
     let system = system_of(world, object)?;
     let table = world.crm(system).table(object)?;
-    let rows: Vec<(&String, &Row)> = table.rows.iter().filter(|(_, row)| !row.deleted).collect();
+    let rows: Vec<(&str, &Row)> = table.after(None).collect();
     let used = |name: &&&str| rows.iter().any(|(_, row)| row.fields.contains_key(**name));
     let columns: Vec<&str> = COLUMNS.iter().filter(used).take(COLUMNS_MAX).copied().collect();
     Some(frame(
@@ -266,26 +297,17 @@ fn time(at: jiff::Timestamp) -> Markup {
 fn record(world: &World, server: &Server, object: &str, id: &str) -> Option<Markup> {
     let system = system_of(world, object)?;
     // A deleted record keeps its page, because its history is what someone will look for.
-    let row = world.crm(system).table(object)?.rows.get(id)?;
-    let title = [
-        "Name",
-        "name",
-        "dealname",
-        "Subject",
-        "subject",
-        "Title",
-        "hs_task_subject",
-        "email",
-    ]
-    .iter()
-    .map(|name| row.text(name))
-    .find(|text| !text.is_empty())
-    .unwrap_or(id);
+    let row = world.crm(system).table(object)?.get(id)?;
+    let title = title(row).unwrap_or(id);
     let changes = world.history(row);
     let names = match system {
-        System::Salesforce => salesforce::field_names(object),
-        System::Hubspot => hubspot::field_names(object),
+        System::Salesforce => salesforce::field_names(&world.schema, object),
+        System::Hubspot => hubspot::field_names(&world.types, object),
     };
+    let mut writers: BTreeMap<&str, usize> = BTreeMap::new();
+    for change in &changes {
+        *writers.entry(change.by.as_str()).or_default() += 1;
+    }
     let filled = names.iter().filter(|name| row.fields.contains_key(**name));
     Some(frame(
         title,
@@ -299,9 +321,15 @@ fn record(world: &World, server: &Server, object: &str, id: &str) -> Option<Mark
                 " · " (server.base_url)
             }
             h2 { "History" }
+            @if !changes.is_empty() {
+                p.key.soft {
+                    @for (by, count) in &writers { span { span class={ "who" @if is_program(by) { " program" } } { (by) } " " (count) } }
+                    span { a href={ "/sandbox/changes?object=" (object) "&id=" (id) } { "as JSON" } }
+                }
+            }
             div.card {
                 @if changes.is_empty() { p.none { "Nothing has been written to this record since the start." } }
-                @else { (history(changes.iter().rev().take(HISTORY_MAX), Where::Hidden)) }
+                @else { (history(world, changes.iter().rev().take(HISTORY_MAX), Where::Hidden, &replaced(&changes))) }
             }
             h2 { "Fields" }
             div.card {
@@ -327,44 +355,91 @@ fn record(world: &World, server: &Server, object: &str, id: &str) -> Option<Mark
     ))
 }
 
+/// Fields that name a record, the first one that is filled counts.
+const TITLES: &[&str] = &[
+    "Name",
+    "name",
+    "dealname",
+    "Subject",
+    "subject",
+    "Title",
+    "hs_task_subject",
+    "email",
+];
+
+fn title(row: &Row) -> Option<&str> {
+    TITLES.iter().map(|name| row.text(name)).find(|text| !text.is_empty())
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {
     Shown,
     Hidden,
 }
 
-fn history<'a>(changes: impl Iterator<Item = &'a Change>, place: Where) -> Markup {
+/// Programs call themselves `name/version`; people have names.
+fn is_program(by: &str) -> bool {
+    by.contains('/')
+}
+
+/// Whose value each of these changes replaced, by number of the change and field, where it was somebody else's.
+fn replaced(changes: &[Change]) -> BTreeMap<(u64, &str), &str> {
+    let mut last: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut replaced = BTreeMap::new();
+    for change in changes {
+        for field in &change.fields {
+            let before = last.insert(field.field.as_str(), change.by.as_str());
+            if let Some(other) = before.filter(|other| *other != change.by) {
+                replaced.insert((change.number, field.field.as_str()), other);
+            }
+        }
+    }
+    replaced
+}
+
+fn history<'a>(
+    world: &World,
+    changes: impl Iterator<Item = &'a Change>,
+    place: Where,
+    replaced: &BTreeMap<(u64, &str), &str>,
+) -> Markup {
     html! {
         table {
             thead { tr {
                 th { "When" } th { "Who" }
                 @if place == Where::Shown { th { "Record" } }
-                th { "What" } th { "Before → after" } th { "Request marker" }
+                th { "What" } th { "Before → after" }
             } }
             tbody {
                 @for change in changes {
                     tr {
                         td { (time(change.at)) }
-                        td { (change.by) }
+                        td { span class={ "who" @if is_program(&change.by) { " program" } } { (change.by) } }
                         @if place == Where::Shown {
+                            @let row = world.crm(change.system).table(&change.object).and_then(|table| table.get(&change.record_id));
                             td {
-                                span class={ "tag " (change.system) } { (change.system) } " " (change.object) " "
-                                a.id href={ "/records/" (change.object) "/" (change.record_id) } { (change.record_id) }
+                                a href={ "/records/" (change.object) "/" (change.record_id) } {
+                                    (row.and_then(title).unwrap_or(&change.record_id))
+                                }
+                                div { span class={ "tag " (change.system) } { (change.system) } " " span.soft { (change.object) } }
                             }
                         }
-                        td { (change.kind.word()) }
+                        td.word { (change.kind.word()) }
                         td {
                             @if change.fields.is_empty() { span.none { "no field changed" } }
                             @for field in &change.fields {
                                 div {
-                                    (field.field) ": "
+                                    span.field { (field.field) } " "
                                     @if !field.before.is_null() { span.was { (cell(&field.before)) } " → " }
                                     @if field.after.is_null() { span.none { "empty" } }
                                     @else { span.now { (cell(&field.after)) } }
+                                    @if let Some(other) = replaced.get(&(change.number, field.field.as_str())) {
+                                        " " span.over { "replaces what " (other) " wrote" }
+                                    }
                                 }
                             }
+                            @if let Some(marker) = &change.marker { div.marker { "request marker " code { (marker) } } }
                         }
-                        td { @if let Some(marker) = &change.marker { code { (marker) } } }
                     }
                 }
             }

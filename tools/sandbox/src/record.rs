@@ -121,3 +121,23 @@ pub struct CallLine {
     /// The status answered; `None` when an injected fault cut the connection.
     pub status: Option<u16>,
 }
+
+impl CallLine {
+    /// Method and kind of path: ids, values and the query are left out, so that calls can be counted by what they are.
+    pub fn route(&self) -> String {
+        let path = self.path.split('?').next().unwrap_or("");
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let mut shown = Vec::with_capacity(parts.len());
+        for (at, part) in parts.iter().enumerate() {
+            let before = at.checked_sub(1).and_then(|at| parts.get(at)).copied().unwrap_or("");
+            let digits = part.bytes().filter(u8::is_ascii_digit).count();
+            let is_id = (part.len() > 4 && digits == part.len()) || (matches!(part.len(), 15 | 18) && digits > 2);
+            let is_locator = matches!(before, "query" | "queryAll") && digits > 2;
+            // Behind an object and a field of it stands a value.
+            let is_value = at >= 3 && parts.get(at - 3) == Some(&"sobjects") && !before.is_empty();
+            let hidden = is_id || is_locator || is_value;
+            shown.push(if hidden { "{id}" } else { part });
+        }
+        format!("{} /{}", self.method, shown.join("/"))
+    }
+}

@@ -3,24 +3,25 @@
 //! Promises: an answer is computed under one lock and without waiting, so every request sees and leaves a whole state.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fault::{self, FaultKind, SLOW_MAX};
+use crate::mutation::{self, Wire};
 use crate::record::{CallLine, System};
 use crate::wire::{BODY_MAX, Call, Cut, Keep, PATH_MAX, Reply, pairs};
-use crate::world::World;
-use crate::{hubspot, page, salesforce};
+use crate::world::{Author, World};
+use crate::{control, hubspot, page, salesforce};
 
 /// What all requests of one server share.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) system: System,
     pub(crate) world: Arc<Mutex<World>>,
-    pub(crate) token: Arc<str>,
     pub(crate) base_url: Arc<str>,
     pub(crate) other_url: Arc<str>,
 }
@@ -65,22 +66,38 @@ pub(crate) async fn answer(
     if call.method == "GET" && page::is_page(&call) {
         return page::answer(&lock(&server.world), &server, &call).into_response(Keep::All);
     }
+    if control::is_control(&call) {
+        return control::answer(&mut lock(&server.world), &server, &call).into_response(Keep::All);
+    }
     api(&server, &cut, line, &call).await
 }
 
 async fn api(server: &Server, cut: &Cut, line: CallLine, call: &Call) -> Response {
-    let (reply, after) = {
+    let (reply, after, latency) = {
         let mut world = lock(&server.world);
-        let fault = fault::take(&mut world.faults, server.system, &call.method, &call.path);
+        let fault = match fault::take(&mut world.faults, server.system, &call.method, &call.path) {
+            Some(fault) => Some(fault),
+            None => world
+                .chances
+                .as_mut()
+                .and_then(|chances| chances.draw(server.system, &call.method, &call.path)),
+        };
         let (reply, after) = meet(server, &mut world, call, fault);
-        let status = if after == After::Cut { None } else { Some(reply.status) };
+        let status = if after.is_cut() { None } else { Some(reply.status) };
         world.note_call(CallLine { status, ..line });
-        (reply, after)
+        (reply, after, world.latency)
     };
+    // INVARIANT (nobody waits under the lock): the answer is complete before anything sleeps.
+    if !latency.is_zero() {
+        tokio::time::sleep(latency.min(SLOW_MAX)).await;
+    }
     match after {
         After::Nothing => reply.into_response(Keep::All),
         After::Halve => reply.into_response(Keep::Half),
-        After::Cut => {
+        After::Cut(delay) => {
+            if !delay.is_zero() {
+                tokio::time::sleep(delay.min(SLOW_MAX)).await;
+            }
             cut.cut();
             Reply::empty(500).into_response(Keep::All)
         }
@@ -88,6 +105,7 @@ async fn api(server: &Server, cut: &Cut, line: CallLine, call: &Call) -> Respons
             tokio::time::sleep(delay.min(SLOW_MAX)).await;
             reply.into_response(Keep::All)
         }
+        After::Drip(delay) => reply.into_response(Keep::Drip(delay.min(SLOW_MAX))),
     }
 }
 
@@ -95,20 +113,59 @@ async fn api(server: &Server, cut: &Cut, line: CallLine, call: &Call) -> Respons
 enum After {
     Nothing,
     Halve,
-    Cut,
-    Wait(std::time::Duration),
+    /// The connection is cut, after this long.
+    Cut(Duration),
+    Wait(Duration),
+    /// Half of the body comes this late.
+    Drip(Duration),
+}
+
+impl After {
+    fn is_cut(&self) -> bool {
+        matches!(self, After::Cut(_))
+    }
 }
 
 fn meet(server: &Server, world: &mut World, call: &Call, fault: Option<FaultKind>) -> (Reply, After) {
     let Some(fault) = fault else {
-        return (route(server, world, call), After::Nothing);
+        return route(server.system, world, call);
     };
     match fault {
-        FaultKind::DropBeforeCommit => (Reply::empty(500), After::Cut),
-        FaultKind::DropAfterCommit => (route(server, world, call), After::Cut),
-        FaultKind::Slow { delay } => (route(server, world, call), After::Wait(delay)),
-        FaultKind::TruncatedJson => (route(server, world, call), After::Halve),
+        FaultKind::DropBeforeCommit => (Reply::empty(500), After::Cut(Duration::ZERO)),
+        FaultKind::DropAfterCommit => (route(server.system, world, call).0, After::Cut(Duration::ZERO)),
+        FaultKind::StallBeforeCommit { delay } => (Reply::empty(500), After::Cut(delay)),
+        FaultKind::StallAfterCommit { delay } => (route(server.system, world, call).0, After::Cut(delay)),
+        FaultKind::Slow { delay } => (route(server.system, world, call).0, After::Wait(delay)),
+        FaultKind::SlowBody { delay } => (route(server.system, world, call).0, After::Drip(delay)),
+        FaultKind::TruncatedJson => (route(server.system, world, call).0, After::Halve),
         FaultKind::Unavailable => (Reply::html(503, page::unavailable()), After::Nothing),
+        FaultKind::BadGateway => (Reply::html(502, page::unavailable()), After::Nothing),
+        FaultKind::PartialFailure { every } => {
+            world.failing = Some((every, 0));
+            let answered = route(server.system, world, call);
+            world.failing = None;
+            answered
+        }
+        FaultKind::PersonEdits {
+            object,
+            id,
+            field,
+            value,
+        } => {
+            let fields = [(field, Value::from(value))].into();
+            let author = Author {
+                by: "a person".to_owned(),
+                marker: None,
+            };
+            let edited = match server.system {
+                System::Salesforce => salesforce::edit(world, &object, &id, fields, author),
+                System::Hubspot => hubspot::edit(world, &object, &id, fields, author),
+            };
+            if let Err(message) = edited {
+                tracing::warn!(system = %server.system, message, "the person's edit was refused");
+            }
+            route(server.system, world, call)
+        }
         FaultKind::TooManyRequests { .. }
         | FaultKind::LimitExhausted
         | FaultKind::TokenExpired
@@ -122,10 +179,22 @@ fn meet(server: &Server, world: &mut World, call: &Call, fault: Option<FaultKind
     }
 }
 
-fn route(server: &Server, world: &mut World, call: &Call) -> Reply {
-    match server.system {
-        System::Salesforce => salesforce::answer(world, call, &server.token),
-        System::Hubspot => hubspot::answer(world, call, &server.token),
+fn route(system: System, world: &mut World, call: &Call) -> (Reply, After) {
+    let whole: fn(&mut World, &Call) -> Reply = match system {
+        System::Salesforce => salesforce::answer,
+        System::Hubspot => hubspot::answer,
+    };
+    match world.mutation {
+        Some(mutation) if mutation.system() == system => {
+            let (reply, wire) = mutation::answer(world, mutation, call, whole);
+            let after = match wire {
+                Wire::Whole => After::Nothing,
+                Wire::Cut => After::Cut(Duration::ZERO),
+                Wire::Half => After::Halve,
+            };
+            (reply, after)
+        }
+        Some(_) | None => (whole(world, call), After::Nothing),
     }
 }
 

@@ -14,12 +14,14 @@ use axum::extract::connect_info::Connected;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
+use base64::Engine as _;
+use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The largest request body. Both vendors refuse far smaller ones on these routes; a collection of 200 long records fits.
-pub(crate) const BODY_MAX: usize = 8 * 1024 * 1024;
+/// The largest request body: the file of a bulk job. Both vendors refuse far smaller ones on other routes.
+pub(crate) const BODY_MAX: usize = 150 * 1024 * 1024;
 
 /// The longest path with query. A SOQL query in the address may reach 16 KiB at the vendor.
 pub(crate) const PATH_MAX: usize = 16 * 1024;
@@ -86,11 +88,25 @@ impl Call {
         self.header("user-agent").unwrap_or("unknown")
     }
 
-    /// Whether the request carries this bearer token.
-    pub(crate) fn bears(&self, token: &str) -> bool {
+    /// The bearer token of the request, empty without one.
+    pub(crate) fn bearer(&self) -> &str {
         self.header("authorization")
             .and_then(|value| value.split_once(' '))
-            .is_some_and(|(scheme, sent)| scheme.eq_ignore_ascii_case("bearer") && sent.trim() == token)
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, sent)| sent.trim())
+            .unwrap_or("")
+    }
+
+    /// User and password of HTTP Basic.
+    pub(crate) fn basic(&self) -> Option<(String, String)> {
+        let (scheme, sent) = self.header("authorization")?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let bytes = base64::engine::general_purpose::STANDARD.decode(sent.trim()).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        let (user, password) = text.split_once(':')?;
+        Some((user.to_owned(), password.to_owned()))
     }
 
     pub(crate) fn json(&self) -> Result<Value, String> {
@@ -157,6 +173,7 @@ pub(crate) enum Content {
     Empty,
     Json(Value),
     Html(String),
+    Csv(String),
 }
 
 impl Reply {
@@ -184,23 +201,43 @@ impl Reply {
         }
     }
 
+    pub(crate) fn csv(text: String) -> Reply {
+        Reply {
+            status: 200,
+            headers: Vec::new(),
+            content: Content::Csv(text),
+        }
+    }
+
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// The answer for the wire. `keep` halves a JSON body when an injected fault asks for it.
+    /// The answer for the wire. `keep` halves or delays a body when an injected fault asks for it.
     pub(crate) fn into_response(self, keep: Keep) -> Response {
         let (kind, mut bytes) = match self.content {
             Content::Empty => (None, Vec::new()),
             Content::Json(body) => (Some("application/json;charset=UTF-8"), body.to_string().into_bytes()),
             Content::Html(page) => (Some("text/html; charset=utf-8"), page.into_bytes()),
+            Content::Csv(text) => (Some("text/csv"), text.into_bytes()),
         };
         if keep == Keep::Half {
             bytes.truncate(bytes.len() / 2);
         }
-        let mut response = Response::new(Body::from(bytes));
+        let body = match keep {
+            Keep::All | Keep::Half => Body::from(bytes),
+            Keep::Drip(delay) => {
+                let rest = bytes.split_off(bytes.len() / 2);
+                let late = stream::once(async move {
+                    tokio::time::sleep(delay).await;
+                    Ok::<_, io::Error>(rest)
+                });
+                Body::from_stream(stream::iter([Ok(bytes)]).chain(late))
+            }
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         if let Some(kind) = kind {
@@ -219,6 +256,8 @@ impl Reply {
 pub(crate) enum Keep {
     All,
     Half,
+    /// Everything, but the second half late.
+    Drip(std::time::Duration),
 }
 
 /// A handle that cuts one connection.

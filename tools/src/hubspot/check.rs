@@ -171,10 +171,11 @@ mod tests {
         let property = |name: &&str| Property {
             name: (*name).to_owned(),
             has_unique_value,
-            modification_metadata: None,
+            ..Property::default()
         };
         Properties {
             results: names.iter().map(property).collect(),
+            ..Properties::default()
         }
     }
 

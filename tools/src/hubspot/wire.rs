@@ -1,9 +1,11 @@
-//! HubSpot's JSON, as far as we read it, and its words for failure.
+//! HubSpot's JSON, as far as we read it, and its words for failure. Keys that we do not read are kept in `rest`, so that a
+//! recorded body can be written again without losing one.
 
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::fields::Live;
 use crate::http::{Dialect, Fault};
@@ -29,7 +31,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 const MIGRATION_WAIT: Duration = Duration::from_secs(60);
 
 /// An error answer. Every field may be missing.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ErrorBody {
     pub(super) status: Option<String>,
@@ -37,6 +39,8 @@ pub(super) struct ErrorBody {
     pub(super) error_type: Option<String>,
     pub(super) policy_name: Option<String>,
     pub(super) message: Option<String>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 impl ErrorBody {
@@ -48,7 +52,7 @@ impl ErrorBody {
 }
 
 /// One record.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Record {
     #[serde(deserialize_with = "id")]
     pub(super) id: String,
@@ -57,44 +61,55 @@ pub(super) struct Record {
     #[serde(default)]
     pub(super) archived: bool,
     /// Of an upsert only: whether it made the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) new: Option<bool>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// The answer to a batch. Failures of single inputs stand in here even when the status is 200.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Batch {
     #[serde(default)]
     pub(super) results: Vec<Record>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) num_errors: u64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) errors: Vec<ErrorBody>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// The answer to a batch read of associations.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Associations {
     #[serde(default)]
     pub(super) results: Vec<AssociationsOf>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// The associations of one record.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct AssociationsOf {
     #[serde(default)]
     pub(super) to: Vec<AssociatedTo>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// One associated record.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct AssociatedTo {
-    #[serde(rename = "toObjectId", alias = "id", deserialize_with = "id")]
+    #[serde(rename = "id", alias = "toObjectId", deserialize_with = "id")]
     pub(super) id: String,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// What the account says about itself.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Details {
     #[serde(deserialize_with = "id")]
@@ -103,6 +118,8 @@ pub(super) struct Details {
     pub(super) account_type: String,
     #[serde(default)]
     pub(super) ui_domain: Option<String>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 impl Details {
@@ -113,28 +130,112 @@ impl Details {
 }
 
 /// The properties of an object.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Properties {
     pub(super) results: Vec<Property>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// One property.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Property {
     pub(super) name: String,
     #[serde(default)]
     pub(super) has_unique_value: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) modification_metadata: Option<Modification>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// What may be done to a property.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Modification {
     #[serde(default)]
     pub(super) read_only_value: bool,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A page of a list or a search.
+#[derive(Debug, Deserialize, Serialize)]
+struct Page {
+    results: Vec<Record>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// The pipelines of an object, or its owners: rows that are read by their id.
+#[derive(Debug, Deserialize, Serialize)]
+struct Rows {
+    results: Vec<Row>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize, Serialize)]
+struct Row {
+    id: String,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// The answer to associations by name (v3).
+#[derive(Debug, Deserialize, Serialize)]
+struct NamedTies {
+    status: String,
+    results: Vec<NamedTie>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize, Serialize)]
+struct NamedTie {
+    from: AssociatedTo,
+    to: AssociatedTo,
+    #[serde(rename = "type")]
+    name: String,
+}
+
+/// Kinds of answers, for the check against recorded bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One record.
+    Record,
+    /// A page of records.
+    Page,
+    /// A batch of records.
+    Batch,
+    /// Properties.
+    Properties,
+    /// Pipelines or owners.
+    Rows,
+    /// Associations by name.
+    NamedTies,
+}
+
+/// Reads a body as the adapter does and writes it again, to show that no key is lost on the way.
+pub fn reencoded(shape: Shape, body: &[u8]) -> Result<Value, serde_json::Error> {
+    fn again<T: serde::de::DeserializeOwned + Serialize>(body: &[u8]) -> Result<Value, serde_json::Error> {
+        serde_json::to_value(serde_json::from_slice::<T>(body)?)
+    }
+    match shape {
+        Shape::Record => again::<Record>(body),
+        Shape::Page => again::<Page>(body),
+        Shape::Batch => again::<Batch>(body),
+        Shape::Properties => again::<Properties>(body),
+        Shape::Rows => again::<Rows>(body),
+        Shape::NamedTies => again::<NamedTies>(body),
+    }
 }
 
 /// Ids are texts of digits; in some answers they are numbers.

@@ -204,10 +204,12 @@ mod tests {
             createable: true,
             external_id: name.ends_with("Id__c") || name.ends_with("Key__c"),
             unique: true,
+            ..DescribedField::default()
         };
         Describe {
             createable: true,
             fields: names.iter().map(field).collect(),
+            ..Describe::default()
         }
     }
 
@@ -231,10 +233,15 @@ mod tests {
     #[test]
     fn a_spent_budget_is_a_warning() {
         let daily = |remaining| Limits {
-            daily: Some(Budget { max: 100, remaining }),
+            daily: Some(Budget {
+                max: 100,
+                remaining,
+                ..Budget::default()
+            }),
+            ..Limits::default()
         };
         assert_eq!(budget(&daily(21)).level, Level::Ok);
         assert_eq!(budget(&daily(20)).level, Level::Warn);
-        assert_eq!(budget(&Limits { daily: None }).level, Level::Warn);
+        assert_eq!(budget(&Limits::default()).level, Level::Warn);
     }
 }

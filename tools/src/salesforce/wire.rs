@@ -1,9 +1,11 @@
-//! Salesforce's JSON, as far as we read it, and its words for failure.
+//! Salesforce's JSON, as far as we read it, and its words for failure. Keys that we do not read are kept in `rest`, so that
+//! a recorded body can be written again without losing one.
 
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::http::{Dialect, Fault};
 use perennial_core::signal::Crm;
@@ -26,80 +28,105 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 const LOAD_WAIT: Duration = Duration::from_secs(20);
 
 /// One row of an error answer.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 struct ErrorRow {
     #[serde(rename = "errorCode", default)]
     code: String,
     #[serde(default)]
     message: String,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// An error of the sign-in endpoints.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 struct SignInError {
     error: String,
     #[serde(default)]
     error_description: String,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// The answer to a create or an upsert.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct SaveResult {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<String>,
     pub(super) success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) created: Option<bool>,
     #[serde(default)]
     pub(super) errors: Vec<RowError>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// Why a row was not saved. Here the code is called `statusCode`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct RowError {
     #[serde(rename = "statusCode", default)]
     pub(super) code: String,
     #[serde(default)]
     pub(super) message: String,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// One page of a query.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct QueryPage<T> {
+    #[serde(default)]
+    pub(super) total_size: u64,
+    #[serde(default)]
+    pub(super) done: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next_records_url: Option<String>,
     pub(super) records: Vec<T>,
 }
 
 /// The one row of Organization.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Organization {
     #[serde(rename = "IsSandbox")]
     pub(super) is_sandbox: bool,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// What the org says about its limits, as far as we read it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Limits {
-    #[serde(rename = "DailyApiRequests")]
+    #[serde(rename = "DailyApiRequests", skip_serializing_if = "Option::is_none")]
     pub(super) daily: Option<Budget>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// A limit and what is left of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Budget {
     #[serde(rename = "Max")]
     pub(super) max: i64,
     #[serde(rename = "Remaining")]
     pub(super) remaining: i64,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// What an object looks like to the integration user.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Describe {
     #[serde(default)]
     pub(super) createable: bool,
     pub(super) fields: Vec<DescribedField>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
 }
 
 /// One field of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DescribedField {
     pub(super) name: String,
@@ -111,6 +138,158 @@ pub(super) struct DescribedField {
     pub(super) external_id: bool,
     #[serde(default)]
     pub(super) unique: bool,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
+}
+
+/// The version list: one row of it.
+#[derive(Debug, Deserialize, Serialize)]
+struct Version {
+    version: String,
+    url: String,
+    label: String,
+}
+
+/// The answer of the token endpoint.
+#[derive(Debug, Deserialize, Serialize)]
+struct Token {
+    access_token: String,
+    instance_url: String,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// Ids of records that changed.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Updated {
+    ids: Vec<String>,
+    latest_date_covered: String,
+}
+
+/// Records that were deleted.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Deleted {
+    deleted_records: Vec<Grave>,
+    earliest_date_available: String,
+    latest_date_covered: String,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Grave {
+    id: String,
+    deleted_date: String,
+}
+
+/// The answer to several requests in one.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Composite {
+    composite_response: Vec<Part>,
+}
+
+/// One of its parts.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Part {
+    body: Value,
+    http_headers: Map<String, Value>,
+    http_status_code: u16,
+    reference_id: String,
+}
+
+/// Approximate numbers of records.
+#[derive(Debug, Deserialize, Serialize)]
+struct Counts {
+    #[serde(rename = "sObjects")]
+    objects: Vec<CountOf>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize, Serialize)]
+struct CountOf {
+    count: u64,
+    name: String,
+}
+
+/// Every object the user can see.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Objects {
+    encoding: String,
+    max_batch_size: u64,
+    #[serde(rename = "sobjects")]
+    objects: Vec<ObjectRow>,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize, Serialize)]
+struct ObjectRow {
+    name: String,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// Kinds of answers, for the check against recorded bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A refused request.
+    Errors,
+    /// A refused sign-in.
+    SignInError,
+    /// A token.
+    Token,
+    /// The version list.
+    Versions,
+    /// The save of one record.
+    Save,
+    /// The saves of a collection.
+    Saves,
+    /// Addresses of the records that an upsert matched.
+    Choices,
+    /// A page of a query.
+    Query,
+    /// One record.
+    Record,
+    /// Changed ids.
+    Updated,
+    /// Deleted ids.
+    Deleted,
+    /// Several requests in one.
+    Composite,
+    /// Numbers of records.
+    Counts,
+    /// The description of an object.
+    Describe,
+    /// The list of objects.
+    Objects,
+}
+
+/// Reads a body as the adapter does and writes it again, to show that no key is lost on the way.
+pub fn reencoded(shape: Shape, body: &[u8]) -> Result<Value, serde_json::Error> {
+    fn again<T: serde::de::DeserializeOwned + Serialize>(body: &[u8]) -> Result<Value, serde_json::Error> {
+        serde_json::to_value(serde_json::from_slice::<T>(body)?)
+    }
+    match shape {
+        Shape::Errors => again::<Vec<ErrorRow>>(body),
+        Shape::SignInError => again::<SignInError>(body),
+        Shape::Token => again::<Token>(body),
+        Shape::Versions => again::<Vec<Version>>(body),
+        Shape::Save => again::<SaveResult>(body),
+        Shape::Saves => again::<Vec<SaveResult>>(body),
+        Shape::Choices => again::<Vec<String>>(body),
+        Shape::Query => again::<QueryPage<crate::fields::Live>>(body),
+        Shape::Record => again::<crate::fields::Live>(body),
+        Shape::Updated => again::<Updated>(body),
+        Shape::Deleted => again::<Deleted>(body),
+        Shape::Composite => again::<Composite>(body),
+        Shape::Counts => again::<Counts>(body),
+        Shape::Describe => again::<Describe>(body),
+        Shape::Objects => again::<Objects>(body),
+    }
 }
 
 fn fault(_status: StatusCode, body: &[u8]) -> Option<Fault> {

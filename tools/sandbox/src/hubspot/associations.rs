@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::errors::Refusal;
-use super::records::{locate, type_of};
+use super::records::locate;
 use super::schema::{self, Tie, Type};
 use super::{Family, SYSTEM, batch_reply, body, inputs};
 use crate::record::Association;
@@ -26,7 +26,7 @@ pub(super) fn put_default(world: &mut World, call: &Call, from: End<'_>, to: End
     let one = |from: &str, to: &str, number: u32| {
         json!({
             "from": { "id": from }, "to": { "id": to },
-            "associationSpec": { "associationCategory": "HUBSPOT_DEFINED", "associationTypeId": number },
+            "associationSpec": { "associationCategory": tie_of.category, "associationTypeId": number },
         })
     };
     let results = vec![one(from.1, to.1, tie_of.there), one(to.1, from.1, tie_of.back)];
@@ -105,7 +105,88 @@ pub(super) fn batch(
             }
             Ok(Reply::empty(204))
         }
+        ["labels", "archive"] => {
+            for input in inputs(&body, CREATE_MAX)? {
+                let (one, other) = (end(input.get("from")), end(input.get("to")));
+                for tie in chosen(from, to, input.get("types").unwrap_or(&Value::Null))? {
+                    let author = author(call);
+                    world.unlink_one(SYSTEM, (from.name, one), (to.name, other), tie.there, &author);
+                    world.unlink_one(SYSTEM, (to.name, other), (from.name, one), tie.back, &author);
+                }
+            }
+            Ok(Reply::empty(204))
+        }
         _ => Err(Refusal::not_found()),
+    }
+}
+
+/// `GET /crm/v4/associations/{from}/{to}/labels`.
+pub(super) fn labels(from: &Type, to: &Type) -> Reply {
+    let all: Vec<Value> = schema::ties(from, to)
+        .iter()
+        .map(|tie| json!({ "category": tie.category, "typeId": tie.there, "label": tie.label }))
+        .collect();
+    Reply::json(200, json!({ "results": all }))
+}
+
+/// `POST /crm/v3/associations/{from}/{to}/batch/{verb}`: associations by name, which the dated paths do not take.
+pub(super) fn batch_v3(
+    world: &mut World,
+    call: &Call,
+    from: &'static Type,
+    to: &'static Type,
+    verb: &str,
+) -> Result<Reply, Refusal> {
+    let body = body(call)?;
+    let inputs = inputs(&body, CREATE_MAX)?;
+    let name = |from: &Type, to: &Type| format!("{}_to_{}", from.singular, to.singular);
+    let mut results = Vec::new();
+    let mut errors = Vec::new();
+    for input in inputs {
+        let (one, other) = (end(input.get("from")), end(input.get("to")));
+        match verb {
+            "create" => {
+                let said = input.get("type").and_then(Value::as_str).unwrap_or("");
+                let known = schema::ties(from, to);
+                let tie_of = known
+                    .iter()
+                    .find(|tie| said == name(from, to) || said == tie.there.to_string());
+                let good = tie_of
+                    .copied()
+                    .ok_or_else(|| Refusal::invalid(format!("Invalid association type: {said}")))
+                    .and_then(|tie| both_exist(world, (from, one), (to, other)).map(|()| tie));
+                match good {
+                    Ok(tie_of) => {
+                        tie(world, (from, one), (to, other), tie_of, &author(call));
+                        // Both directions come back (recorded).
+                        results.push(json!({
+                            "from": { "id": other }, "to": { "id": one }, "type": name(to, from),
+                        }));
+                        results.push(json!({
+                            "from": { "id": one }, "to": { "id": other }, "type": name(from, to),
+                        }));
+                    }
+                    Err(refusal) => errors.push(refusal.entry(json!({ "fromObjectId": [one], "toObjectId": [other] }))),
+                }
+            }
+            "read" => {
+                let id = end(input.get("id"));
+                let found: Vec<Value> = targets(world, from, id, to)
+                    .iter()
+                    .map(|target| json!({ "id": target["toObjectId"], "type": name(from, to) }))
+                    .collect();
+                if !found.is_empty() {
+                    results.push(json!({ "from": { "id": id }, "to": found }));
+                }
+            }
+            "archive" => untie(world, (from, one), (to, other), &author(call)),
+            _ => return Err(Refusal::not_found()),
+        }
+    }
+    match verb {
+        "archive" => Ok(Reply::empty(204)),
+        "create" => Ok(batch_reply(world, Family::Numbered, 201, results, errors)),
+        _ => Ok(batch_reply(world, Family::Numbered, 200, results, errors)),
     }
 }
 
@@ -150,7 +231,7 @@ fn each(
             }
         }
     }
-    Ok(batch_reply(world, family, 201, results, errors))
+    Ok(batch_reply(world, family, 200, results, errors))
 }
 
 fn read(
@@ -214,7 +295,7 @@ fn chosen(from: &Type, to: &Type, types: &Value) -> Result<Vec<Tie>, Refusal> {
         let category = kind.get("associationCategory").and_then(Value::as_str);
         let found = known
             .iter()
-            .find(|tie| Some(u64::from(tie.there)) == number && category == Some("HUBSPOT_DEFINED"));
+            .find(|tie| Some(u64::from(tie.there)) == number && category == Some(tie.category));
         found.copied().ok_or_else(|| {
             let message = format!(
                 "The association type {} ({}) does not go from {} to {}",
@@ -240,8 +321,9 @@ pub(super) fn wanted(
         let id = end(one.get("to"));
         let types = one.get("types").unwrap_or(&Value::Null);
         // The other type is not said; the number of the kind tells it.
-        let found = schema::TYPES
-            .iter()
+        let found = world
+            .types
+            .all()
             .find_map(|to| chosen(from, to, types).ok().map(|ties| (to, ties)));
         let Some((to, ties)) = found else {
             return Err(Refusal::invalid(format!(
@@ -290,7 +372,12 @@ fn targets(world: &World, from: &Type, id: &str, to: &Type) -> Vec<Value> {
         .map(|((_, other), types)| {
             let kinds: Vec<Value> = types
                 .iter()
-                .map(|number| json!({ "category": "HUBSPOT_DEFINED", "typeId": number, "label": null }))
+                .map(|number| {
+                    let tie = schema::ties(from, to).into_iter().find(|tie| tie.there == *number);
+                    let label = tie.and_then(|tie| tie.label);
+                    let category = tie.map_or("HUBSPOT_DEFINED", |tie| tie.category);
+                    json!({ "category": category, "typeId": number, "label": label })
+                })
                 .collect();
             json!({ "toObjectId": other, "associationTypes": kinds })
         })
@@ -301,7 +388,7 @@ fn targets(world: &World, from: &Type, id: &str, to: &Type) -> Vec<Value> {
 pub(super) fn nested(world: &World, from: &'static Type, id: &str, types: &[String]) -> Result<Value, Refusal> {
     let mut all = Map::new();
     for name in types {
-        let to = type_of(name)?;
+        let to = super::named(world, name)?;
         let kind = format!("{}_to_{}", from.singular, to.singular);
         let results: Vec<Value> = targets(world, from, id, to)
             .iter()

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::errors::Refusal;
+use super::records::Via;
 use super::schema::{Kind, Type};
 use super::{Family, SYSTEM, batch_reply, body, inputs, properties, records};
 use crate::wire::{Call, Reply};
@@ -31,7 +32,7 @@ pub(super) fn post(
         "upsert" => Ok(upsert(world, call, of, &inputs, family)),
         "archive" => {
             for input in inputs {
-                records::archive(world, of, text(input, "id"), call.by())?;
+                records::archive(world, of, text(input, "id"), &Via::of(call))?;
             }
             Ok(Reply::empty(204))
         }
@@ -90,7 +91,7 @@ fn create(
     let mut errors = Vec::new();
     let mut first = None;
     for input in inputs {
-        match records::create(world, of, input, call.by()) {
+        match records::create(world, of, input, &Via::of(call)) {
             Ok(id) => {
                 let mut one = records::whole(world, of, &id);
                 if let Some(trace) = input.get("objectWriteTraceId") {
@@ -104,9 +105,13 @@ fn create(
             }
         }
     }
-    if let (Some(savepoint), Some(refusal)) = (savepoint, first) {
-        world.roll_back(savepoint);
-        return Err(refusal);
+    match (savepoint, first) {
+        (Some(savepoint), Some(refusal)) => {
+            world.roll_back(savepoint);
+            return Err(refusal);
+        }
+        (Some(savepoint), None) => world.keep(savepoint),
+        (None, _) => {}
     }
     Ok(batch_reply(world, family, 201, results, errors))
 }
@@ -118,11 +123,12 @@ fn update(world: &mut World, call: &Call, of: &'static Type, inputs: &[&Map<Stri
         let id = text(input, "id");
         let by = input.get("idProperty").and_then(Value::as_str);
         let done = records::locate(world, of, id, by).and_then(|id| {
-            records::update(world, of, &id, &properties(input)?, call.by())?;
-            Ok(id)
+            let sent = properties(input)?;
+            records::update(world, of, &id, &sent, &Via::of(call))?;
+            Ok((id, sent))
         });
         match done {
-            Ok(id) => results.push(records::whole(world, of, &id)),
+            Ok((id, sent)) => results.push(records::written(world, of, &id, &sent)),
             Err(refusal) => errors.push(refusal.entry(context(input))),
         }
     }
@@ -166,7 +172,7 @@ fn upsert_one(
     let name = text(input, "idProperty");
     if name.is_empty() || name == "hs_object_id" {
         let id = records::locate(world, of, id, None)?;
-        records::update(world, of, &id, &properties(input)?, call.by())?;
+        records::update(world, of, &id, &properties(input)?, &Via::of(call))?;
         return Ok((id, false));
     }
     if id.is_empty() {
@@ -179,14 +185,14 @@ fn upsert_one(
         Some(found) => {
             // The key that found the record also marks the write, as it marks a create.
             sent.entry(name.to_owned()).or_insert(stored);
-            records::update(world, of, &found, &sent, call.by())?;
+            records::update(world, of, &found, &sent, &Via::of(call))?;
             Ok((found, false))
         }
         None => {
             sent.entry(name.to_owned()).or_insert(stored);
             let mut whole = input.clone();
             whole.insert("properties".to_owned(), Value::Object(sent.into_iter().collect()));
-            Ok((records::create(world, of, &whole, call.by())?, true))
+            Ok((records::create(world, of, &whole, &Via::of(call))?, true))
         }
     }
 }

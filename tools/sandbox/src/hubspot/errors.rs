@@ -51,6 +51,10 @@ impl Refusal {
         if !self.errors.is_empty() {
             body["errors"] = json!(self.errors);
         }
+        if self.status == 429 {
+            // The name of the key is unverified.
+            body["errorType"] = json!("RATE_LIMIT");
+        }
         if let Some((key, value)) = self.extra {
             body[key] = json!(value);
         }

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::errors::Refusal;
 use super::schema::{Kind, LIFECYCLE, OWNERS, Pipeline, Property, Type};
 use crate::wire::{Call, Reply};
+use crate::world::World;
 
-/// Seconds an OAuth token lives at the vendor. Tokens of the sandbox never end by themselves.
-const TOKEN_S: u32 = 1_800;
+/// Seconds an OAuth token lives at the vendor. Those of the sandbox end only when a rule says so.
+const TOKEN_S: u64 = 1_800;
 
 /// Rows built into an account say this is when they were made.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
@@ -37,7 +38,7 @@ fn property(of: &Type, property: &Property) -> Value {
         Kind::Options(options) => ("enumeration", "select", options),
         Kind::Lifecycle => ("enumeration", "radio", LIFECYCLE),
         Kind::Owner => ("enumeration", "select", &[]),
-        Kind::Email => ("string", "text", &[]),
+        Kind::Email | Kind::Computed(_) => ("string", "text", &[]),
         Kind::Pipeline | Kind::Stage => {
             let of_pipeline = |pipeline: &Pipeline| {
                 if property.kind == Kind::Pipeline {
@@ -55,16 +56,20 @@ fn property(of: &Type, property: &Property) -> Value {
         .map(|(at, value)| json!({ "label": value, "value": value, "displayOrder": at, "hidden": false }))
         .collect();
     let ours = property.name.starts_with("perennial_");
-    json!({
+    let mut body = json!({
         "name": property.name, "label": property.label, "type": kind, "fieldType": shown, "description": "",
         "groupName": if ours { "perennial".to_owned() } else { format!("{}information", of.singular) },
-        "options": options, "displayOrder": -1, "calculated": false, "externalOptions": property.kind == Kind::Owner,
+        "options": options, "displayOrder": -1, "calculated": matches!(property.kind, Kind::Computed(_)), "externalOptions": property.kind == Kind::Owner,
         "hasUniqueValue": property.unique, "hidden": false, "hubspotDefined": !ours, "formField": !property.read_only,
-        "archived": false, "dataSensitivity": "non_sensitive",
+        "createdAt": EPOCH, "updatedAt": EPOCH, "dataSensitivity": "non_sensitive",
         "modificationMetadata": {
             "archivable": ours, "readOnlyDefinition": !ours, "readOnlyValue": property.read_only,
         },
-    })
+    });
+    if matches!(property.name, "annualrevenue" | "amount" | "price") {
+        body["showCurrencySymbol"] = json!(true);
+    }
+    body
 }
 
 /// `GET /crm/pipelines/../{type}[/{id}]`.
@@ -112,7 +117,7 @@ pub(super) fn owners(call: &Call, rest: &[&str]) -> Result<Reply, Refusal> {
     let owner = |one: &(&str, &str, &str, &str)| {
         let (id, email, first, last) = one;
         json!({
-            "id": id, "email": email, "type": "PERSON", "firstName": first, "lastName": last, "userId": 72_000_000,
+            "id": id, "email": email, "type": "PERSON", "firstName": first, "lastName": last, "userId": 72_000_000, "userIdIncludingInactive": 72_000_000,
             "createdAt": EPOCH, "updatedAt": EPOCH, "archived": false,
         })
     };
@@ -147,24 +152,94 @@ pub(super) fn account() -> Reply {
     )
 }
 
-/// `POST /oauth/../token`.
-pub(super) fn issue_token(call: &Call, token: &str) -> Reply {
+/// `GET /crm-object-schemas/../schemas[/{type}]`: the custom object types.
+pub(super) fn schemas(world: &World, rest: &[&str]) -> Result<Reply, Refusal> {
+    let shown = |of: &'static Type| {
+        let properties: Vec<Value> = of.all().map(|one| property(of, one)).collect();
+        let associations: Vec<Value> = world
+            .types
+            .all()
+            .flat_map(|to| {
+                super::schema::ties(of, to).into_iter().map(move |tie| {
+                    json!({
+                        "id": tie.there.to_string(), "fromObjectTypeId": of.type_id, "toObjectTypeId": to.type_id,
+                        "name": format!("{}_to_{}", of.singular, to.singular),
+                    })
+                })
+            })
+            .collect();
+        json!({
+            "id": of.type_id.trim_start_matches("2-"), "objectTypeId": of.type_id, "name": of.name,
+            "fullyQualifiedName": format!("p147000001_{}", of.name), "archived": false, "createdAt": EPOCH,
+            "updatedAt": EPOCH, "labels": { "singular": of.singular, "plural": of.name },
+            "requiredProperties": of.all().filter(|one| one.required).map(|one| one.name).collect::<Vec<_>>(),
+            "searchableProperties": [], "primaryDisplayProperty": of.properties.first().map(|one| one.name),
+            "secondaryDisplayProperties": [], "properties": properties, "associations": associations,
+        })
+    };
+    match rest {
+        [] => {
+            let all: Vec<Value> = world.types.all().filter(|of| of.is_custom()).map(shown).collect();
+            Ok(Reply::json(200, json!({ "results": all })))
+        }
+        [name] => {
+            let of = world.types.named(name).ok_or_else(Refusal::not_found)?;
+            Ok(Reply::json(200, shown(of)))
+        }
+        _ => Err(Refusal::not_found()),
+    }
+}
+
+/// `POST /oauth/../token`. Parameters count in the form body only.
+pub(super) fn issue_token(world: &mut World, call: &Call) -> Reply {
     let form = call.form();
-    let grant = form
+    let said = |name: &str| {
+        let found = form.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).unwrap_or("")
+    };
+    let app = world.hubspot_app.as_ref();
+    let refuse = |status: &str, message: &str| Reply::json(400, json!({ "status": status, "message": message }));
+    match said("grant_type") {
+        "refresh_token" | "authorization_code" | "client_credentials" => {}
+        _ => return refuse("BAD_GRANT_TYPE", "unknown grant_type"),
+    }
+    if let Some(app) = app {
+        if said("client_id") != app.client_id || said("client_secret") != app.client_secret {
+            return refuse("BAD_CLIENT_ID", "missing or unknown client id");
+        }
+        if said("grant_type") == "refresh_token" && said("refresh_token") != app.refresh_token {
+            return refuse("BAD_REFRESH_TOKEN", "missing or invalid refresh token");
+        }
+    }
+    let refresh = app.map_or_else(|| "sandbox-refresh".to_owned(), |app| app.refresh_token.clone());
+    let now = world.now();
+    let token = world.hubspot_tokens.issue(now);
+    Reply::json(
+        200,
+        json!({
+            "access_token": token, "refresh_token": refresh, "expires_in": world.hubspot_tokens.lifetime_s(TOKEN_S),
+            "token_type": "bearer",
+        }),
+    )
+}
+
+/// `POST /oauth/../token/introspect` and `/token/revoke`.
+pub(super) fn about_token(world: &mut World, call: &Call, verb: &str) -> Result<Reply, Refusal> {
+    let form = call.form();
+    let token = form
         .iter()
-        .find(|(key, _)| key == "grant_type")
-        .map(|(_, value)| value.as_str());
-    match grant {
-        Some("refresh_token" | "authorization_code" | "client_credentials") => Reply::json(
+        .find(|(key, _)| key == "token")
+        .map_or("", |(_, value)| value.as_str());
+    let good = world.hubspot_tokens.is_good(token, world.now());
+    match verb {
+        "introspect" => Ok(Reply::json(
             200,
-            json!({
-                "access_token": token, "refresh_token": "sandbox-refresh", "expires_in": TOKEN_S,
-                "token_type": "bearer",
-            }),
-        ),
-        _ => Reply::json(
-            400,
-            json!({ "status": "BAD_GRANT_TYPE", "message": "unknown grant_type" }),
-        ),
+            json!({ "active": good, "token_type": "access_token", "hub_id": 147_000_001, "app_id": 18_221_010 }),
+        )),
+        "revoke" => {
+            world.hubspot_tokens.revoke(token);
+            Ok(Reply::empty(204))
+        }
+        _ => Err(Refusal::not_found()),
     }
 }

@@ -1,7 +1,7 @@
 //! The HubSpot server: the dated and the v3/v4 paths over the same handlers, rate headers, the token check, the seed.
 //!
-//! Promises: both path families differ only where the vendor's do (207 or 200 on a partial batch). Does not: webhooks,
-//! custom objects, the lag of search, `archived=true` reads.
+//! Promises: both path families differ only where the vendor's do (207 or 200 on a partial batch, rules of admins). Does
+//! not: `archived=true` reads, scopes, the making of properties and schemas.
 
 mod associations;
 mod batch;
@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
+use crate::custom::{Access, CustomObject, Rule};
 use crate::fault::FaultKind;
 use crate::limits::Enforcement;
 use crate::record::{Association, System};
@@ -24,6 +25,7 @@ use crate::wire::{Call, Reply};
 use crate::world::{Author, Case, Crm, Fields, World};
 use errors::Refusal;
 use schema::Type;
+pub(crate) use schema::Types;
 use values::Write;
 
 const SYSTEM: System = System::Hubspot;
@@ -34,8 +36,8 @@ const DATED: &str = "2026-09";
 /// The window of the burst budget.
 const BURST_MS: i64 = 10_000;
 
-/// The window of the search budget.
-const SEARCH_MS: i64 = 1_000;
+/// The window of the search budget, and of the headers that tell of the last second.
+const SECOND_MS: i64 = 1_000;
 
 /// Ids start here, beyond what fits 32 bits, as in real accounts.
 const FIRST_ID: u64 = 421_355_332_800;
@@ -74,8 +76,8 @@ const WINDOW_MAX: usize = 1_000;
 
 /// A HubSpot without records.
 pub(crate) fn empty_crm() -> Crm {
-    let mut crm = Crm::new(SYSTEM);
-    for of in schema::TYPES {
+    let mut crm = Crm::new();
+    for of in Types::new().all() {
         crm.add_table(of.name, of.indexed(), Case::Matters);
     }
     crm.next_id = FIRST_ID;
@@ -83,16 +85,29 @@ pub(crate) fn empty_crm() -> Crm {
 }
 
 /// Answers one request.
-pub(crate) fn answer(world: &mut World, call: &Call, token: &str) -> Reply {
+pub(crate) fn answer(world: &mut World, call: &Call) -> Reply {
     let segments = call.segments();
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-    if let ("POST", ["oauth", "2026-09" | "v1", "token"]) = (call.method.as_str(), parts.as_slice()) {
-        return meta::issue_token(call, token);
+    match (call.method.as_str(), parts.as_slice()) {
+        ("POST", ["oauth", "2026-09" | "v1", "token"]) => return meta::issue_token(world, call),
+        ("POST", ["oauth", "2026-09" | "v1", "token", verb]) => {
+            return meta::about_token(world, call, verb).unwrap_or_else(|refusal| refusal.reply(world));
+        }
+        _ => {}
     }
-    if !call.bears(token) {
+    let at = world.now();
+    if !world.hubspot_tokens.serves(call.bearer(), at) {
         return unauthenticated().reply(world);
     }
-    let now = world.now().as_millisecond();
+    if world
+        .limits
+        .hubspot_daily
+        .is_some_and(|daily| world.hubspot_used >= daily)
+    {
+        return too_many("DAILY", "You have reached your daily limit.").reply(world);
+    }
+    world.hubspot_used += 1;
+    let now = at.as_millisecond();
     let used = count(&mut world.windows.calls, now, BURST_MS);
     let max = world.limits.hubspot_burst;
     let is_search = parts.last() == Some(&"search");
@@ -111,35 +126,65 @@ pub(crate) fn answer(world: &mut World, call: &Call, token: &str) -> Reply {
         return reply;
     }
     let secondly = max.div_ceil(10);
+    let recent = world
+        .windows
+        .calls
+        .iter()
+        .rev()
+        .take_while(|at| **at > now - SECOND_MS)
+        .count();
+    let left = secondly.saturating_sub(u32::try_from(recent).unwrap_or(u32::MAX));
     reply
         .with("x-hubspot-ratelimit-interval-milliseconds", BURST_MS.to_string())
         .with("x-hubspot-ratelimit-max", max.to_string())
         .with("x-hubspot-ratelimit-remaining", max.saturating_sub(used).to_string())
         .with("x-hubspot-ratelimit-secondly", secondly.to_string())
-        .with("x-hubspot-ratelimit-secondly-remaining", secondly.to_string())
+        .with("x-hubspot-ratelimit-secondly-remaining", left.to_string())
 }
 
 fn route(world: &mut World, call: &Call, parts: &[&str]) -> Result<Reply, Refusal> {
     let method = call.method.as_str();
     match parts {
-        ["crm", "objects", DATED, of, rest @ ..] => objects(world, call, named(of)?, rest, Family::Dated),
-        ["crm", "v3" | "v4", "objects", of, rest @ ..] => objects(world, call, named(of)?, rest, Family::Numbered),
-        ["crm", "associations", DATED, from, to, "batch", verb @ ..] if method == "POST" => {
-            associations::batch(world, call, named(from)?, named(to)?, verb, Family::Dated)
+        ["crm", "objects", DATED, of, rest @ ..] => {
+            let of = named(world, of)?;
+            objects(world, call, of, rest, Family::Dated)
         }
-        ["crm", "v4", "associations", from, to, "batch", verb @ ..] if method == "POST" => {
-            associations::batch(world, call, named(from)?, named(to)?, verb, Family::Numbered)
+        ["crm", "v3" | "v4", "objects", of, rest @ ..] => {
+            let of = named(world, of)?;
+            objects(world, call, of, rest, Family::Numbered)
+        }
+        ["crm", "v3", "associations", from, to, "batch", verb] if method == "POST" => {
+            let (from, to) = (named(world, from)?, named(world, to)?);
+            associations::batch_v3(world, call, from, to, verb)
+        }
+        ["crm", "associations", DATED, from, to, rest @ ..] | ["crm", "v4", "associations", from, to, rest @ ..] => {
+            let (from, to) = (named(world, from)?, named(world, to)?);
+            let family = if parts.get(2) == Some(&DATED) {
+                Family::Dated
+            } else {
+                Family::Numbered
+            };
+            match (method, rest) {
+                ("POST", ["batch", verb @ ..]) => associations::batch(world, call, from, to, verb, family),
+                ("GET", ["labels"]) => Ok(associations::labels(from, to)),
+                _ => Err(Refusal::not_found()),
+            }
         }
         ["crm", "properties", DATED, of, rest @ ..] | ["crm", "v3", "properties", of, rest @ ..] if method == "GET" => {
-            meta::properties(named(of)?, rest)
+            meta::properties(named(world, of)?, rest)
         }
         ["crm", "pipelines", DATED, of, rest @ ..] | ["crm", "v3", "pipelines", of, rest @ ..] if method == "GET" => {
-            meta::pipelines(named(of)?, rest)
+            meta::pipelines(named(world, of)?, rest)
         }
         ["crm", "owners", DATED, rest @ ..] | ["crm", "v3", "owners", rest @ ..] if method == "GET" => {
             meta::owners(call, rest)
         }
+        ["crm-object-schemas", DATED | "v3", "schemas", rest @ ..] if method == "GET" => meta::schemas(world, rest),
         ["account-info", DATED | "v3", "details"] if method == "GET" => Ok(meta::account()),
+        ["app-webhooks", DATED, app, rest @ ..] | ["webhooks", "v3", app, rest @ ..] => {
+            let reply = world.hooks.answer(call, app, rest);
+            reply.ok_or_else(Refusal::not_found)
+        }
         _ => Err(Refusal::not_found()),
     }
 }
@@ -151,7 +196,7 @@ fn objects(world: &mut World, call: &Call, of: &'static Type, rest: &[&str], fam
         ("POST", ["search"]) => {
             if let Some(max) = world.limits.hubspot_searches_per_second {
                 let now = world.now().as_millisecond();
-                if count(&mut world.windows.searches, now, SEARCH_MS) > max {
+                if count(&mut world.windows.searches, now, SECOND_MS) > max {
                     world.windows.searches.pop_back();
                     return Err(too_many("SECONDLY", "You have reached your secondly limit."));
                 }
@@ -163,20 +208,28 @@ fn objects(world: &mut World, call: &Call, of: &'static Type, rest: &[&str], fam
         ("PATCH", [id]) => records::patch(world, call, of, id),
         ("DELETE", [id]) => records::delete(world, call, of, id),
         ("GET", [id, "associations", to]) if family == Family::Numbered => {
-            associations::of_one(world, of, id, named(to)?)
+            associations::of_one(world, of, id, named(world, to)?)
         }
         ("PUT", [id, "associations", "default", to, to_id]) => {
-            associations::put_default(world, call, (of, id), (named(to)?, to_id))
+            let to = named(world, to)?;
+            associations::put_default(world, call, (of, id), (to, to_id))
         }
-        ("PUT", [id, "associations", to, to_id]) => associations::put(world, call, (of, id), (named(to)?, to_id)),
-        ("DELETE", [id, "associations", to, to_id]) => associations::delete(world, call, (of, id), (named(to)?, to_id)),
+        ("PUT", [id, "associations", to, to_id]) => {
+            let to = named(world, to)?;
+            associations::put(world, call, (of, id), (to, to_id))
+        }
+        ("DELETE", [id, "associations", to, to_id]) => {
+            let to = named(world, to)?;
+            associations::delete(world, call, (of, id), (to, to_id))
+        }
         (_, [] | [_] | ["batch", _]) => Err(Refusal::new(405, "METHOD_NOT_ALLOWED", "Method Not Allowed")),
         _ => Err(Refusal::not_found()),
     }
 }
 
-fn named(of: &str) -> Result<&'static Type, Refusal> {
-    schema::type_named(of).ok_or_else(|| Refusal::invalid(format!("Unable to infer object type from: {of}")))
+fn named(world: &World, of: &str) -> Result<&'static Type, Refusal> {
+    let found = world.types.named(of);
+    found.ok_or_else(|| Refusal::invalid(format!("Unable to infer object type from: {of}")))
 }
 
 fn unauthenticated() -> Refusal {
@@ -209,6 +262,12 @@ pub(crate) fn fault(world: &mut World, kind: &FaultKind) -> Reply {
         FaultKind::LimitExhausted => too_many("DAILY", "You have reached your daily limit.").reply(world),
         FaultKind::TokenExpired => unauthenticated().reply(world),
         FaultKind::ServerError
+        | FaultKind::BadGateway
+        | FaultKind::SlowBody { .. }
+        | FaultKind::StallBeforeCommit { .. }
+        | FaultKind::StallAfterCommit { .. }
+        | FaultKind::PartialFailure { .. }
+        | FaultKind::PersonEdits { .. }
         | FaultKind::Unavailable
         | FaultKind::DropBeforeCommit
         | FaultKind::DropAfterCommit
@@ -219,16 +278,69 @@ pub(crate) fn fault(world: &mut World, kind: &FaultKind) -> Reply {
 
 /// Writes as a person would, past the HTTP layer.
 pub(crate) fn edit(world: &mut World, of: &str, id: &str, fields: Fields, author: Author) -> Result<(), String> {
-    let of = schema::type_named(of).ok_or("there is no such object type")?;
+    let of = world.types.named(of).ok_or("there is no such object type")?;
     if world.hubspot.row(of.name, id).is_none() {
         return Err("there is no such record".to_owned());
     }
-    records::update(world, of, id, &fields, &author.by).map_err(|refusal| refusal.message)
+    records::update(world, of, id, &fields, &records::Via::person(&author.by)).map_err(|refusal| refusal.message)
+}
+
+/// Creates a record as a person would, and answers its id.
+pub(crate) fn make(world: &mut World, of: &str, fields: &Fields, by: &str) -> Result<String, String> {
+    let of = world.types.named(of).ok_or("there is no such object type")?;
+    let input = json!({ "properties": fields });
+    let input = input.as_object().cloned().unwrap_or_default();
+    records::create(world, of, &input, &records::Via::person(by)).map_err(|refusal| refusal.message)
+}
+
+/// Archives a record as a person would.
+pub(crate) fn remove(world: &mut World, of: &str, id: &str, by: &str) -> Result<(), String> {
+    let of = world.types.named(of).ok_or("there is no such object type")?;
+    records::archive(world, of, id, &records::Via::person(by)).map_err(|refusal| refusal.message)
+}
+
+/// Says why a rule cannot be taken, or nothing.
+pub(crate) fn rule_fits(world: &World, rule: &Rule) -> Result<(), String> {
+    let Rule::ConditionalRequired {
+        object,
+        property,
+        required,
+        ..
+    } = rule
+    else {
+        return Err("this rule is one of Salesforce".to_owned());
+    };
+    let of = world
+        .types
+        .named(object)
+        .ok_or_else(|| format!("there is no object type `{object}`"))?;
+    match [property, required]
+        .into_iter()
+        .find(|name| of.property(name).is_none())
+    {
+        Some(name) => Err(format!("{} has no property `{name}`", of.name)),
+        None => Ok(()),
+    }
+}
+
+/// Takes in custom properties, and the object type when it is new.
+pub(crate) fn extend(world: &mut World, custom: &CustomObject) -> Result<(), String> {
+    let of = world.types.extend(custom)?;
+    world.hubspot.add_table(of.name, of.indexed(), Case::Matters);
+    Ok(())
+}
+
+/// Changes what may be done with a property. Answers whether there is such a property.
+pub(crate) fn allow(world: &mut World, of: &str, name: &str, access: Access) -> bool {
+    world.types.allow(of, name, access)
 }
 
 /// Puts a record of the seed in place and answers its id.
 pub(crate) fn seed(world: &mut World, record: &SeedRecord) -> Result<String, String> {
-    let of = schema::type_named(&record.object).ok_or("there is no such object type in this sandbox")?;
+    let of = world
+        .types
+        .named(&record.object)
+        .ok_or("there is no such object type in this sandbox")?;
     let id = match &record.id {
         Some(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) => id.clone(),
         Some(id) => return Err(format!("`{id}` is no HubSpot id, which is decimal digits")),
@@ -247,9 +359,14 @@ pub(crate) fn seed(world: &mut World, record: &SeedRecord) -> Result<String, Str
 
 /// Ties a seeded record to others, once every record is there.
 pub(crate) fn seed_associations(world: &mut World, record: &SeedRecord, id: &str) -> Result<(), String> {
-    let from = schema::type_named(&record.object).ok_or("there is no such object type in this sandbox")?;
+    let from = world
+        .types
+        .named(&record.object)
+        .ok_or("there is no such object type in this sandbox")?;
     for wanted in &record.associations {
-        let to = schema::type_named(&wanted.object)
+        let to = world
+            .types
+            .named(&wanted.object)
             .ok_or_else(|| format!("association with `{}`: there is no such object type", wanted.object))?;
         if world.hubspot.row(to.name, &wanted.id).is_none() {
             return Err(format!(
@@ -319,8 +436,9 @@ fn batch_reply(world: &World, family: Family, whole: u16, results: Vec<Value>, e
 }
 
 /// The properties of a type in the order people are shown them.
-pub(crate) fn field_names(of: &str) -> Vec<&'static str> {
-    schema::type_named(of)
+pub(crate) fn field_names(types: &Types, of: &str) -> Vec<&'static str> {
+    types
+        .named(of)
         .map(|of| of.all().map(|property| property.name).collect())
         .unwrap_or_default()
 }

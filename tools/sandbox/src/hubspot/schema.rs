@@ -1,9 +1,11 @@
 //! The HubSpot object types the sandbox knows, their properties, pipelines and association types.
+//!
+//! Promises: a property that is hidden does not exist for anyone who asks.
 
-/// Length of a single-line text, the vendor's largest.
-const TEXT: usize = 65_536;
-/// Length of a note's body. Documented second hand.
-const NOTE_BODY: usize = 65_536;
+mod standard;
+
+use crate::custom::{Access, CustomField, CustomObject, FieldKind};
+use crate::salesforce::keep;
 
 /// The type of a property, with what its values are checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,29 @@ pub(crate) enum Kind {
     Email,
     Pipeline,
     Stage,
+    /// Worked out from the record whenever it is read. Read-only.
+    Computed(Computed),
+}
+
+/// How a computed property is worked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Computed {
+    Fixed(&'static str),
+    Copy(&'static str),
+    /// The part of an address behind the `@`.
+    Domain(&'static str),
+    Html(&'static str),
+    /// One of two texts: whether a time is past.
+    Past(&'static str, &'static str, &'static str),
+    Created,
+    /// Creation in milliseconds, which some times are.
+    CreatedMs,
+    /// The last change, once there was one.
+    Touched,
+    Id,
+    /// Type and id.
+    Coordinates,
+    FullName,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,11 +85,15 @@ const fn property(name: &'static str, label: &'static str, kind: Kind) -> Proper
     }
 }
 
-const fn text(name: &'static str, label: &'static str) -> Property {
-    property(name, label, Kind::Text(TEXT))
+const fn computed(name: &'static str, label: &'static str, how: Computed) -> Property {
+    property(name, label, Kind::Computed(how)).read_only()
 }
 
-#[derive(Debug)]
+const fn text(name: &'static str, label: &'static str) -> Property {
+    property(name, label, Kind::Text(standard::TEXT))
+}
+
+#[derive(Debug, Clone)]
 pub(crate) struct Type {
     pub(crate) name: &'static str,
     pub(crate) singular: &'static str,
@@ -84,12 +113,12 @@ impl Type {
     pub(crate) fn property(&self, name: &str) -> Option<&'static Property> {
         self.properties
             .iter()
-            .chain(COMMON)
+            .chain(standard::COMMON)
             .find(|property| property.name == name)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &'static Property> {
-        self.properties.iter().chain(COMMON)
+        self.properties.iter().chain(standard::COMMON)
     }
 
     pub(crate) fn indexed(&self) -> Vec<&'static str> {
@@ -128,35 +157,6 @@ const fn stage(id: &'static str, label: &'static str, closed: bool, probability:
     }
 }
 
-static DEAL_PIPELINE: Pipeline = Pipeline {
-    property: "pipeline",
-    stage_property: "dealstage",
-    id: "default",
-    label: "Sales Pipeline",
-    stages: &[
-        stage("appointmentscheduled", "Appointment Scheduled", false, Some("0.2")),
-        stage("qualifiedtobuy", "Qualified To Buy", false, Some("0.4")),
-        stage("presentationscheduled", "Presentation Scheduled", false, Some("0.6")),
-        stage("decisionmakerboughtin", "Decision Maker Bought-In", false, Some("0.8")),
-        stage("contractsent", "Contract Sent", false, Some("0.9")),
-        stage("closedwon", "Closed Won", true, Some("1.0")),
-        stage("closedlost", "Closed Lost", true, Some("0.0")),
-    ],
-};
-
-static TICKET_PIPELINE: Pipeline = Pipeline {
-    property: "hs_pipeline",
-    stage_property: "hs_pipeline_stage",
-    id: "0",
-    label: "Support Pipeline",
-    stages: &[
-        stage("1", "New", false, None),
-        stage("2", "Waiting on contact", false, None),
-        stage("3", "Waiting on us", false, None),
-        stage("4", "Closed", true, None),
-    ],
-};
-
 /// Lifecycle stages from the first to the last.
 pub(crate) const LIFECYCLE: &[&str] = &[
     "subscriber",
@@ -169,225 +169,180 @@ pub(crate) const LIFECYCLE: &[&str] = &[
     "other",
 ];
 
-static COMMON: &[Property] = &[
-    text("hs_object_id", "Record ID").read_only(),
-    property("createdate", "Create Date", Kind::DateTime).read_only(),
-    property("hs_createdate", "Object Create Date", Kind::DateTime).read_only(),
-    property("lastmodifieddate", "Last Modified Date", Kind::DateTime).read_only(),
-    property("hs_lastmodifieddate", "Last Modified Date", Kind::DateTime).read_only(),
-    property("hubspot_owner_id", "Owner", Kind::Owner),
-];
-
-static COMPANIES: &[Property] = &[
-    text("name", "Company name"),
-    text("domain", "Company Domain Name"),
-    text("website", "Website URL"),
-    text("phone", "Phone Number"),
-    text("city", "City"),
-    text("country", "Country/Region"),
-    text("industry", "Industry"),
-    text("description", "Description"),
-    property("annualrevenue", "Annual Revenue", Kind::Number),
-    property("numberofemployees", "Number of Employees", Kind::Number),
-    property("lifecyclestage", "Lifecycle Stage", Kind::Lifecycle),
-    text("perennial_account_id", "Perennial account id").unique(),
-    property("perennial_health", "Perennial health", Kind::Number),
-    property("perennial_renewal_risk", "Perennial renewal risk", Kind::Number),
-    text("perennial_next_step", "Perennial next step"),
-    text("perennial_posture", "Perennial posture"),
-    text("perennial_summary", "Perennial summary"),
-];
-
-static CONTACTS: &[Property] = &[
-    property("email", "Email", Kind::Email).unique(),
-    text("firstname", "First Name"),
-    text("lastname", "Last Name"),
-    text("jobtitle", "Job Title"),
-    text("phone", "Phone Number"),
-    text("company", "Company Name"),
-    property("lifecyclestage", "Lifecycle Stage", Kind::Lifecycle),
-    property("hs_email_optout", "Unsubscribed from all email", Kind::Boolean).read_only(),
-];
-
-static DEALS: &[Property] = &[
-    text("dealname", "Deal Name"),
-    property("dealstage", "Deal Stage", Kind::Stage),
-    property("pipeline", "Pipeline", Kind::Pipeline),
-    property("amount", "Amount", Kind::Number),
-    property("closedate", "Close Date", Kind::DateTime),
-    property(
-        "dealtype",
-        "Deal Type",
-        Kind::Options(&["newbusiness", "existingbusiness"]),
-    ),
-    text("description", "Deal Description"),
-    text("hs_next_step", "Next Step"),
-    text("perennial_opportunity_id", "Perennial opportunity id").unique(),
-];
-
-static TICKETS: &[Property] = &[
-    text("subject", "Ticket name"),
-    text("content", "Ticket description"),
-    property("hs_pipeline", "Pipeline", Kind::Pipeline),
-    property("hs_pipeline_stage", "Ticket status", Kind::Stage).required(),
-    property(
-        "hs_ticket_priority",
-        "Priority",
-        Kind::Options(&["LOW", "MEDIUM", "HIGH", "URGENT"]),
-    ),
-    text("hs_ticket_category", "Category"),
-    property("closed_date", "Close date", Kind::DateTime),
-];
-
-static NOTES: &[Property] = &[
-    property("hs_timestamp", "Activity date", Kind::DateTime).required(),
-    property("hs_note_body", "Note body", Kind::Text(NOTE_BODY)),
-    text("perennial_key", "Perennial key").unique(),
-];
-
-static TASKS: &[Property] = &[
-    property("hs_timestamp", "Due date", Kind::DateTime).required(),
-    text("hs_task_subject", "Task Title"),
-    property("hs_task_body", "Notes", Kind::Text(NOTE_BODY)),
-    property(
-        "hs_task_status",
-        "Task Status",
-        Kind::Options(&["NOT_STARTED", "IN_PROGRESS", "WAITING", "COMPLETED", "DEFERRED"]),
-    ),
-    property(
-        "hs_task_priority",
-        "Priority",
-        Kind::Options(&["NONE", "LOW", "MEDIUM", "HIGH"]),
-    ),
-    property("hs_task_type", "Task Type", Kind::Options(&["EMAIL", "CALL", "TODO"])),
-    text("perennial_key", "Perennial key").unique(),
-];
-
-const MODIFIED: &str = "hs_lastmodifieddate";
-
-pub(crate) static TYPES: &[Type] = &[
-    Type {
-        name: "companies",
-        singular: "company",
-        type_id: "0-2",
-        modified: MODIFIED,
-        created: "createdate",
-        shown: &["domain", "name"],
-        properties: COMPANIES,
-        pipeline: None,
-    },
-    Type {
-        name: "contacts",
-        singular: "contact",
-        type_id: "0-1",
-        modified: "lastmodifieddate",
-        created: "createdate",
-        shown: &["email", "firstname", "lastname"],
-        properties: CONTACTS,
-        pipeline: None,
-    },
-    Type {
-        name: "deals",
-        singular: "deal",
-        type_id: "0-3",
-        modified: MODIFIED,
-        created: "createdate",
-        shown: &["amount", "closedate", "dealname", "dealstage", "pipeline"],
-        properties: DEALS,
-        pipeline: Some(&DEAL_PIPELINE),
-    },
-    Type {
-        name: "tickets",
-        singular: "ticket",
-        type_id: "0-5",
-        modified: MODIFIED,
-        created: "createdate",
-        shown: &[
-            "content",
-            "hs_pipeline",
-            "hs_pipeline_stage",
-            "hs_ticket_category",
-            "hs_ticket_priority",
-            "subject",
-        ],
-        properties: TICKETS,
-        pipeline: Some(&TICKET_PIPELINE),
-    },
-    Type {
-        name: "notes",
-        singular: "note",
-        type_id: "0-46",
-        modified: MODIFIED,
-        created: "hs_createdate",
-        shown: &[],
-        properties: NOTES,
-        pipeline: None,
-    },
-    Type {
-        name: "tasks",
-        singular: "task",
-        type_id: "0-27",
-        modified: MODIFIED,
-        created: "hs_createdate",
-        shown: &[],
-        properties: TASKS,
-        pipeline: None,
-    },
-];
-
-/// The type of this name, plural or singular, or number.
-pub(crate) fn type_named(name: &str) -> Option<&'static Type> {
-    TYPES.iter().find(|one| {
-        one.name.eq_ignore_ascii_case(name) || one.singular.eq_ignore_ascii_case(name) || one.type_id == name
-    })
+/// The object types of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Types {
+    types: Vec<&'static Type>,
 }
 
-/// Association types: from, to, number there, number back. The first of a pair is the default, others are primary ties.
-const ASSOCIATIONS: &[(&str, &str, u32, u32)] = &[
-    ("contacts", "companies", 279, 280),
-    ("contacts", "companies", 1, 2),
-    ("deals", "companies", 341, 342),
-    ("deals", "companies", 5, 6),
-    ("deals", "contacts", 3, 4),
-    ("deals", "tickets", 27, 28),
-    ("tickets", "companies", 339, 340),
-    ("tickets", "companies", 26, 25),
-    ("tickets", "contacts", 16, 15),
-    ("notes", "companies", 190, 189),
-    ("notes", "contacts", 202, 201),
-    ("notes", "deals", 214, 213),
-    ("notes", "tickets", 228, 227),
-    ("tasks", "companies", 192, 191),
-    ("tasks", "contacts", 204, 203),
-    ("tasks", "deals", 216, 215),
-    ("tasks", "tickets", 230, 229),
-];
+impl Types {
+    pub(crate) fn new() -> Types {
+        Types {
+            types: standard::TYPES.iter().collect(),
+        }
+    }
+
+    /// The type of this name, plural or singular, or number.
+    pub(crate) fn named(&self, name: &str) -> Option<&'static Type> {
+        let found = self.types.iter().find(|one| {
+            one.name.eq_ignore_ascii_case(name)
+                || one.singular.eq_ignore_ascii_case(name)
+                || one.type_id == name
+                || name.strip_prefix("p_") == Some(one.name)
+        });
+        found.copied()
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Type> {
+        self.types.iter().copied()
+    }
+
+    /// Takes in custom properties, and the object type when it is not there.
+    pub(crate) fn extend(&mut self, custom: &CustomObject) -> Result<&'static Type, String> {
+        let known = self.named(&custom.name);
+        let mut properties = known.map(|of| of.properties.to_vec()).unwrap_or_default();
+        for one in &custom.fields {
+            let made = custom_property(one)?;
+            properties.retain(|property| property.name != made.name);
+            properties.push(made);
+        }
+        let of = match known {
+            Some(of) => of.clone(),
+            None => {
+                let number = self.types.iter().filter(|of| of.is_custom()).count() + 1;
+                let singular = custom.name.strip_suffix('s').unwrap_or(&custom.name);
+                Type {
+                    name: keep(&custom.name),
+                    singular: keep(singular),
+                    type_id: keep(&format!("2-{}", CUSTOM_TYPES + number)),
+                    modified: "hs_lastmodifieddate",
+                    created: "hs_createdate",
+                    shown: &[],
+                    properties: &[],
+                    pipeline: None,
+                }
+            }
+        };
+        Ok(self.put(of, properties))
+    }
+
+    /// Changes what may be done with a property. Answers whether there is such a property.
+    pub(crate) fn allow(&mut self, of: &str, name: &str, access: Access) -> bool {
+        let Some(of) = self.named(of) else { return false };
+        let mut properties = of.properties.to_vec();
+        let Some(at) = properties.iter().position(|property| property.name == name) else {
+            return false;
+        };
+        match access {
+            Access::Hidden => {
+                properties.remove(at);
+            }
+            Access::ReadOnly => {
+                if let Some(property) = properties.get_mut(at) {
+                    property.read_only = true;
+                }
+            }
+        }
+        self.put(of.clone(), properties);
+        true
+    }
+
+    /// INVARIANT (few types): kept for the life of the process, as the objects of the other CRM are.
+    fn put(&mut self, of: Type, properties: Vec<Property>) -> &'static Type {
+        let of: &'static Type = Box::leak(Box::new(Type {
+            properties: Box::leak(properties.into_boxed_slice()),
+            ..of
+        }));
+        match self.types.iter_mut().find(|one| one.name == of.name) {
+            Some(place) => *place = of,
+            None => self.types.push(of),
+        }
+        of
+    }
+}
+
+/// Numbers of custom types begin behind this.
+const CUSTOM_TYPES: usize = 139_000_000;
+/// Numbers of associations with custom types begin here.
+const CUSTOM_TIES: u32 = 500;
+
+impl Type {
+    pub(crate) fn is_custom(&self) -> bool {
+        self.type_id.starts_with("2-")
+    }
+
+    fn number(&self) -> u32 {
+        let digits = self
+            .type_id
+            .strip_prefix("2-")
+            .and_then(|digits| digits.parse::<usize>().ok());
+        digits.map_or(0, |number| {
+            u32::try_from(number.saturating_sub(CUSTOM_TYPES)).unwrap_or(0)
+        })
+    }
+}
+
+fn custom_property(one: &CustomField) -> Result<Property, String> {
+    let kind = match &one.kind {
+        FieldKind::Text(length) => Kind::Text(*length),
+        FieldKind::Number => Kind::Number,
+        FieldKind::Boolean => Kind::Boolean,
+        FieldKind::Date | FieldKind::DateTime => Kind::DateTime,
+        FieldKind::Choice(values) => {
+            let values: Vec<&'static str> = values.iter().map(|value| keep(value)).collect();
+            Kind::Options(Box::leak(values.into_boxed_slice()))
+        }
+        FieldKind::Reference(_) => {
+            return Err(format!("`{}`: HubSpot has associations, not references", one.name));
+        }
+    };
+    let mut made = property(keep(&one.name), keep(&one.label), kind);
+    made.unique = one.unique;
+    made.required = one.required;
+    Ok(made)
+}
 
 /// The numbers of one kind of association, as seen from one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tie {
     pub(crate) there: u32,
     pub(crate) back: u32,
+    pub(crate) category: &'static str,
+    pub(crate) label: Option<&'static str>,
 }
 
 /// Every kind of association from one type to another, the default first.
 pub(crate) fn ties(from: &Type, to: &Type) -> Vec<Tie> {
-    ASSOCIATIONS
-        .iter()
-        .filter_map(|(one, other, there, back)| {
-            if *one == from.name && *other == to.name {
-                Some(Tie {
-                    there: *there,
-                    back: *back,
-                })
-            } else if *one == to.name && *other == from.name {
-                Some(Tie {
-                    there: *back,
-                    back: *there,
-                })
-            } else {
-                None
-            }
+    if from.is_custom() || to.is_custom() {
+        // Even there, odd back: the same pair gets the same two numbers from either side.
+        let base = CUSTOM_TIES + 200 * from.number().max(to.number());
+        let number = |of: &Type| standard::TYPES.iter().position(|one| one.name == of.name);
+        let other = number(from).or(number(to)).unwrap_or(standard::TYPES.len());
+        let base = base + 2 * u32::try_from(other).unwrap_or(0);
+        let outward = from.is_custom();
+        return vec![Tie {
+            there: base + u32::from(!outward),
+            back: base + u32::from(outward),
+            category: "USER_DEFINED",
+            label: None,
+        }];
+    }
+    let kinds = standard::ASSOCIATIONS.iter().filter_map(|(one, other, there, back)| {
+        if *one == from.name && *other == to.name {
+            Some((*there, *back))
+        } else if *one == to.name && *other == from.name {
+            Some((*back, *there))
+        } else {
+            None
+        }
+    });
+    kinds
+        .enumerate()
+        .map(|(at, (there, back))| Tie {
+            there,
+            back,
+            category: "HUBSPOT_DEFINED",
+            label: (at > 0).then_some("Primary"),
         })
         .collect()
 }

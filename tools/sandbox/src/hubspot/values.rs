@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use serde_json::Value;
 
 use super::errors::Refusal;
-use super::schema::{Kind, LIFECYCLE, OWNERS, Pipeline, Property, Type};
+use super::schema::{Kind, LIFECYCLE, OWNERS, Pipeline, Property, Type, Types};
 use crate::world::{Crm, Fields};
 
 /// A time as the vendor writes it.
@@ -116,8 +116,9 @@ fn one(of: &Type, name: &str, value: &Value, write: Write) -> Result<Value, Refu
     let text = match value {
         Value::Null => return Ok(Value::Null),
         Value::String(text) => text.clone(),
-        Value::Number(_) | Value::Bool(_) if write == Write::Seed => value.to_string(),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+        // Numbers and booleans are taken and stored as text (recorded).
+        Value::Number(_) | Value::Bool(_) => value.to_string(),
+        Value::Array(_) | Value::Object(_) => {
             let message = format!("Invalid input JSON: the value of \"{name}\" must be a string or null");
             return Err(Refusal::property(name, "INVALID_JSON", message));
         }
@@ -185,8 +186,10 @@ fn stored(property: &Property, text: &str) -> Result<String, Refusal> {
             ))
         }
         Kind::Pipeline => {
-            let known = super::schema::TYPES.iter().filter_map(|one| one.pipeline);
+            let known = Types::new();
             if known
+                .all()
+                .filter_map(|one| one.pipeline)
                 .filter(|pipeline| pipeline.property == name)
                 .any(|pipeline| pipeline.id == text)
             {
@@ -198,6 +201,8 @@ fn stored(property: &Property, text: &str) -> Result<String, Refusal> {
                 format!("The pipeline {text} does not exist."),
             ))
         }
+        // Read-only, so only a seed comes here; what it says is passed over when the property is read.
+        Kind::Computed(_) => Ok(text.to_owned()),
         // Checked with the pipeline, once the record is known.
         Kind::Stage => Ok(text.to_owned()),
     }

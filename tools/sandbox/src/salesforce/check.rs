@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::errors::Refusal;
 use super::ids;
-use super::schema::{self, Field, Key, Kind, Object, Restricted, Writable};
+use super::schema::{Field, Key, Kind, Object, Restricted, Schema, Writable};
 use crate::world::{Crm, Fields};
 
 /// What kind of write the values are for.
@@ -19,7 +19,7 @@ pub(crate) enum Write {
 }
 
 /// The values of a write under their proper names and in their stored form.
-pub(crate) fn values(object: &Object, sent: &Fields, write: Write) -> Result<Fields, Refusal> {
+pub(crate) fn values(schema: &Schema, object: &'static Object, sent: &Fields, write: Write) -> Result<Fields, Refusal> {
     let mut accepted = Fields::new();
     for (name, value) in sent {
         if name == "attributes" {
@@ -37,7 +37,7 @@ pub(crate) fn values(object: &Object, sent: &Fields, write: Write) -> Result<Fie
             );
             return Err(Refusal::bad("INVALID_FIELD_FOR_INSERT_UPDATE", message).on(field.name));
         }
-        accepted.insert(field.name.to_owned(), value_of(object, field, value)?);
+        accepted.insert(field.name.to_owned(), value_of(schema, object, field, value)?);
     }
     Ok(accepted)
 }
@@ -50,7 +50,7 @@ fn may_write(field: &Field, write: Write) -> bool {
 }
 
 /// Refuses a write that leaves a required field empty.
-pub(crate) fn required(object: &Object, values: &Fields, write: Write) -> Result<(), Refusal> {
+pub(crate) fn required(object: &'static Object, values: &Fields, write: Write) -> Result<(), Refusal> {
     let missing: Vec<&str> = object
         .all()
         .filter(|field| field.required)
@@ -70,7 +70,7 @@ pub(crate) fn required(object: &Object, values: &Fields, write: Write) -> Result
 }
 
 /// Refuses references to records that are not there.
-pub(crate) fn references(crm: &Crm, object: &Object, values: &Fields) -> Result<(), Refusal> {
+pub(crate) fn references(crm: &Crm, object: &'static Object, values: &Fields) -> Result<(), Refusal> {
     for field in object.all() {
         let Kind::Reference(targets) = field.kind else { continue };
         let Some(id) = values.get(field.name).and_then(Value::as_str) else {
@@ -85,11 +85,11 @@ pub(crate) fn references(crm: &Crm, object: &Object, values: &Fields) -> Result<
 }
 
 /// Refuses a value of a unique field that another record has.
-pub(crate) fn unique(crm: &Crm, object: &Object, values: &Fields, own: Option<&str>) -> Result<(), Refusal> {
+pub(crate) fn unique(crm: &Crm, object: &'static Object, values: &Fields, own: Option<&str>) -> Result<(), Refusal> {
     let Some(table) = crm.table(object.name) else {
         return Ok(());
     };
-    for field in object.fields.iter().filter(|field| field.key == Key::ExternalUnique) {
+    for field in object.all().filter(|field| field.key == Key::ExternalUnique) {
         let Some(value) = values.get(field.name).and_then(Value::as_str) else {
             continue;
         };
@@ -108,7 +108,7 @@ pub(crate) fn unique(crm: &Crm, object: &Object, values: &Fields, own: Option<&s
     Ok(())
 }
 
-fn value_of(object: &Object, field: &Field, value: &Value) -> Result<Value, Refusal> {
+fn value_of(schema: &Schema, object: &Object, field: &Field, value: &Value) -> Result<Value, Refusal> {
     if matches!(value, Value::Array(_) | Value::Object(_)) {
         let message = format!("Cannot deserialize the value of {} from a JSON structure", field.name);
         return Err(Refusal::bad("JSON_PARSER_ERROR", message));
@@ -123,17 +123,15 @@ fn value_of(object: &Object, field: &Field, value: &Value) -> Result<Value, Refu
     };
     let text = || value.as_str().ok_or_else(wrong);
     match field.kind {
-        Kind::Id | Kind::Reference(_) => reference(field, text()?),
+        Kind::Id | Kind::Reference(_) => reference(schema, field, text()?),
+        Kind::Address(_) => Err(wrong()),
         Kind::Text(length) | Kind::Long(length) => sized(object, field, text()?, length),
         Kind::Phone => sized(object, field, text()?, PHONE_LENGTH),
         Kind::Url => sized(object, field, text()?, URL_LENGTH),
         Kind::Email => email(object, field, text()?),
         Kind::Picklist(values, restricted) => picklist(field, text()?, values, restricted),
-        Kind::Number | Kind::Currency | Kind::Percent => value
-            .as_f64()
-            .filter(|number| number.is_finite())
-            .map(|_| value.clone())
-            .ok_or_else(wrong),
+        // A number may come as text (recorded), and is stored as a number.
+        Kind::Number | Kind::Currency | Kind::Percent => number(value).ok_or_else(wrong),
         Kind::Integer => integer(value).map(Value::from).ok_or_else(wrong),
         Kind::Boolean => value.as_bool().map(Value::from).ok_or_else(wrong),
         Kind::Date => date(text()?).map(Value::from).ok_or_else(wrong),
@@ -153,24 +151,37 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+fn number(value: &Value) -> Option<Value> {
+    match value {
+        Value::Number(_) => Some(value.clone()),
+        Value::String(text) => {
+            let number: f64 = text.trim().parse().ok()?;
+            number.is_finite().then(|| Value::from(number))
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
 fn integer(value: &Value) -> Option<i64> {
     // 12.0 is the integer 12 to the vendor.
     value.as_i64().or_else(|| {
-        value
+        number(value)?
             .as_f64()
             .filter(|number| number.fract() == 0.0)
             .map(|number| number as i64)
     })
 }
 
-fn reference(field: &Field, text: &str) -> Result<Value, Refusal> {
+fn reference(schema: &Schema, field: &Field, text: &str) -> Result<Value, Refusal> {
     let malformed = || {
         let message = format!("{}: id value of incorrect type: {text}", field.label);
         Refusal::bad("MALFORMED_ID", message).on(field.name)
     };
     let id = ids::canonical(text).ok_or_else(malformed)?;
     if let Kind::Reference(targets) = field.kind
-        && schema::object_of_id(&id).is_some_and(|object| !targets.contains(&object.name))
+        && schema
+            .object_of_id(&id)
+            .is_some_and(|object| !targets.contains(&object.name))
     {
         return Err(malformed());
     }

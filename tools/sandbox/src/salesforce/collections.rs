@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::errors::Refusal;
-use super::records::{self, MayCreate, Upserted};
-use super::schema::{self, Object};
+use super::records::{self, MayCreate, Upserted, Via};
+use super::schema::{Key, Object, Schema};
 use super::{SYSTEM, body_fields};
 use crate::wire::{Call, Reply};
 use crate::world::{Fields, World};
@@ -27,7 +27,7 @@ enum Failure {
 pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Refusal> {
     let (records, failure) = mixed(call)?;
     Ok(each(world, records, failure, |world, record| {
-        let id = records::create(world, typed(&record)?, &record, call.by())?;
+        let id = records::create(world, typed(&world.schema, &record)?, &record, &Via::of(call))?;
         Ok(json!({ "id": id, "success": true, "errors": [] }))
     }))
 }
@@ -36,11 +36,11 @@ pub(super) fn create(world: &mut World, call: &Call) -> Result<Reply, Refusal> {
 pub(super) fn update(world: &mut World, call: &Call) -> Result<Reply, Refusal> {
     let (records, failure) = mixed(call)?;
     Ok(each(world, records, failure, |world, mut record| {
-        let object = typed(&record)?;
+        let object = typed(&world.schema, &record)?;
         let missing = || Refusal::bad("MISSING_ARGUMENT", "Id not specified in an update call");
         let id = take_id(&mut record).ok_or_else(missing)?;
         let id = records::locate(world, object, &id)?;
-        records::update(world, object, &id, &record, call.by())?;
+        records::update(world, object, &id, &record, &Via::of(call))?;
         Ok(json!({ "id": id, "success": true, "errors": [] }))
     }))
 }
@@ -48,17 +48,25 @@ pub(super) fn update(world: &mut World, call: &Call) -> Result<Reply, Refusal> {
 /// `PATCH /composite/sobjects/{object}/{field}`.
 pub(super) fn upsert(world: &mut World, call: &Call, object: &'static Object, field: &str) -> Result<Reply, Refusal> {
     let (records, failure) = listed(call)?;
+    let known = object
+        .field(field)
+        .filter(|field| field.key != Key::No || field.name == "Id");
+    known.ok_or_else(|| records::no_external(field))?;
     Ok(each(world, records, failure, |world, mut record| {
+        if typed(&world.schema, &record).is_ok_and(|of| of.name != object.name) {
+            let message = "All records of an upsert must be of the type in the address";
+            return Err(Refusal::bad("INVALID_TYPE", message));
+        }
         record.remove("attributes");
         if field.eq_ignore_ascii_case("Id") {
             return match take_id(&mut record) {
                 None => {
-                    let id = records::create(world, object, &record, call.by())?;
+                    let id = records::create(world, object, &record, &Via::of(call))?;
                     Ok(json!({ "id": id, "success": true, "errors": [], "created": true }))
                 }
                 Some(id) => {
                     let id = records::locate(world, object, &id)?;
-                    records::update(world, object, &id, &record, call.by())?;
+                    records::update(world, object, &id, &record, &Via::of(call))?;
                     Ok(json!({ "id": id, "success": true, "errors": [], "created": false }))
                 }
             };
@@ -69,7 +77,7 @@ pub(super) fn upsert(world: &mut World, call: &Call, object: &'static Object, fi
             .and_then(|value| value.as_str().map(str::to_owned));
         let missing = || Refusal::bad("MISSING_ARGUMENT", format!("{field} not specified"));
         let value = value.ok_or_else(missing)?;
-        match records::upsert(world, object, field, &value, &record, MayCreate::Yes, call.by())? {
+        match records::upsert(world, object, field, &value, &record, MayCreate::Yes, &Via::of(call))? {
             Upserted::Created(id) => Ok(json!({ "id": id, "success": true, "errors": [], "created": true })),
             Upserted::Updated(id) => Ok(json!({ "id": id, "success": true, "errors": [], "created": false })),
             Upserted::Several(ids) => {
@@ -83,6 +91,55 @@ pub(super) fn upsert(world: &mut World, call: &Call, object: &'static Object, fi
     }))
 }
 
+/// `GET /composite/sobjects/{object}?ids=..&fields=..`, or the same as a body with POST.
+pub(super) fn read(world: &World, call: &Call, object: &'static Object) -> Result<Reply, Refusal> {
+    let (ids, names) = if call.method == "POST" {
+        let body = body_fields(call)?;
+        let list = |name: &str| -> Vec<String> {
+            let all = body.get(name).and_then(Value::as_array).into_iter().flatten();
+            all.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        (list("ids"), list("fields"))
+    } else {
+        (
+            call.list("ids").unwrap_or_default(),
+            call.list("fields").unwrap_or_default(),
+        )
+    };
+    if ids.len() > READ_MAX {
+        return Err(Refusal::bad(
+            "LIMIT_EXCEEDED",
+            format!("The request has more than {READ_MAX} ids"),
+        ));
+    }
+    let mut fields = Vec::with_capacity(names.len());
+    for name in &names {
+        let field = object.field(name).ok_or_else(|| {
+            let message = format!("No such column '{name}' on sobject of type {}", object.name);
+            Refusal::bad("INVALID_FIELD", message)
+        })?;
+        fields.push(field);
+    }
+    let shown = ids.iter().map(|id| {
+        // What is not there is null, in its place.
+        let Ok(id) = records::locate(world, object, id) else {
+            return Value::Null;
+        };
+        let Some(row) = world.salesforce.row(object.name, &id) else {
+            return Value::Null;
+        };
+        let mut record = json!({ "attributes": { "type": object.name, "url": records::url_of(object, &id) } });
+        for field in &fields {
+            record[field.name] = records::value(&id, row, field);
+        }
+        record
+    });
+    Ok(Reply::json(200, shown.collect()))
+}
+
+/// Records one request may read (unverified).
+const READ_MAX: usize = 2_000;
+
 /// `DELETE /composite/sobjects?ids=..`.
 pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Refusal> {
     let ids = call.list("ids").unwrap_or_default();
@@ -94,10 +151,10 @@ pub(super) fn delete(world: &mut World, call: &Call) -> Result<Reply, Refusal> {
         .collect();
     Ok(each(world, records, failure, |world, mut record| {
         let text = take_id(&mut record).unwrap_or_default();
-        let object = super::ids::canonical(&text).as_deref().and_then(schema::object_of_id);
+        let object = super::ids::canonical(&text).and_then(|id| world.schema.object_of_id(&id));
         let object = object.ok_or_else(|| Refusal::bad("MALFORMED_ID", format!("malformed id {text}")))?;
         let id = records::locate(world, object, &text)?;
-        records::remove(world, object, &id, call.by())?;
+        records::remove(world, object, &id, &Via::of(call))?;
         Ok(json!({ "id": id, "success": true, "errors": [] }))
     }))
 }
@@ -119,7 +176,11 @@ fn each(
             world.roll_back(savepoint);
             true
         }
-        Some(_) | None => false,
+        Some(savepoint) => {
+            world.keep(savepoint);
+            false
+        }
+        None => false,
     };
     let rows = results.into_iter().map(|result| match result {
         Err(refusal) => refusal.row(),
@@ -187,12 +248,12 @@ fn mixed(call: &Call) -> Result<(Vec<Fields>, Failure), Refusal> {
     Ok((records, failure))
 }
 
-fn typed(record: &Fields) -> Result<&'static Object, Refusal> {
+fn typed(schema: &Schema, record: &Fields) -> Result<&'static Object, Refusal> {
     let name = record
         .get("attributes")
         .and_then(|attributes| attributes.get("type"))
         .and_then(Value::as_str);
-    name.and_then(schema::object).ok_or_else(|| {
+    name.and_then(|name| schema.object(name)).ok_or_else(|| {
         let message = format!("sObject type '{}' is not supported.", name.unwrap_or(""));
         Refusal::bad("INVALID_TYPE", message)
     })

@@ -3,39 +3,108 @@
 use serde_json::{Value, json};
 
 use super::VERSION;
-use super::errors::Refusal;
-use super::schema::{Field, Key, Kind, OBJECTS, Object, Preset, Restricted, Writable};
-use crate::wire::Reply;
+use super::records::http_date;
+use super::schema::{Field, Key, Kind, Object, Preset, Restricted, Writable};
+use crate::wire::{Call, Reply};
+use crate::world::World;
 
 /// `GET /sobjects`.
-pub(super) fn global() -> Reply {
-    let objects: Vec<Value> = OBJECTS.iter().map(summary).collect();
-    Reply::json(
-        200,
-        json!({ "encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects }),
-    )
+pub(super) fn global(world: &World, call: &Call) -> Reply {
+    let objects: Vec<Value> = world.schema.objects().map(summary).collect();
+    let body = json!({ "encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects });
+    fresh(world, call, body)
 }
 
 /// `GET /sobjects/{object}/describe`.
-pub(super) fn object(object: &'static Object) -> Result<Reply, Refusal> {
+pub(super) fn object(world: &World, call: &Call, object: &'static Object) -> Reply {
     let mut body = summary(object);
-    body["fields"] = object.all().map(|one| field(object, one)).collect();
-    body["childRelationships"] = json!([]);
-    body["recordTypeInfos"] = json!([]);
-    body["supportedScopes"] = json!([{ "label": "Everything", "name": "everything" }]);
-    Ok(Reply::json(200, body))
+    let base = call.base_url.as_str();
+    if let Some(urls) = body["urls"].as_object_mut() {
+        for name in ["uiDetailTemplate", "uiEditTemplate"] {
+            urls.insert(name.to_owned(), json!(format!("{base}/{{ID}}")));
+        }
+        urls.insert("uiNewRecord".to_owned(), json!(format!("{base}/{}/e", object.prefix)));
+    }
+    let children: Vec<Value> = world
+        .schema
+        .relations(object)
+        .map(|(child, field)| {
+            json!({
+                "cascadeDelete": false, "childSObject": child.name, "deprecatedAndHidden": false, "field": field.name,
+                "junctionIdListNames": [], "junctionReferenceTo": [], "relationshipName": field.children,
+                "restrictedDelete": false,
+            })
+        })
+        .collect();
+    let more = json!({
+        "actionOverrides": [], "childRelationships": children, "compactLayoutable": object.writable,
+        "defaultImplementation": null, "extendedBy": null, "extendsInterfaces": null,
+        "fields": object.all().map(|one| field(object, one)).collect::<Vec<_>>(), "implementedBy": null,
+        "implementsInterfaces": null, "listviewable": null, "lookupLayoutable": null, "namedLayoutInfos": [],
+        "networkScopeFieldName": null, "recordTypeInfos": record_types(world, object),
+        "searchLayoutable": object.writable, "sobjectDescribeOption": "FULL",
+        "supportedScopes": [{ "label": format!("All {}", object.plural.to_lowercase()), "name": "everything" }],
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        body[key] = value.clone();
+    }
+    fresh(world, call, body)
+}
+
+/// The master record type, and those that exist as records.
+fn record_types(world: &World, object: &'static Object) -> Value {
+    if !object.writable || object.field("OwnerId").is_none() {
+        return json!([]);
+    }
+    let one = |id: &str, name: &str, developer: &str, master: bool| {
+        json!({
+            "active": true, "available": true, "defaultRecordTypeMapping": master, "developerName": developer,
+            "master": master, "name": name, "recordTypeId": id,
+            "urls": { "layout": format!("/services/data/{VERSION}/sobjects/{}/describe/layouts/{id}", object.name) },
+        })
+    };
+    let table = world.salesforce.table("RecordType");
+    let of_object = table.into_iter().flat_map(|table| table.after(None));
+    let own = of_object.filter(|(_, row)| row.text("SobjectType") == object.name);
+    own.map(|(id, row)| one(id, row.text("Name"), row.text("DeveloperName"), false))
+        .chain([one("012000000000000AAA", "Master", "Master", true)])
+        .collect()
+}
+
+/// The answer, or 304 when the schema is as old as the client says.
+fn fresh(world: &World, call: &Call, body: Value) -> Reply {
+    let changed = http_date(world.schema_changed);
+    let tag = format!("\"{:08x}\"", world.schema_changed.as_second() & 0xffff_ffff);
+    let since = call
+        .header("if-modified-since")
+        .and_then(|sent| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(sent).ok());
+    let known = call.header("if-none-match").map(str::trim) == Some(tag.as_str());
+    let reply = if known || since.is_some_and(|since| since.as_second() >= world.schema_changed.as_second()) {
+        Reply::empty(304)
+    } else {
+        Reply::json(200, body)
+    };
+    reply.with("etag", tag).with("last-modified", changed)
 }
 
 fn summary(object: &Object) -> Value {
     let base = format!("/services/data/{VERSION}/sobjects/{}", object.name);
     json!({
-        "name": object.name, "label": object.label, "labelPlural": format!("{}s", object.label),
-        "keyPrefix": object.prefix, "custom": false, "customSetting": false, "activateable": false,
-        "createable": object.writable, "updateable": object.writable, "deletable": object.writable,
-        "undeletable": false, "mergeable": false, "queryable": true, "retrieveable": true, "searchable": false,
-        "replicateable": false, "triggerable": false, "layoutable": false, "deprecatedAndHidden": false,
-        "hasSubtypes": false, "isSubtype": false, "mruEnabled": false, "feedEnabled": false,
-        "urls": { "sobject": base, "describe": format!("{base}/describe"), "rowTemplate": format!("{base}/{{ID}}") },
+        "activateable": false, "associateEntityType": null, "associateParentEntity": null,
+        "createable": object.writable, "custom": object.is_custom(), "customSetting": false, "deepCloneable": false,
+        "deletable": object.writable, "deprecatedAndHidden": false, "feedEnabled": object.writable,
+        "hasSubtypes": false, "isInterface": false, "isSubtype": false, "keyPrefix": object.prefix,
+        "label": object.label, "labelPlural": object.plural, "layoutable": object.writable,
+        "mergeable": matches!(object.name, "Account" | "Contact" | "Lead"), "mruEnabled": object.writable,
+        "name": object.name, "queryable": true, "replicateable": object.writable, "retrieveable": true,
+        "searchable": object.writable, "triggerable": object.writable, "undeletable": object.writable,
+        "updateable": object.writable,
+        "urls": {
+            "approvalLayouts": format!("{base}/describe/approvalLayouts"),
+            "compactLayouts": format!("{base}/describe/compactLayouts"), "describe": format!("{base}/describe"),
+            "layouts": format!("{base}/describe/layouts"), "listviews": format!("{base}/listviews"),
+            "quickActions": format!("{base}/quickActions"), "rowTemplate": format!("{base}/{{ID}}"), "sobject": base,
+        },
     })
 }
 
@@ -102,10 +171,22 @@ fn shape(kind: Kind) -> Shape {
         Kind::Boolean => plain("boolean", "xsd:boolean"),
         Kind::Date => plain("date", "xsd:date"),
         Kind::DateTime => plain("datetime", "xsd:dateTime"),
+        Kind::Address(_) => plain("address", "urn:address"),
     }
 }
 
-fn field(object: &Object, field: &Field) -> Value {
+/// The compound a part of an address belongs to.
+fn compound(object: &'static Object, field: &Field) -> Option<&'static str> {
+    object.all().find_map(|one| match one.kind {
+        Kind::Address(prefix) if one.name != field.name => {
+            let part = field.name.strip_prefix(prefix)?;
+            super::records::is_part_of_address(part).then_some(one.name)
+        }
+        _ => None,
+    })
+}
+
+fn field(object: &'static Object, field: &Field) -> Value {
     let shape = shape(field.kind);
     let (values, restricted): (&[&str], bool) = match field.kind {
         Kind::Picklist(values, restricted) => (values, restricted == Restricted::Yes),
@@ -122,13 +203,10 @@ fn field(object: &Object, field: &Field) -> Value {
         | Kind::Percent
         | Kind::Boolean
         | Kind::Date
-        | Kind::DateTime => (&[], false),
+        | Kind::DateTime
+        | Kind::Address(_) => (&[], false),
     };
-    let targets: &[&str] = if let Kind::Reference(targets) = field.kind {
-        targets
-    } else {
-        &[]
-    };
+    let targets = field.targets();
     let (default, defaulted) = match field.default {
         Preset::No => (Value::Null, false),
         Preset::Text(text) => (Value::from(text), true),
@@ -142,15 +220,16 @@ fn field(object: &Object, field: &Field) -> Value {
         })
         .collect();
     let is_boolean = field.kind == Kind::Boolean;
-    let is_long = matches!(field.kind, Kind::Long(_));
+    let is_long = matches!(field.kind, Kind::Long(_) | Kind::Address(_));
     let is_name = field.name == "Name" || (object.name == "Task" && field.name == "Subject");
-    let is_key = field.key != Key::No;
+    let is_key = matches!(field.key, Key::External | Key::ExternalUnique);
+    let is_lookup = field.key != Key::No;
     let nillable = !field.required && !is_boolean && field.kind != Kind::Id;
     let first = json!({
         "aggregatable": !is_long && !is_boolean, "aiPredictionField": false,
         "autoNumber": field.name.ends_with("Number") && field.writable == Writable::Never,
         "byteLength": shape.length * 3, "calculated": false, "calculatedFormula": null, "cascadeDelete": false,
-        "caseSensitive": false, "compoundFieldName": null, "controllerName": null,
+        "caseSensitive": false, "compoundFieldName": compound(object, field), "controllerName": null,
         "createable": object.writable && field.writable != Writable::Never, "custom": field.is_custom(),
         "defaultValue": default, "defaultValueFormula": null, "defaultedOnCreate": defaulted || field.name == "OwnerId",
         "dependentPicklist": false, "deprecatedAndHidden": false, "digits": shape.digits,
@@ -159,7 +238,7 @@ fn field(object: &Object, field: &Field) -> Value {
         "displayLocationInDecimal": false, "encrypted": false, "externalId": is_key, "extraTypeInfo": null,
         "filterable": !is_long, "filteredLookupInfo": null, "formulaTreatNullNumberAsZero": false,
         "groupable": !is_long && shape.scale == 0, "highScaleNumber": false, "htmlFormatted": false,
-        "idLookup": is_key || field.kind == Kind::Id, "inlineHelpText": null, "label": field.label,
+        "idLookup": is_lookup || field.kind == Kind::Id, "inlineHelpText": null, "label": field.label,
     });
     let third = json!({
         "length": shape.length, "mask": null, "maskType": null, "name": field.name, "nameField": is_name,
@@ -167,7 +246,7 @@ fn field(object: &Object, field: &Field) -> Value {
         "picklistValues": choices, "polymorphicForeignKey": targets.len() > 1, "precision": shape.precision,
         "queryByDistance": false, "referenceTargetField": null, "referenceTo": targets,
         "relationshipName": field.relationship(), "relationshipOrder": null, "restrictedDelete": false,
-        "restrictedPicklist": restricted, "scale": shape.scale, "searchPrefilterable": is_key,
+        "restrictedPicklist": restricted, "scale": shape.scale, "searchPrefilterable": is_key || !targets.is_empty(),
         "soapType": shape.soap, "sortable": !is_long, "type": shape.name,
         "unique": field.key == Key::ExternalUnique, "updateable": object.writable && field.writable == Writable::Always,
         "writeRequiresMasterRead": false,

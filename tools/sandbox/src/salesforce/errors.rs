@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 use crate::wire::Reply;
 
 /// One refusal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) fields: Vec<String>,
+    /// What else the error tells, under which key.
+    pub(crate) more: Option<(&'static str, Value)>,
 }
 
 impl Refusal {
@@ -20,6 +22,7 @@ impl Refusal {
             code,
             message: message.into(),
             fields: Vec::new(),
+            more: None,
         }
     }
 
@@ -42,12 +45,18 @@ impl Refusal {
         if !self.fields.is_empty() {
             body["fields"] = json!(self.fields);
         }
+        if let Some((key, value)) = &self.more {
+            body[*key] = value.clone();
+        }
         Reply::json(self.status, json!([body]))
     }
 
     /// The refusal as one row of a collection's answer.
     pub(crate) fn row(&self) -> Value {
-        let error = json!({ "statusCode": self.code, "message": self.message, "fields": self.fields });
+        let mut error = json!({ "statusCode": self.code, "message": self.message, "fields": self.fields });
+        if let Some((key, value)) = &self.more {
+            error[*key] = value.clone();
+        }
         json!({ "success": false, "errors": [error] })
     }
 }

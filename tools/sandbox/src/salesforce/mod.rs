@@ -1,21 +1,30 @@
 //! The Salesforce server: routes under `/services/data/v68.0`, the daily budget, the session check, the seed.
 //!
 //! Promises: every answer but the version list and the token carries `Sforce-Limit-Info`; errors are arrays.
-//! Does not: Bulk 2.0, composite with subrequests, SOSL, change events.
+//! Does not: SOSL, sObject trees, change events, any version but one.
 
+mod auth;
+mod bulk;
+mod changes;
 mod check;
 mod collections;
+mod composite;
 mod describe;
 mod errors;
 mod ids;
 mod query;
 mod records;
+mod rules;
 mod schema;
+mod select;
 mod soql;
 
 use serde_json::{Value, json};
 
+pub(crate) use bulk::Jobs;
 pub(crate) use query::Cursors;
+pub(crate) use rules::fits as rule_fits;
+pub(crate) use schema::{Schema, keep};
 
 use crate::fault::FaultKind;
 use crate::record::System;
@@ -40,8 +49,8 @@ fn user_id() -> String {
 
 /// A Salesforce without records but for its user and its organization.
 pub(crate) fn empty_crm() -> Crm {
-    let mut crm = Crm::new(SYSTEM);
-    for object in schema::OBJECTS {
+    let mut crm = Crm::new();
+    for object in Schema::new().objects() {
         crm.add_table(object.name, object.indexed(), Case::Folds);
     }
     // Ids of records start behind those of the built-in rows.
@@ -63,11 +72,20 @@ fn built_in(world: &mut World) {
     let user = json!({
         "Username": "integration@sandbox.example", "FirstName": "Perennial", "LastName": "Integration",
         "Name": "Perennial Integration", "Email": "integration@sandbox.example", "IsActive": true,
+        "TimeZoneSidKey": "Europe/Berlin", "UserType": "Standard",
     });
     world.insert(SYSTEM, "User", &user_id(), fields(user), None);
     let organization = json!({
-        "Name": "Perennial Sandbox", "IsSandbox": true, "InstanceName": "SBX1",
-        "OrganizationType": "Developer Edition", "DefaultLocaleSidKey": "en_US",
+        "Name": "Perennial Sandbox", "IsSandbox": true, "InstanceName": "SBX1", "Country": "DE",
+        "OrganizationType": "Developer Edition", "DefaultLocaleSidKey": "en_US", "LanguageLocaleKey": "en_US",
+        "TimeZoneSidKey": "Europe/Berlin", "PrimaryContact": "Perennial Integration", "ReceivesInfoEmails": true,
+        "ReceivesAdminInfoEmails": true, "FiscalYearStartMonth": 1, "DefaultAccountAccess": "Edit",
+        "DefaultContactAccess": "ControlledByParent", "DefaultOpportunityAccess": "Edit",
+        "DefaultLeadAccess": "ReadEditTransfer", "DefaultCaseAccess": "ReadEditTransfer",
+        "DefaultCalendarAccess": "HideDetailsInsert", "DefaultPricebookAccess": "ReadSelect",
+        "DefaultCampaignAccess": "All", "UiSkin": "Theme3", "SignupCountryIsoCode": "DE", "NumKnowledgeService": 2,
+        "WebToCaseDefaultOrigin": "Web", "MonthlyPageViewsUsed": 0, "MonthlyPageViewsEntitlement": 0,
+        "TrialExpirationDate": "2030-01-01T00:00:00.000+0000",
     });
     world.insert(
         SYSTEM,
@@ -79,18 +97,20 @@ fn built_in(world: &mut World) {
 }
 
 /// Answers one request.
-pub(crate) fn answer(world: &mut World, call: &Call, token: &str) -> Reply {
+pub(crate) fn answer(world: &mut World, call: &Call) -> Reply {
     built_in(world);
     let segments = call.segments();
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
     match (call.method.as_str(), parts.as_slice()) {
         ("GET", ["services", "data"]) => return versions(),
-        ("POST", ["services", "oauth2", "token"]) => return issue_token(world, call, token),
+        ("POST", ["services", "oauth2", "token"]) => return auth::issue(world, call),
         _ => {}
     }
-    if !call.bears(token) {
+    let now = world.now();
+    if !world.salesforce_tokens.serves(call.bearer(), now) {
         return session_expired();
     }
+    bulk::advance(world);
     if world.salesforce_used >= world.limits.salesforce_daily {
         return with_usage(world, limit_exceeded());
     }
@@ -113,31 +133,49 @@ fn resource(world: &mut World, call: &Call, path: &[&str]) -> Result<Reply, Refu
     match (call.method.as_str(), path) {
         ("GET", []) => Ok(resources()),
         ("GET", ["limits"]) => Ok(limits(world)),
-        ("GET", ["sobjects"]) => Ok(describe::global()),
-        ("GET", ["sobjects", object, "describe"]) => describe::object(named(object)?),
+        ("GET", ["limits", "recordCount"]) => Ok(record_count(world, call)),
+        ("GET", ["sobjects"]) => Ok(describe::global(world, call)),
+        ("GET", ["sobjects", object, "describe"]) => Ok(describe::object(world, call, named(world, object)?)),
+        ("GET", ["sobjects", object, "updated"]) => changes::updated(world, call, named(world, object)?),
+        ("GET", ["sobjects", object, "deleted"]) => changes::deleted(world, call, named(world, object)?),
+        ("POST", ["composite"]) => composite::post(world, call),
+        ("POST", ["composite", "batch"]) => composite::batch(world, call),
+        ("POST", ["composite", "graph"]) => composite::graphs(world, call),
+        (_, ["jobs", rest @ ..]) => bulk::answer(world, call, rest),
+        ("GET" | "POST", ["composite", "sobjects", object]) => collections::read(world, call, named(world, object)?),
         ("GET", ["query"]) => query::start(world, call, query::Graves::Hidden),
         ("GET", ["queryAll"]) => query::start(world, call, query::Graves::Shown),
         ("GET", ["query" | "queryAll", locator]) => query::more(world, locator),
         ("POST", ["composite", "sobjects"]) => collections::create(world, call),
         ("PATCH", ["composite", "sobjects"]) => collections::update(world, call),
         ("DELETE", ["composite", "sobjects"]) => collections::delete(world, call),
-        ("PATCH", ["composite", "sobjects", object, field]) => collections::upsert(world, call, named(object)?, field),
-        ("POST", ["sobjects", object]) => records::post(world, call, named(object)?),
-        ("GET", ["sobjects", object, id]) => records::get(world, call, named(object)?, id),
-        ("PATCH", ["sobjects", object, id]) => records::patch(world, call, named(object)?, id),
-        ("DELETE", ["sobjects", object, id]) => records::delete(world, call, named(object)?, id),
-        ("GET", ["sobjects", object, field, value]) => records::get_by(world, call, named(object)?, field, value),
-        ("PATCH", ["sobjects", object, field, value]) => records::patch_by(world, call, named(object)?, field, value),
-        (_, [] | ["limits" | "query" | "queryAll" | "sobjects", ..] | ["composite", "sobjects", ..]) => {
-            let message = format!("HTTP Method '{}' not allowed for this resource", call.method);
-            Err(Refusal::new(405, "METHOD_NOT_ALLOWED", message))
+        ("PATCH", ["composite", "sobjects", object, field]) => {
+            collections::upsert(world, call, named(world, object)?, field)
         }
+        (method, ["sobjects", object, rest @ ..]) => {
+            let object = named(world, object)?;
+            match (method, rest) {
+                ("POST", []) => records::post(world, call, object),
+                ("GET", [id]) => records::get(world, call, object, id),
+                ("PATCH", [id]) => records::patch(world, call, object, id),
+                ("DELETE", [id]) => records::delete(world, call, object, id),
+                ("GET", [field, value]) => records::get_by(world, call, object, field, value),
+                ("PATCH", [field, value]) => records::patch_by(world, call, object, field, value),
+                _ => Err(not_allowed(call)),
+            }
+        }
+        (_, [] | ["limits" | "query" | "queryAll" | "sobjects" | "composite", ..]) => Err(not_allowed(call)),
         _ => Err(Refusal::not_found()),
     }
 }
 
-fn named(object: &str) -> Result<&'static schema::Object, Refusal> {
-    schema::object(object).ok_or_else(Refusal::not_found)
+fn not_allowed(call: &Call) -> Refusal {
+    let message = format!("HTTP Method '{}' not allowed for this resource", call.method);
+    Refusal::new(405, "METHOD_NOT_ALLOWED", message)
+}
+
+fn named(world: &World, object: &str) -> Result<&'static schema::Object, Refusal> {
+    world.schema.object(object).ok_or_else(Refusal::not_found)
 }
 
 /// The answer of an injected fault that refuses a request.
@@ -153,6 +191,12 @@ pub(crate) fn fault(world: &mut World, kind: &FaultKind) -> Reply {
             }
         }
         FaultKind::ServerError
+        | FaultKind::BadGateway
+        | FaultKind::SlowBody { .. }
+        | FaultKind::StallBeforeCommit { .. }
+        | FaultKind::StallAfterCommit { .. }
+        | FaultKind::PartialFailure { .. }
+        | FaultKind::PersonEdits { .. }
         | FaultKind::Unavailable
         | FaultKind::DropBeforeCommit
         | FaultKind::DropAfterCommit
@@ -179,7 +223,7 @@ fn versions() -> Reply {
 }
 
 fn resources() -> Reply {
-    let names = ["sobjects", "query", "queryAll", "limits", "composite"];
+    let names = ["sobjects", "query", "queryAll", "limits", "composite", "jobs"];
     let map = names.map(|name| (name.to_owned(), json!(format!("/services/data/{VERSION}/{name}"))));
     Reply::json(200, Value::Object(map.into_iter().collect()))
 }
@@ -189,52 +233,74 @@ fn limits(world: &World) -> Reply {
     let remaining = max.saturating_sub(world.salesforce_used);
     Reply::json(
         200,
-        json!({ "DailyApiRequests": { "Max": max, "Remaining": remaining } }),
+        json!({
+            "DailyApiRequests": { "Max": max, "Remaining": remaining },
+            "DailyBulkApiBatches": { "Max": 15_000, "Remaining": 15_000 },
+            "DailyBulkV2QueryJobs": { "Max": 10_000, "Remaining": 10_000 },
+            "DailyBulkV2QueryFileStorageMB": { "Max": 976_562, "Remaining": 976_562 },
+            "DataStorageMB": { "Max": 5, "Remaining": 5 }, "FileStorageMB": { "Max": 20, "Remaining": 20 },
+        }),
     )
 }
 
-fn issue_token(world: &World, call: &Call, token: &str) -> Reply {
-    let form = call.form();
-    let given = |name: &str| form.iter().any(|(key, value)| key == name && !value.is_empty());
-    let refuse = |error: &str, why: &str| Reply::json(400, json!({ "error": error, "error_description": why }));
-    let grant = form
-        .iter()
-        .find(|(key, _)| key == "grant_type")
-        .map(|(_, value)| value.as_str());
-    match grant {
-        Some("client_credentials" | "refresh_token")
-            if !given("client_id") && call.header("authorization").is_none() =>
-        {
-            refuse("invalid_client_id", "client identifier invalid")
-        }
-        Some("refresh_token") if !given("refresh_token") => refuse("invalid_grant", "expired access/refresh token"),
-        Some("client_credentials" | "refresh_token") => Reply::json(
-            200,
-            json!({
-                "access_token": token,
-                "signature": "c2FuZGJveA==",
-                "scope": "api refresh_token",
-                "instance_url": call.base_url,
-                "id": format!("{}/id/{}/{}", call.base_url, ids::make("00D", ORGANIZATION_ID_NUMBER), user_id()),
-                "token_type": "Bearer",
-                "issued_at": world.now().as_millisecond().to_string(),
-            }),
-        ),
-        _ => refuse("unsupported_grant_type", "grant type not supported"),
-    }
+/// Living records of the objects asked for. One without records is left out, as are names that are not known.
+fn record_count(world: &World, call: &Call) -> Reply {
+    let asked = call.list("sObjects");
+    let objects = world.schema.objects().filter(|object| {
+        asked
+            .as_ref()
+            .is_none_or(|names| names.iter().any(|name| name.eq_ignore_ascii_case(object.name)))
+    });
+    let counts: Vec<Value> = objects
+        .filter_map(|object| {
+            let count = world.salesforce.table(object.name)?.after(None).count();
+            (count > 0).then(|| json!({ "count": count, "name": object.name }))
+        })
+        .collect();
+    Reply::json(200, json!({ "sObjects": counts }))
 }
 
 /// Writes as a person would, past the HTTP layer.
 pub(crate) fn edit(world: &mut World, object: &str, id: &str, fields: Fields, author: Author) -> Result<(), String> {
-    let object = schema::object(object).ok_or("there is no such object")?;
+    let object = world.schema.object(object).ok_or("there is no such object")?;
     let id = records::locate(world, object, id).map_err(|refusal| refusal.message)?;
-    records::update(world, object, &id, &fields, &author.by).map_err(|refusal| refusal.message)
+    records::update(world, object, &id, &fields, &records::Via::person(&author.by)).map_err(|refusal| refusal.message)
+}
+
+/// Creates a record as a person would, and answers its id.
+pub(crate) fn make(world: &mut World, object: &str, fields: &Fields, by: &str) -> Result<String, String> {
+    let object = world.schema.object(object).ok_or("there is no such object")?;
+    records::create(world, object, fields, &records::Via::person(by)).map_err(|refusal| refusal.message)
+}
+
+/// Deletes a record as a person would.
+pub(crate) fn remove(world: &mut World, object: &str, id: &str, by: &str) -> Result<(), String> {
+    let object = world.schema.object(object).ok_or("there is no such object")?;
+    let id = records::locate(world, object, id).map_err(|refusal| refusal.message)?;
+    records::remove(world, object, &id, &records::Via::person(by)).map_err(|refusal| refusal.message)
+}
+
+/// Takes in custom fields, and the object when it is new.
+pub(crate) fn extend(world: &mut World, custom: &crate::custom::CustomObject) -> Result<(), String> {
+    let object = world.schema.extend(custom)?;
+    world.salesforce.add_table(object.name, object.indexed(), Case::Folds);
+    world.schema_changed = world.now();
+    Ok(())
+}
+
+/// Changes what may be done with a field. Answers whether there is such a field.
+pub(crate) fn allow(world: &mut World, object: &str, field: &str, access: crate::custom::Access) -> bool {
+    world.schema_changed = world.now();
+    world.schema.allow(object, field, access)
 }
 
 /// Puts a record of the seed in place and answers its id.
 pub(crate) fn seed(world: &mut World, record: &SeedRecord) -> Result<String, String> {
     built_in(world);
-    let object = schema::object(&record.object).ok_or("there is no such object in this sandbox")?;
+    let object = world
+        .schema
+        .object(&record.object)
+        .ok_or("there is no such object in this sandbox")?;
     let id = match &record.id {
         Some(text) => ids::canonical(text)
             .filter(|id| id.starts_with(object.prefix))
@@ -263,7 +329,10 @@ pub(crate) fn seed_references(world: &World, record: &SeedRecord, id: &str) -> R
     if !record.associations.is_empty() {
         return Err("Salesforce records have no associations; set a reference field".to_owned());
     }
-    let object = schema::object(&record.object).ok_or("there is no such object in this sandbox")?;
+    let object = world
+        .schema
+        .object(&record.object)
+        .ok_or("there is no such object in this sandbox")?;
     let fields = world
         .salesforce
         .row(object.name, id)
@@ -290,8 +359,9 @@ const CREATE: Write = Write::Create;
 const UPDATE: Write = Write::Update;
 
 /// The fields of an object in the order people are shown them.
-pub(crate) fn field_names(object: &str) -> Vec<&'static str> {
-    schema::object(object)
+pub(crate) fn field_names(schema: &Schema, object: &str) -> Vec<&'static str> {
+    schema
+        .object(object)
         .map(|object| object.all().map(|field| field.name).collect())
         .unwrap_or_default()
 }

@@ -1,20 +1,24 @@
 //! Single records: create, read, change, delete, and upsert by external id.
 
+mod computed;
+
 use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::{Span, fmt::rfc2822};
+use jiff::fmt::rfc2822;
 use serde_json::{Value, json};
 
-use super::check::{self, Write, stamp};
+use super::check::{self, Write};
 use super::errors::Refusal;
-use super::schema::{Key, Object, Preset};
-use super::{CREATE, SYSTEM, UPDATE, VERSION, body_fields, ids, user_id};
+use super::rules;
+use super::schema::{Key, Object};
+use super::{CREATE, SYSTEM, UPDATE, VERSION, body_fields, ids};
 use crate::wire::{Call, Reply};
 use crate::world::{Author, Fields, Row, World};
+use computed::{complete, computed};
+pub(super) use computed::{is_part_of_address, value};
 
 /// `POST /sobjects/{object}`.
 pub(super) fn post(world: &mut World, call: &Call, object: &'static Object) -> Result<Reply, Refusal> {
-    let id = create(world, object, &body_fields(call)?, call.by())?;
+    let id = create(world, object, &body_fields(call)?, &Via::of(call))?;
     let body = json!({ "id": id, "success": true, "errors": [] });
     Ok(Reply::json(201, body).with("location", url_of(object, &id)))
 }
@@ -44,7 +48,7 @@ pub(super) fn get_by(
 pub(super) fn patch(world: &mut World, call: &Call, object: &'static Object, id: &str) -> Result<Reply, Refusal> {
     let id = locate(world, object, id)?;
     preconditions(world, call, object, &id)?;
-    update(world, object, &id, &body_fields(call)?, call.by())?;
+    update(world, object, &id, &body_fields(call)?, &Via::of(call))?;
     Ok(Reply::empty(204))
 }
 
@@ -64,7 +68,7 @@ pub(super) fn patch_by(
     let body = body_fields(call)?;
     if field.eq_ignore_ascii_case("Id") {
         let id = locate(world, object, value)?;
-        update(world, object, &id, &body, call.by())?;
+        update(world, object, &id, &body, &Via::of(call))?;
         return Ok(Reply::json(
             200,
             json!({ "id": id, "success": true, "errors": [], "created": false }),
@@ -73,7 +77,7 @@ pub(super) fn patch_by(
     if let [id] = found_by(world, object, field, value)?.as_slice() {
         preconditions(world, call, object, id)?;
     }
-    match upsert(world, object, field, value, &body, may_create, call.by())? {
+    match upsert(world, object, field, value, &body, may_create, &Via::of(call))? {
         Upserted::Created(id) => {
             let body = json!({ "id": id, "success": true, "errors": [], "created": true });
             Ok(Reply::json(201, body).with("location", url_of(object, &id)))
@@ -89,7 +93,7 @@ pub(super) fn patch_by(
 /// `DELETE /sobjects/{object}/{id}`.
 pub(super) fn delete(world: &mut World, call: &Call, object: &'static Object, id: &str) -> Result<Reply, Refusal> {
     let id = locate(world, object, id)?;
-    remove(world, object, &id, call.by())?;
+    remove(world, object, &id, &Via::of(call))?;
     Ok(Reply::empty(204))
 }
 
@@ -102,7 +106,7 @@ fn choices(object: &Object, ids: &[String]) -> Reply {
     Reply::json(300, ids.iter().map(|id| Value::from(url_of(object, id))).collect())
 }
 
-fn no_external(value: &str) -> Refusal {
+pub(super) fn no_external(value: &str) -> Refusal {
     let message = format!("Provided external ID field does not exist or is not accessible: {value}");
     Refusal::new(404, "NOT_FOUND", message)
 }
@@ -125,18 +129,14 @@ fn shown(world: &World, call: &Call, object: &'static Object, id: &str) -> Resul
         json!({ "type": object.name, "url": url_of(object, id) }),
     );
     match asked {
-        None => body.extend(
-            object
-                .all()
-                .map(|field| (field.name.to_owned(), value(id, row, field.name))),
-        ),
+        None => body.extend(object.all().map(|field| (field.name.to_owned(), value(id, row, field)))),
         Some(names) => {
             for name in names {
                 let Some(field) = object.field(&name) else {
                     let message = format!("No such column '{name}' on sobject of type {}", object.name);
                     return Err(Refusal::bad("INVALID_FIELD", message));
                 };
-                body.insert(field.name.to_owned(), value(id, row, field.name));
+                body.insert(field.name.to_owned(), value(id, row, field));
             }
             body.insert("Id".to_owned(), json!(id));
         }
@@ -148,25 +148,12 @@ fn shown(world: &World, call: &Call, object: &'static Object, id: &str) -> Resul
     Ok(reply.with("last-modified", http_date(row.modified)))
 }
 
-/// The value of any field of a record, those every record has included.
-pub(super) fn value(id: &str, row: &Row, field: &str) -> Value {
-    match field {
-        "Id" => Value::from(id),
-        "IsDeleted" => Value::from(row.deleted),
-        "CreatedDate" => Value::from(stamp(row.created)),
-        "LastModifiedDate" | "SystemModstamp" => Value::from(stamp(row.modified)),
-        "CreatedById" | "LastModifiedById" => Value::from(user_id()),
-        "OwnerId" if row.get(field).is_null() => Value::from(user_id()),
-        _ => row.get(field).clone(),
-    }
-}
-
 /// The tag of one state of a row. Opaque to clients, who must send it back whole.
 fn etag(id: &str, row: &Row) -> String {
     format!("\"{id}.{:x}=--gzip\"", row.version)
 }
 
-fn http_date(at: Timestamp) -> String {
+pub(super) fn http_date(at: Timestamp) -> String {
     rfc2822::DateTimePrinter::new()
         .timestamp_to_rfc9110_string(&at)
         .unwrap_or_default()
@@ -212,7 +199,7 @@ fn preconditions(world: &World, call: &Call, object: &'static Object, id: &str) 
 }
 
 /// The 18-character id of a living record of this object.
-pub(super) fn locate(world: &World, object: &Object, text: &str) -> Result<String, Refusal> {
+pub(super) fn locate(world: &World, object: &'static Object, text: &str) -> Result<String, Refusal> {
     let malformed = || {
         Refusal::bad(
             "MALFORMED_ID",
@@ -223,11 +210,7 @@ pub(super) fn locate(world: &World, object: &Object, text: &str) -> Result<Strin
     if !id.starts_with(object.prefix) {
         return Err(malformed());
     }
-    match world
-        .salesforce
-        .table(object.name)
-        .and_then(|table| table.rows.get(&id))
-    {
+    match world.salesforce.table(object.name).and_then(|table| table.get(&id)) {
         Some(row) if row.deleted => Err(Refusal::new(404, "ENTITY_IS_DELETED", "entity is deleted")),
         Some(_) => Ok(id),
         None => Err(Refusal::not_found()),
@@ -270,7 +253,7 @@ pub(super) fn upsert(
     value: &str,
     sent: &Fields,
     may_create: MayCreate,
-    by: &str,
+    via: &Via,
 ) -> Result<Upserted, Refusal> {
     let ids = found_by(world, object, field, value)?;
     let name = object.field(field).map_or(field, |known| known.name);
@@ -283,15 +266,15 @@ pub(super) fn upsert(
         [] => {
             let mut fields = sent.clone();
             fields.insert(name.to_owned(), Value::from(value));
-            create(world, object, &fields, by).map(Upserted::Created)
+            create(world, object, &fields, via).map(Upserted::Created)
         }
         [id] => {
             // The key that found the record also marks the write, as it marks a create.
             let author = Author {
-                by: by.to_owned(),
+                by: via.by.clone(),
                 marker: (name == MARKER).then(|| value.to_owned()),
             };
-            update_as(world, object, id, sent, author)?;
+            update_as(world, object, id, sent, author, via)?;
             Ok(Upserted::Updated(id.clone()))
         }
         several => Ok(Upserted::Several(several.to_vec())),
@@ -301,15 +284,62 @@ pub(super) fn upsert(
 /// The field that carries the idempotency key of a write.
 const MARKER: &str = "Perennial_Key__c";
 
-fn author(by: &str, values: &Fields) -> Author {
+/// Who writes, and what the request asks of duplicate rules.
+#[derive(Debug, Clone)]
+pub(super) struct Via {
+    pub(super) by: String,
+    pub(super) duplicates: Duplicates,
+}
+
+/// What `Sforce-Duplicate-Rule-Header` says. All is false by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Duplicates {
+    pub(super) allow_save: bool,
+    pub(super) details: bool,
+}
+
+impl Via {
+    pub(super) fn of(call: &Call) -> Via {
+        let header = call.header("sforce-duplicate-rule-header").unwrap_or("");
+        let says = |name: &str| {
+            header.split(';').any(|part| {
+                part.split_once('=')
+                    .is_some_and(|(key, value)| key.trim() == name && value.trim().eq_ignore_ascii_case("true"))
+            })
+        };
+        Via {
+            by: call.by().to_owned(),
+            duplicates: Duplicates {
+                allow_save: says("allowSave"),
+                details: says("includeRecordDetails"),
+            },
+        }
+    }
+
+    /// A person, whose clicks meet the same rules.
+    pub(super) fn person(name: &str) -> Via {
+        Via {
+            by: name.to_owned(),
+            duplicates: Duplicates::default(),
+        }
+    }
+}
+
+fn author(via: &Via, values: &Fields) -> Author {
     let marker = values.get(MARKER).and_then(Value::as_str).map(str::to_owned);
     Author {
-        by: by.to_owned(),
+        by: via.by.clone(),
         marker,
     }
 }
 
-fn writable(world: &World, object: &Object) -> Result<(), Refusal> {
+fn writable(world: &mut World, object: &Object) -> Result<(), Refusal> {
+    if world.row_fails() {
+        return Err(Refusal::bad(
+            "UNABLE_TO_LOCK_ROW",
+            "unable to obtain exclusive access to this record",
+        ));
+    }
     if !object.writable {
         let message = format!("entity type {} does not support this operation", object.name);
         return Err(Refusal::bad("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message));
@@ -328,30 +358,68 @@ pub(super) fn next_id(world: &mut World, object: &Object) -> String {
         if world
             .salesforce
             .table(object.name)
-            .is_none_or(|table| !table.rows.contains_key(&id))
+            .is_none_or(|table| table.get(&id).is_none())
         {
             return id;
         }
     }
 }
 
+/// The fields with every reference that is given by an external id of the parent turned into an id.
+fn related(world: &World, object: &'static Object, sent: &Fields) -> Result<Fields, Refusal> {
+    let mut fields = Fields::new();
+    for (name, value) in sent {
+        let reference = object
+            .all()
+            .find(|field| field.relationship().is_some_and(|own| own.eq_ignore_ascii_case(name)));
+        let (Some(reference), Value::Object(parent)) = (reference, value) else {
+            fields.insert(name.clone(), value.clone());
+            continue;
+        };
+        let key = parent.iter().find(|(name, _)| *name != "attributes");
+        let Some((key, Value::String(wanted))) = key else {
+            let message = format!("{name} needs one external id of its record");
+            return Err(Refusal::bad("INVALID_FIELD", message));
+        };
+        let targets = reference
+            .targets()
+            .iter()
+            .filter_map(|target| world.schema.object(target));
+        let mut found = Vec::new();
+        for target in targets.filter(|target| target.field(key).is_some()) {
+            found.extend(found_by(world, target, key, wanted)?);
+        }
+        let [id] = found.as_slice() else {
+            let message = format!(
+                "Foreign key external ID: {wanted} not found for field {key} in entity {}",
+                reference.targets().first().unwrap_or(&"")
+            );
+            return Err(Refusal::bad("INVALID_FIELD", message));
+        };
+        fields.insert(reference.name.to_owned(), Value::from(id.as_str()));
+    }
+    Ok(fields)
+}
+
 /// Creates a record and answers its id.
-pub(super) fn create(world: &mut World, object: &'static Object, sent: &Fields, by: &str) -> Result<String, Refusal> {
+pub(super) fn create(world: &mut World, object: &'static Object, sent: &Fields, via: &Via) -> Result<String, Refusal> {
     writable(world, object)?;
-    let mut values = check::values(object, sent, CREATE)?;
+    let sent = related(world, object, sent)?;
+    let mut values = check::values(&world.schema, object, &sent, CREATE)?;
     check::required(object, &values, CREATE)?;
     check::references(&world.salesforce, object, &values)?;
     check::unique(&world.salesforce, object, &values, None)?;
     complete(world, object, &mut values);
+    rules::check(world, object, None, &values, via)?;
     let id = next_id(world, object);
-    let author = author(by, &values);
+    let author = author(via, &values);
     world.insert(SYSTEM, object.name, &id, values, Some(&author));
     Ok(id)
 }
 
 /// Puts a seeded record in place. References are checked later, when every record is there.
 pub(super) fn plant(world: &mut World, object: &'static Object, id: &str, sent: &Fields) -> Result<(), Refusal> {
-    let mut values = check::values(object, sent, Write::Seed)?;
+    let mut values = check::values(&world.schema, object, sent, Write::Seed)?;
     check::required(object, &values, Write::Seed)?;
     check::unique(&world.salesforce, object, &values, None)?;
     let time = |values: &Fields, name: &str| values.get(name).and_then(Value::as_str).and_then(check::datetime);
@@ -388,10 +456,10 @@ pub(super) fn update(
     object: &'static Object,
     id: &str,
     sent: &Fields,
-    by: &str,
+    via: &Via,
 ) -> Result<(), Refusal> {
-    let author = author(by, sent);
-    update_as(world, object, id, sent, author)
+    let author = author(via, sent);
+    update_as(world, object, id, sent, author, via)
 }
 
 fn update_as(
@@ -400,9 +468,11 @@ fn update_as(
     id: &str,
     sent: &Fields,
     author: Author,
+    via: &Via,
 ) -> Result<(), Refusal> {
     writable(world, object)?;
-    let mut values = check::values(object, sent, UPDATE)?;
+    let sent = related(world, object, sent)?;
+    let mut values = check::values(&world.schema, object, &sent, UPDATE)?;
     unlocked(world, object, id)?;
     check::required(object, &values, UPDATE)?;
     check::references(&world.salesforce, object, &values)?;
@@ -420,12 +490,14 @@ fn update_as(
             values.entry(name).or_insert(computed);
         }
     }
+    whole.extend(values.clone());
+    rules::check(world, object, Some(id), &whole, via)?;
     world.write(SYSTEM, object.name, id, values, &author);
     Ok(())
 }
 
 /// Deletes a record.
-pub(super) fn remove(world: &mut World, object: &'static Object, id: &str, by: &str) -> Result<(), Refusal> {
+pub(super) fn remove(world: &mut World, object: &'static Object, id: &str, via: &Via) -> Result<(), Refusal> {
     writable(world, object)?;
     unlocked(world, object, id)?;
     world.delete(
@@ -433,118 +505,20 @@ pub(super) fn remove(world: &mut World, object: &'static Object, id: &str, by: &
         object.name,
         id,
         &Author {
-            by: by.to_owned(),
+            by: via.by.clone(),
             marker: None,
         },
     );
     Ok(())
 }
 
-fn unlocked(world: &World, object: &Object, id: &str) -> Result<(), Refusal> {
+fn unlocked(world: &mut World, object: &Object, id: &str) -> Result<(), Refusal> {
+    if world.busy(SYSTEM, object.name, id) {
+        let message = format!("unable to obtain exclusive access to this record or 1 records: {id}");
+        return Err(Refusal::bad("UNABLE_TO_LOCK_ROW", message));
+    }
     if world.salesforce.row(object.name, id).is_some_and(|row| row.locked) {
         return Err(Refusal::bad("ENTITY_IS_LOCKED", "the entity is locked for editing"));
     }
     Ok(())
-}
-
-/// Adds defaults, numbers the vendor gives, and computed fields to a new record.
-fn complete(world: &World, object: &'static Object, values: &mut Fields) {
-    for field in object.fields {
-        let default = match field.default {
-            Preset::No => continue,
-            Preset::Text(text) => Value::from(text),
-            Preset::False => Value::from(false),
-        };
-        if values.get(field.name).is_none_or(Value::is_null) {
-            values.insert(field.name.to_owned(), default);
-        }
-    }
-    if object.field("OwnerId").is_some() && object.writable {
-        let owner = values.entry("OwnerId".to_owned()).or_insert(Value::Null);
-        if owner.is_null() {
-            *owner = Value::from(user_id());
-        }
-    }
-    let number = || Value::from(format!("{:08}", world.salesforce.next_id + 1));
-    match object.name {
-        "Case" => {
-            values.insert("CaseNumber".to_owned(), number());
-        }
-        "Contract" => {
-            values.insert("ContractNumber".to_owned(), number());
-        }
-        _ => {}
-    }
-    for (name, value) in computed(world, object, values) {
-        match name.as_str() {
-            "Probability" => {
-                values.entry(name).or_insert(value);
-            }
-            _ => {
-                values.insert(name, value);
-            }
-        }
-    }
-}
-
-/// The fields the vendor computes from others, for a record that looks like this.
-fn computed(world: &World, object: &Object, whole: &Fields) -> Vec<(String, Value)> {
-    let text = |name: &str| whole.get(name).and_then(Value::as_str).unwrap_or("");
-    let own = |name: &str, value: Value| (name.to_owned(), value);
-    match object.name {
-        "Contact" | "User" => {
-            let name = format!("{} {}", text("FirstName"), text("LastName"));
-            vec![own("Name", Value::from(name.trim()))]
-        }
-        "Opportunity" => {
-            let stage = text("StageName");
-            vec![
-                own("IsClosed", Value::from(stage.starts_with("Closed"))),
-                own("IsWon", Value::from(stage == "Closed Won")),
-                own("Probability", Value::from(probability(stage))),
-            ]
-        }
-        "Task" => vec![own("IsClosed", Value::from(text("Status") == "Completed"))],
-        "Case" => {
-            let closed = text("Status") == "Closed";
-            let at = match (closed, whole.get("ClosedDate")) {
-                (true, Some(at)) if !at.is_null() => at.clone(),
-                (true, _) => Value::from(stamp(world.now())),
-                (false, _) => Value::Null,
-            };
-            vec![own("IsClosed", Value::from(closed)), own("ClosedDate", at)]
-        }
-        "Contract" => {
-            let term = whole.get("ContractTerm").and_then(Value::as_i64);
-            let end = text("StartDate")
-                .parse::<Date>()
-                .ok()
-                .zip(term)
-                .and_then(|(start, months)| {
-                    // The contract runs through the day before the same day of the month.
-                    start
-                        .checked_add(Span::new().try_months(months).ok()?)
-                        .ok()?
-                        .yesterday()
-                        .ok()
-                });
-            end.map(|end| own("EndDate", Value::from(end.to_string())))
-                .into_iter()
-                .collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// The chance in percent that the vendor's standard process gives a stage.
-fn probability(stage: &str) -> u32 {
-    match stage {
-        "Prospecting" | "Qualification" => 10,
-        "Needs Analysis" => 20,
-        "Value Proposition" => 50,
-        "Proposal/Price Quote" => 75,
-        "Negotiation/Review" => 90,
-        "Closed Won" => 100,
-        _ => 0,
-    }
 }

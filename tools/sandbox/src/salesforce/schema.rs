@@ -1,15 +1,13 @@
 //! The Salesforce objects the sandbox knows: one table of fields per object drives describe, checks and queries.
 //!
-//! Does not: hold every standard field. A field that is not here does not exist, as for a user who may not see it.
+//! Promises: a field that is hidden does not exist for anyone who asks, as for a user who may not see it. Does not: hold
+//! every standard field.
 
-/// Length of a standard name or subject field.
-const NAME: usize = 255;
-/// Length of a plain custom text field, the vendor's largest.
-const TEXT: usize = 255;
-/// Length of a standard description.
-const DESCRIPTION: usize = 32_000;
-/// Length of our long text field, the vendor's largest.
-const LONG: usize = 131_072;
+mod standard;
+
+use std::collections::BTreeMap;
+
+use crate::custom::{Access, CustomField, CustomObject, FieldKind};
 
 /// The type of a field, with what its values are checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +28,8 @@ pub(crate) enum Kind {
     Boolean,
     Date,
     DateTime,
+    /// A compound of the fields that begin with this prefix. Read-only.
+    Address(&'static str),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(crate) enum Writable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
     No,
+    /// Not an external id, but usable in an upsert (`idLookup`), such as the e-mail of a contact.
+    Lookup,
     External,
     ExternalUnique,
 }
@@ -71,6 +73,8 @@ pub(crate) struct Field {
     pub(crate) writable: Writable,
     pub(crate) key: Key,
     pub(crate) default: Preset,
+    /// The name under which the children of this reference are reached from the parent.
+    pub(crate) children: Option<&'static str>,
 }
 
 impl Field {
@@ -99,28 +103,32 @@ impl Field {
         self
     }
 
+    const fn children(mut self, name: &'static str) -> Field {
+        self.children = Some(name);
+        self
+    }
+
     pub(crate) fn is_custom(&self) -> bool {
         self.name.ends_with("__c")
     }
 
+    /// The objects a reference may point to; none for any other field.
+    pub(crate) fn targets(&self) -> &'static [&'static str] {
+        if let Kind::Reference(targets) = self.kind {
+            targets
+        } else {
+            &[]
+        }
+    }
+
     /// The name under which the record that a reference points to is reached in a query.
-    pub(crate) fn relationship(&self) -> Option<&'static str> {
-        match self.kind {
-            Kind::Reference(_) => self.name.strip_suffix("Id"),
-            Kind::Id
-            | Kind::Text(_)
-            | Kind::Long(_)
-            | Kind::Email
-            | Kind::Phone
-            | Kind::Url
-            | Kind::Picklist(..)
-            | Kind::Number
-            | Kind::Integer
-            | Kind::Currency
-            | Kind::Percent
-            | Kind::Boolean
-            | Kind::Date
-            | Kind::DateTime => None,
+    pub(crate) fn relationship(&self) -> Option<String> {
+        if self.targets().is_empty() {
+            return None;
+        }
+        match self.name.strip_suffix("__c") {
+            Some(stem) => Some(format!("{stem}__r")),
+            None => self.name.strip_suffix("Id").map(str::to_owned),
         }
     }
 }
@@ -134,6 +142,7 @@ const fn field(name: &'static str, label: &'static str, kind: Kind) -> Field {
         writable: Writable::Always,
         key: Key::No,
         default: Preset::No,
+        children: None,
     }
 }
 
@@ -141,298 +150,237 @@ const fn text(name: &'static str, label: &'static str, length: usize) -> Field {
     field(name, label, Kind::Text(length))
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Object {
     pub(crate) name: &'static str,
     pub(crate) label: &'static str,
+    pub(crate) plural: &'static str,
     pub(crate) prefix: &'static str,
-    pub(crate) fields: &'static [Field],
     pub(crate) writable: bool,
+    /// Every field, `Id` first.
+    fields: Vec<Field>,
+    /// Positions in `fields` by name in lower case.
+    by_name: BTreeMap<String, usize>,
 }
 
 impl Object {
-    /// The field of this name in any case, among the object's own and those every object has.
-    pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
-        self.all().find(|field| field.name.eq_ignore_ascii_case(name))
+    fn new(
+        names: (&'static str, &'static str, &'static str),
+        prefix: &'static str,
+        writable: bool,
+        fields: Vec<Field>,
+    ) -> Object {
+        let by_name = fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| (field.name.to_lowercase(), at))
+            .collect();
+        let (name, label, plural) = names;
+        Object {
+            name,
+            label,
+            plural,
+            prefix,
+            writable,
+            fields,
+            by_name,
+        }
+    }
+
+    /// The same object with other fields.
+    fn with(&self, fields: Vec<Field>) -> Object {
+        Object::new((self.name, self.label, self.plural), self.prefix, self.writable, fields)
+    }
+
+    /// The field of this name in any case.
+    pub(crate) fn field(&'static self, name: &str) -> Option<&'static Field> {
+        // Most names come as they are written here, and need no copy in lower case.
+        let at = self.by_name.get(&name.to_ascii_lowercase())?;
+        self.fields.get(*at)
     }
 
     /// Every field, `Id` first.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Field> {
-        SYSTEM_FIRST.iter().chain(self.fields).chain(SYSTEM_LAST)
+    pub(crate) fn all(&'static self) -> impl Iterator<Item = &'static Field> {
+        self.fields.iter()
+    }
+
+    pub(crate) fn is_custom(&self) -> bool {
+        self.name.ends_with("__c")
     }
 
     pub(crate) fn indexed(&self) -> Vec<&'static str> {
-        self.fields
-            .iter()
-            .filter(|field| field.key != Key::No)
-            .map(|field| field.name)
-            .collect()
+        let kept = self.fields.iter().filter(|field| field.key != Key::No);
+        kept.map(|field| field.name).collect()
     }
 }
 
-/// The object of this name in any case.
-pub(crate) fn object(name: &str) -> Option<&'static Object> {
-    OBJECTS.iter().find(|object| object.name.eq_ignore_ascii_case(name))
+/// The objects of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    objects: Vec<&'static Object>,
 }
 
-/// The object whose ids start like this id.
-pub(crate) fn object_of_id(id: &str) -> Option<&'static Object> {
-    OBJECTS.iter().find(|object| id.starts_with(object.prefix))
+impl Schema {
+    pub(crate) fn new() -> Schema {
+        Schema {
+            objects: standard::objects().to_vec(),
+        }
+    }
+
+    /// The object of this name in any case.
+    pub(crate) fn object(&self, name: &str) -> Option<&'static Object> {
+        let found = self
+            .objects
+            .iter()
+            .find(|object| object.name.eq_ignore_ascii_case(name));
+        found.copied()
+    }
+
+    /// The object whose ids start like this id.
+    pub(crate) fn object_of_id(&self, id: &str) -> Option<&'static Object> {
+        self.objects
+            .iter()
+            .find(|object| id.starts_with(object.prefix))
+            .copied()
+    }
+
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &'static Object> {
+        self.objects.iter().copied()
+    }
+
+    /// The children of an object under this name, with the reference that makes them children.
+    pub(crate) fn children(&self, parent: &Object, name: &str) -> Option<(&'static Object, &'static Field)> {
+        self.relations(parent)
+            .find(|(_, field)| field.children.is_some_and(|own| own.eq_ignore_ascii_case(name)))
+    }
+
+    /// Every reference that points to an object.
+    pub(crate) fn relations(&self, parent: &Object) -> impl Iterator<Item = (&'static Object, &'static Field)> {
+        let name = parent.name;
+        self.objects().flat_map(move |object| {
+            object
+                .all()
+                .filter(move |field| field.targets().contains(&name))
+                .map(move |field| (object, field))
+        })
+    }
+
+    /// Takes in custom fields, and the object when it is not there.
+    pub(crate) fn extend(&mut self, custom: &CustomObject) -> Result<&'static Object, String> {
+        let known = self.object(&custom.name);
+        if known.is_none() && !custom.name.ends_with("__c") {
+            return Err(format!(
+                "the name of a custom object ends with `__c`, `{}` does not",
+                custom.name
+            ));
+        }
+        let mut fields: Vec<Field> = match known {
+            Some(object) => object.fields.clone(),
+            None => {
+                let name = text("Name", "Name", standard::CUSTOM_NAME);
+                standard::whole(standard::Owned::Yes, &[name])
+            }
+        };
+        for one in &custom.fields {
+            if !one.name.ends_with("__c") {
+                return Err(format!(
+                    "the name of a custom field ends with `__c`, `{}` does not",
+                    one.name
+                ));
+            }
+            let made = custom_field(one)?;
+            fields.retain(|field| !field.name.eq_ignore_ascii_case(made.name));
+            fields.push(made);
+        }
+        let object = match known {
+            Some(object) => object.with(fields),
+            None => {
+                let number = self.objects.iter().filter(|object| object.is_custom()).count();
+                let prefix = keep(&format!("a{number:02}"));
+                let label = keep(&custom.label);
+                Object::new(
+                    (keep(&custom.name), label, keep(&format!("{label}s"))),
+                    prefix,
+                    true,
+                    fields,
+                )
+            }
+        };
+        Ok(self.put(object))
+    }
+
+    /// Changes what may be done with a field. Answers whether there is such a field.
+    pub(crate) fn allow(&mut self, object: &str, field: &str, access: Access) -> bool {
+        let Some(object) = self.object(object) else {
+            return false;
+        };
+        let Some(known) = object.field(field) else { return false };
+        let mut fields = object.fields.clone();
+        match access {
+            Access::Hidden => fields.retain(|one| one.name != known.name),
+            Access::ReadOnly => {
+                for one in fields.iter_mut().filter(|one| one.name == known.name) {
+                    one.writable = Writable::Never;
+                }
+            }
+        }
+        self.put(object.with(fields));
+        true
+    }
+
+    /// INVARIANT (few schemas): an object is kept for the life of the process, so that all code may hold on to it. A
+    /// sandbox makes one for each custom object and each change of access, which a test does a few times.
+    fn put(&mut self, object: Object) -> &'static Object {
+        let object: &'static Object = Box::leak(Box::new(object));
+        match self.objects.iter_mut().find(|one| one.name == object.name) {
+            Some(place) => *place = object,
+            None => self.objects.push(object),
+        }
+        object
+    }
 }
 
-static SYSTEM_FIRST: &[Field] = &[
-    field("Id", "Record ID", Kind::Id).read_only(),
-    field("IsDeleted", "Deleted", Kind::Boolean).read_only(),
-];
-
-const USER: Kind = Kind::Reference(&["User"]);
-
-static SYSTEM_LAST: &[Field] = &[
-    field("OwnerId", "Owner ID", USER),
-    field("CreatedById", "Created By ID", USER).read_only(),
-    field("CreatedDate", "Created Date", Kind::DateTime).read_only(),
-    field("LastModifiedById", "Last Modified By ID", USER).read_only(),
-    field("LastModifiedDate", "Last Modified Date", Kind::DateTime).read_only(),
-    field("SystemModstamp", "System Modstamp", Kind::DateTime).read_only(),
-];
-
-const STAGES: &[&str] = &[
-    "Prospecting",
-    "Qualification",
-    "Needs Analysis",
-    "Value Proposition",
-    "Proposal/Price Quote",
-    "Negotiation/Review",
-    "Closed Won",
-    "Closed Lost",
-];
-const OPPORTUNITY_TYPES: &[&str] = &[
-    "New Customer",
-    "Existing Customer - Upgrade",
-    "Existing Customer - Renewal",
-];
-const ACCOUNT_TYPES: &[&str] = &[
-    "Prospect",
-    "Customer - Direct",
-    "Customer - Channel",
-    "Partner",
-    "Other",
-];
-const TASK_STATES: &[&str] = &[
-    "Not Started",
-    "In Progress",
-    "Completed",
-    "Waiting on someone else",
-    "Deferred",
-];
-const TASK_PRIORITIES: &[&str] = &["High", "Normal", "Low"];
-const CASE_STATES: &[&str] = &["New", "Working", "Escalated", "Closed"];
-const CASE_PRIORITIES: &[&str] = &["High", "Medium", "Low"];
-const CASE_ORIGINS: &[&str] = &["Phone", "Email", "Web"];
-const CONTRACT_STATES: &[&str] = &["Draft", "In Approval Process", "Activated"];
-
-const fn choice(name: &'static str, label: &'static str, values: &'static [&'static str]) -> Field {
-    field(name, label, Kind::Picklist(values, Restricted::Yes))
+/// A text for the life of the process; see [`Schema::put`].
+pub(crate) fn keep(text: &str) -> &'static str {
+    Box::leak(text.to_owned().into_boxed_str())
 }
 
-const fn open_choice(name: &'static str, label: &'static str, values: &'static [&'static str]) -> Field {
-    field(name, label, Kind::Picklist(values, Restricted::No))
-}
-
-static ACCOUNT: &[Field] = &[
-    text("Name", "Account Name", NAME).required(),
-    open_choice("Type", "Account Type", ACCOUNT_TYPES),
-    field("ParentId", "Parent Account ID", Kind::Reference(&["Account"])),
-    text("AccountNumber", "Account Number", 40),
-    field("Website", "Website", Kind::Url),
-    field("Phone", "Account Phone", Kind::Phone),
-    open_choice(
-        "Industry",
-        "Industry",
-        &[
-            "Banking",
-            "Education",
-            "Healthcare",
-            "Manufacturing",
-            "Retail",
-            "Technology",
-        ],
-    ),
-    field("AnnualRevenue", "Annual Revenue", Kind::Currency),
-    field("NumberOfEmployees", "Employees", Kind::Integer),
-    field("Description", "Account Description", Kind::Long(DESCRIPTION)),
-    text("BillingCity", "Billing City", 40),
-    text("BillingCountry", "Billing Country", 80),
-    text("Perennial_Account_Id__c", "Perennial Account Id", TEXT).key(Key::ExternalUnique),
-    field("Perennial_Health__c", "Perennial Health", Kind::Number),
-    field("Perennial_Renewal_Risk__c", "Perennial Renewal Risk", Kind::Number),
-    text("Perennial_Next_Step__c", "Perennial Next Step", TEXT),
-    text("Perennial_Posture__c", "Perennial Posture", TEXT),
-    field("Perennial_Summary__c", "Perennial Summary", Kind::Long(LONG)),
-];
-
-static CONTACT: &[Field] = &[
-    field("AccountId", "Account ID", Kind::Reference(&["Account"])),
-    text("FirstName", "First Name", 40),
-    text("LastName", "Last Name", 80).required(),
-    text("Name", "Full Name", 121).read_only(),
-    field("Email", "Email", Kind::Email),
-    field("Phone", "Business Phone", Kind::Phone),
-    text("Title", "Title", 128),
-    text("Department", "Department", 80),
-    field("HasOptedOutOfEmail", "Email Opt Out", Kind::Boolean).or(Preset::False),
-    field("DoNotCall", "Do Not Call", Kind::Boolean).or(Preset::False),
-    field("Description", "Contact Description", Kind::Long(DESCRIPTION)),
-];
-
-static OPPORTUNITY: &[Field] = &[
-    field("AccountId", "Account ID", Kind::Reference(&["Account"])),
-    text("Name", "Name", 120).required(),
-    choice("StageName", "Stage", STAGES).required(),
-    field("CloseDate", "Close Date", Kind::Date).required(),
-    field("Amount", "Amount", Kind::Currency),
-    field("Probability", "Probability (%)", Kind::Percent),
-    open_choice("Type", "Opportunity Type", OPPORTUNITY_TYPES),
-    text("NextStep", "Next Step", 255),
-    field("Description", "Description", Kind::Long(DESCRIPTION)),
-    field("IsClosed", "Closed", Kind::Boolean).read_only(),
-    field("IsWon", "Won", Kind::Boolean).read_only(),
-    text("Perennial_Opportunity_Id__c", "Perennial Opportunity Id", TEXT).key(Key::External),
-];
-
-static TASK: &[Field] = &[
-    field("WhoId", "Name ID", Kind::Reference(&["Contact"])),
-    field(
-        "WhatId",
-        "Related To ID",
-        Kind::Reference(&["Account", "Opportunity", "Case", "Contract"]),
-    ),
-    text("Subject", "Subject", 255),
-    field("ActivityDate", "Due Date Only", Kind::Date),
-    open_choice("Status", "Status", TASK_STATES).or(Preset::Text("Not Started")),
-    open_choice("Priority", "Priority", TASK_PRIORITIES).or(Preset::Text("Normal")),
-    field("Description", "Description", Kind::Long(DESCRIPTION)),
-    field("IsClosed", "Closed", Kind::Boolean).read_only(),
-    text("Perennial_Key__c", "Perennial Key", TEXT).key(Key::ExternalUnique),
-];
-
-static CASE: &[Field] = &[
-    text("CaseNumber", "Case Number", 30).read_only(),
-    field("AccountId", "Account ID", Kind::Reference(&["Account"])),
-    field("ContactId", "Contact ID", Kind::Reference(&["Contact"])),
-    text("Subject", "Subject", 255),
-    open_choice("Status", "Status", CASE_STATES).or(Preset::Text("New")),
-    open_choice("Priority", "Priority", CASE_PRIORITIES).or(Preset::Text("Medium")),
-    open_choice("Origin", "Case Origin", CASE_ORIGINS),
-    field("Description", "Description", Kind::Long(DESCRIPTION)),
-    field("IsClosed", "Closed", Kind::Boolean).read_only(),
-    field("ClosedDate", "Closed Date", Kind::DateTime).read_only(),
-];
-
-static CONTRACT: &[Field] = &[
-    text("ContractNumber", "Contract Number", 30).read_only(),
-    field("AccountId", "Account ID", Kind::Reference(&["Account"])).required(),
-    choice("Status", "Status", CONTRACT_STATES).or(Preset::Text("Draft")),
-    field("StartDate", "Contract Start Date", Kind::Date),
-    field("ContractTerm", "Contract Term", Kind::Integer),
-    field("EndDate", "Contract End Date", Kind::Date).read_only(),
-    field("Description", "Description", Kind::Long(DESCRIPTION)),
-];
-
-static NOTE: &[Field] = &[
-    field(
-        "ParentId",
-        "Parent ID",
-        Kind::Reference(&["Account", "Contact", "Opportunity", "Case", "Contract"]),
+fn keep_all(texts: &[String]) -> &'static [&'static str] {
+    Box::leak(
+        texts
+            .iter()
+            .map(|text| keep(text))
+            .collect::<Vec<_>>()
+            .into_boxed_slice(),
     )
-    .required()
-    .on_create(),
-    text("Title", "Title", 80).required(),
-    field("Body", "Body", Kind::Long(DESCRIPTION)),
-    field("IsPrivate", "Private", Kind::Boolean).or(Preset::False),
-    text("Perennial_Key__c", "Perennial Key", TEXT).key(Key::ExternalUnique),
-];
+}
 
-static USER_FIELDS: &[Field] = &[
-    text("Username", "Username", 80).required(),
-    text("FirstName", "First Name", 40),
-    text("LastName", "Last Name", 80).required(),
-    text("Name", "Full Name", 121).read_only(),
-    field("Email", "Email", Kind::Email),
-    field("IsActive", "Active", Kind::Boolean),
-];
-
-static ORGANIZATION: &[Field] = &[
-    text("Name", "Name", 80).read_only(),
-    field("IsSandbox", "Is Sandbox", Kind::Boolean).read_only(),
-    text("InstanceName", "Instance Name", 5).read_only(),
-    text("OrganizationType", "Edition", 40).read_only(),
-    text("DefaultLocaleSidKey", "Locale", 40).read_only(),
-];
-
-/// Every object. Contact comes after Account because its records refer to those.
-pub(crate) static OBJECTS: &[Object] = &[
-    Object {
-        name: "Account",
-        label: "Account",
-        prefix: "001",
-        fields: ACCOUNT,
-        writable: true,
-    },
-    Object {
-        name: "Contact",
-        label: "Contact",
-        prefix: "003",
-        fields: CONTACT,
-        writable: true,
-    },
-    Object {
-        name: "Opportunity",
-        label: "Opportunity",
-        prefix: "006",
-        fields: OPPORTUNITY,
-        writable: true,
-    },
-    Object {
-        name: "Task",
-        label: "Task",
-        prefix: "00T",
-        fields: TASK,
-        writable: true,
-    },
-    Object {
-        name: "Case",
-        label: "Case",
-        prefix: "500",
-        fields: CASE,
-        writable: true,
-    },
-    Object {
-        name: "Contract",
-        label: "Contract",
-        prefix: "800",
-        fields: CONTRACT,
-        writable: true,
-    },
-    Object {
-        name: "Note",
-        label: "Note",
-        prefix: "002",
-        fields: NOTE,
-        writable: true,
-    },
-    Object {
-        name: "User",
-        label: "User",
-        prefix: "005",
-        fields: USER_FIELDS,
-        writable: false,
-    },
-    Object {
-        name: "Organization",
-        label: "Organization",
-        prefix: "00D",
-        fields: ORGANIZATION,
-        writable: false,
-    },
-];
+fn custom_field(one: &CustomField) -> Result<Field, String> {
+    let kind = match &one.kind {
+        FieldKind::Text(length) if *length > standard::TEXT => Kind::Long(*length),
+        FieldKind::Text(length) => Kind::Text(*length),
+        FieldKind::Number => Kind::Number,
+        FieldKind::Boolean => Kind::Boolean,
+        FieldKind::Date => Kind::Date,
+        FieldKind::DateTime => Kind::DateTime,
+        FieldKind::Choice(values) => Kind::Picklist(keep_all(values), Restricted::Yes),
+        FieldKind::Reference(object) => Kind::Reference(keep_all(std::slice::from_ref(object))),
+    };
+    let key = if one.unique { Key::ExternalUnique } else { Key::No };
+    if key != Key::No && !matches!(kind, Kind::Text(_)) {
+        return Err(format!(
+            "`{}` is unique, so it must be a text of at most {} characters",
+            one.name,
+            standard::TEXT
+        ));
+    }
+    let mut made = field(keep(&one.name), keep(&one.label), kind).key(key);
+    made.required = one.required;
+    if let FieldKind::Reference(_) = one.kind {
+        made.children = Some(keep(&format!("{}__r", one.label.replace(' ', "_"))));
+    }
+    if kind == Kind::Boolean {
+        made.default = Preset::False;
+    }
+    Ok(made)
+}

@@ -1,7 +1,8 @@
-//! The part of SOQL that is understood: one object, fields and parents' fields, conditions, order, limit.
+//! The part of SOQL that is understood: fields, parents' fields, one level of child queries, `TYPEOF`, aggregates with
+//! grouping, conditions, order, limit, offset.
 //!
-//! Does not: child queries, grouping, aggregates other than `count()`, date literals such as `LAST_N_DAYS:30`. What is
-//! not understood is refused as malformed, never guessed.
+//! Does not: `HAVING`, semi-joins, `FIELDS(..)`, functions on dates, date literals such as `LAST_N_DAYS:30`. What is not
+//! understood is refused as malformed, never guessed.
 
 use serde_json::Value;
 
@@ -11,23 +12,53 @@ use super::check;
 const DEPTH_MAX: usize = 20;
 
 /// A parsed query.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Query {
     pub(super) select: Select,
     pub(super) object: String,
     pub(super) filter: Option<Expr>,
+    pub(super) group: Vec<String>,
     pub(super) order: Vec<Order>,
     pub(super) limit: Option<usize>,
     pub(super) offset: usize,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Select {
+    /// `count()` without a field.
     Count,
-    Fields(Vec<String>),
+    Items(Vec<Item>),
 }
 
-#[derive(Debug, PartialEq)]
+/// One thing selected.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Item {
+    Field(String),
+    Children(Query),
+    TypeOf {
+        relation: String,
+        /// Object and fields.
+        whens: Vec<(String, Vec<String>)>,
+        otherwise: Vec<String>,
+    },
+    Aggregate {
+        function: Function,
+        path: String,
+        alias: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Function {
+    Count,
+    CountDistinct,
+    Sum,
+    Average,
+    Least,
+    Greatest,
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Expr {
     And(Vec<Expr>),
     Or(Vec<Expr>),
@@ -74,7 +105,7 @@ impl Literal {
     }
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Order {
     pub(super) path: String,
     pub(super) descending: bool,
@@ -95,9 +126,22 @@ pub(super) fn parse(text: &str) -> Result<Query, String> {
         tokens: tokens(text)?,
         at: 0,
     };
-    let query = parser.query()?;
+    let query = parser.query(Child::Allowed)?;
     match parser.peek() {
         None => Ok(query),
+        Some(token) => Err(unexpected(Some(token))),
+    }
+}
+
+/// Reads a condition alone, as it stands behind `WHERE`.
+pub(super) fn condition(text: &str) -> Result<Expr, String> {
+    let mut parser = Parser {
+        tokens: tokens(text)?,
+        at: 0,
+    };
+    let expr = parser.any(0)?;
+    match parser.peek() {
+        None => Ok(expr),
         Some(token) => Err(unexpected(Some(token))),
     }
 }
@@ -160,6 +204,13 @@ fn quoted(rest: &str) -> Result<(String, &str), String> {
     Err("Illegal string literal: the closing quote is missing".to_owned())
 }
 
+/// Whether a query may hold child queries: only the outermost one may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Child {
+    Allowed,
+    Refused,
+}
+
 struct Parser {
     tokens: Vec<Token>,
     at: usize,
@@ -219,18 +270,9 @@ impl Parser {
         }
     }
 
-    fn query(&mut self) -> Result<Query, String> {
+    fn query(&mut self, child: Child) -> Result<Query, String> {
         self.must_word("SELECT")?;
-        let mut fields = vec![self.name()?];
-        let select = if fields.first().is_some_and(|name| name.eq_ignore_ascii_case("count")) && self.takes_sign("(") {
-            self.must_sign(")")?;
-            Select::Count
-        } else {
-            while self.takes_sign(",") {
-                fields.push(self.name()?);
-            }
-            Select::Fields(fields)
-        };
+        let select = self.select(child)?;
         self.must_word("FROM")?;
         let object = self.name()?;
         let filter = if self.takes_word("WHERE") {
@@ -238,6 +280,11 @@ impl Parser {
         } else {
             None
         };
+        let mut group = Vec::new();
+        if self.takes_word("GROUP") {
+            self.must_word("BY")?;
+            group = self.names()?;
+        }
         let mut order = Vec::new();
         if self.takes_word("ORDER") {
             self.must_word("BY")?;
@@ -256,10 +303,87 @@ impl Parser {
             select,
             object,
             filter,
+            group,
             order,
             limit,
             offset,
         })
+    }
+
+    fn select(&mut self, child: Child) -> Result<Select, String> {
+        let mut items = Vec::new();
+        loop {
+            match self.item(child)? {
+                Some(item) => items.push(item),
+                None if items.is_empty() => return Ok(Select::Count),
+                None => return Err("unexpected token: 'count()'".to_owned()),
+            }
+            if !self.takes_sign(",") {
+                return Ok(Select::Items(items));
+            }
+        }
+    }
+
+    /// One item; nothing for `count()`.
+    fn item(&mut self, child: Child) -> Result<Option<Item>, String> {
+        if child == Child::Allowed && self.takes_sign("(") {
+            let query = self.query(Child::Refused)?;
+            self.must_sign(")")?;
+            return Ok(Some(Item::Children(query)));
+        }
+        let name = self.name()?;
+        if name.eq_ignore_ascii_case("typeof") {
+            return self.type_of().map(Some);
+        }
+        if !self.takes_sign("(") {
+            return Ok(Some(Item::Field(name)));
+        }
+        let function = match name.to_ascii_lowercase().as_str() {
+            "count" => Function::Count,
+            "count_distinct" => Function::CountDistinct,
+            "sum" => Function::Sum,
+            "avg" => Function::Average,
+            "min" => Function::Least,
+            "max" => Function::Greatest,
+            _ => return Err(format!("unexpected token: '{name}'")),
+        };
+        if function == Function::Count && self.takes_sign(")") {
+            return Ok(None);
+        }
+        let path = self.name()?;
+        self.must_sign(")")?;
+        let is_alias = matches!(self.peek(), Some(Token::Word(word)) if !word.eq_ignore_ascii_case("FROM"));
+        let alias = if is_alias { Some(self.name()?) } else { None };
+        Ok(Some(Item::Aggregate { function, path, alias }))
+    }
+
+    fn type_of(&mut self) -> Result<Item, String> {
+        let relation = self.name()?;
+        let mut whens = Vec::new();
+        while self.takes_word("WHEN") {
+            let object = self.name()?;
+            self.must_word("THEN")?;
+            whens.push((object, self.names()?));
+        }
+        let otherwise = if self.takes_word("ELSE") {
+            self.names()?
+        } else {
+            Vec::new()
+        };
+        self.must_word("END")?;
+        Ok(Item::TypeOf {
+            relation,
+            whens,
+            otherwise,
+        })
+    }
+
+    fn names(&mut self) -> Result<Vec<String>, String> {
+        let mut names = vec![self.name()?];
+        while self.takes_sign(",") {
+            names.push(self.name()?);
+        }
+        Ok(names)
     }
 
     fn order(&mut self) -> Result<Order, String> {
@@ -394,7 +518,7 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
-    use super::{Expr, Literal, Op, Select, parse};
+    use super::{Expr, Function, Item, Literal, Op, Select, parse};
 
     #[test]
     fn and_binds_closer_than_or() {
@@ -426,11 +550,32 @@ mod tests {
     }
 
     #[test]
+    fn child_queries_type_of_and_aggregates_are_items() {
+        let items = |text: &str| match parse(text).expect("a query").select {
+            Select::Items(items) => items,
+            Select::Count => panic!("a count"),
+        };
+        let children = items("select FirstName,(select Name from Opportunities) from Contact");
+        assert!(matches!(children.as_slice(), [Item::Field(_), Item::Children(_)]));
+        let kinds = items("SELECT Id, TYPEOF Who WHEN Contact THEN LastName, Email ELSE Id END, Subject FROM Event");
+        assert!(matches!(&kinds[1], Item::TypeOf { relation, whens, .. } if relation == "Who" && whens.len() == 1));
+        let summed = items("SELECT CampaignId, SUM(Amount) total FROM Opportunity GROUP BY CampaignId");
+        let sum = Item::Aggregate {
+            function: Function::Sum,
+            path: "Amount".to_owned(),
+            alias: Some("total".to_owned()),
+        };
+        assert_eq!(summed.get(1), Some(&sum));
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         for text in [
             "SELECT Id",
             "SELECT Id FROM Account WHERE Name = 'x",
-            "SELECT Id FROM Account GROUP BY Name",
+            "SELECT Id, count() FROM Account",
+            "SELECT Id, (SELECT Id, (SELECT Id FROM Tasks) FROM Contacts) FROM Account",
+            "SELECT Id FROM Account HAVING Name = 'x'",
             "DELETE",
         ] {
             assert!(parse(text).is_err(), "{text}");

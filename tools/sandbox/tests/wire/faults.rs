@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use perennial_sandbox::{Fault, FaultKind, Options, RouteMatch, Sandbox, Seed, SeedRecord, StartError, System};
+use perennial_sandbox::{
+    Chance, Chances, Fault, FaultKind, Options, RouteMatch, Sandbox, Seed, SeedRecord, StartError, System,
+};
 use reqwest::Method;
 use serde_json::json;
 
@@ -241,4 +243,172 @@ async fn a_person_can_edit_beside_the_api_and_is_checked_too() {
         "Ada Meyer",
     );
     assert!(long.unwrap_err().message.contains("too large"));
+}
+
+#[tokio::test]
+async fn faults_by_chance_come_at_their_rate_and_the_same_again() {
+    let statuses = async || {
+        let world = World::start().await;
+        world.sandbox.set_chances(Some(Chances::new(
+            3,
+            vec![Chance {
+                system: System::Hubspot,
+                route: RouteMatch::Any,
+                kind: FaultKind::BadGateway,
+                per_mille: 500,
+            }],
+        )));
+        let mut statuses = Vec::new();
+        for _ in 0..40 {
+            statuses.push(world.hs_get("/crm/owners/2026-09").await.status.as_u16());
+        }
+        statuses
+    };
+    let first = statuses().await;
+    let failed = first.iter().filter(|status| **status == 502).count();
+    assert!((10..30).contains(&failed), "{failed}");
+    assert_eq!(first, statuses().await);
+}
+
+#[tokio::test]
+async fn a_stall_after_commit_leaves_the_client_without_an_answer_and_the_write_in_place() {
+    let world = World::start().await;
+    for (kind, changes) in [
+        (
+            FaultKind::StallBeforeCommit {
+                delay: Duration::from_secs(60),
+            },
+            0,
+        ),
+        (
+            FaultKind::StallAfterCommit {
+                delay: Duration::from_secs(60),
+            },
+            1,
+        ),
+    ] {
+        world.fails(System::Hubspot, RouteMatch::Any, kind);
+        let request = world
+            .hs(Method::POST, COMPANIES)
+            .json(&json!({ "properties": { "name": "Hooli" } }));
+        let lost = request.timeout(Duration::from_millis(100)).send().await;
+        assert!(lost.unwrap_err().is_timeout());
+        assert_eq!(world.sandbox.changes().len(), changes);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_body_comes_whole_in_the_end() {
+    let world = World::start().await;
+    world.fails(
+        System::Hubspot,
+        RouteMatch::Any,
+        FaultKind::SlowBody {
+            delay: Duration::from_millis(20),
+        },
+    );
+    assert_eq!(
+        world.hs_get("/crm/owners/2026-09").await.json()["results"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+}
+
+#[tokio::test]
+async fn a_partial_failure_fails_every_so_many_rows_of_one_request() {
+    let world = World::start().await;
+    world.fails(
+        System::Salesforce,
+        RouteMatch::Any,
+        FaultKind::PartialFailure { every: 2 },
+    );
+    let row = |name: &str| json!({ "attributes": { "type": "Account" }, "Name": name });
+    let body = json!({ "records": [row("A"), row("B"), row("C"), row("D")] });
+    let rows = world
+        .sf_send(Method::POST, "/composite/sobjects", body.clone())
+        .await
+        .json();
+    let good: Vec<bool> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["success"] == true)
+        .collect();
+    assert_eq!(good, [true, false, true, false]);
+    assert_eq!(rows[1]["errors"][0]["statusCode"], "UNABLE_TO_LOCK_ROW");
+    let again = world.sf_send(Method::POST, "/composite/sobjects", body).await.json();
+    assert!(again.as_array().unwrap().iter().all(|row| row["success"] == true));
+    world.fails(System::Hubspot, RouteMatch::Any, FaultKind::PartialFailure { every: 1 });
+    let inputs = json!({ "inputs": [{ "id": COMPANY, "properties": { "city": "Bonn" } }] });
+    let batch = world
+        .hs_send(Method::POST, &format!("{COMPANIES}/batch/update"), inputs)
+        .await;
+    assert_eq!((batch.status.as_u16(), &batch.json()["numErrors"]), (200, &json!(1)));
+}
+
+#[tokio::test]
+async fn a_person_can_come_between_the_read_and_the_write() {
+    let world = World::start().await;
+    let path = format!("/sobjects/Account/{ACCOUNT}");
+    let tag = world.sf_get(&path).await.header("etag").to_owned();
+    world.fails(
+        System::Salesforce,
+        RouteMatch::route("PATCH", "/"),
+        FaultKind::PersonEdits {
+            object: "Account".to_owned(),
+            id: ACCOUNT.to_owned(),
+            field: "Perennial_Next_Step__c".to_owned(),
+            value: "Mine".to_owned(),
+        },
+    );
+    let ours = world
+        .sf(Method::PATCH, &path)
+        .header("If-Match", tag)
+        .json(&json!({ "Perennial_Next_Step__c": "Ours" }));
+    assert_eq!(send(ours).await.status, 412);
+    assert_eq!(world.sf_get(&path).await.json()["Perennial_Next_Step__c"], "Mine");
+    assert_eq!(world.sandbox.changes()[0].by, "a person");
+}
+
+#[tokio::test]
+async fn other_programs_set_faults_and_read_changes_and_counts_as_json() {
+    let world = World::start().await;
+    let url = |path: &str| format!("{}/sandbox/{path}", world.sandbox.salesforce().url);
+    let fault = json!({ "kind": "unavailable", "method": "GET", "prefix": "/services/data/v68.0/limits", "times": 1 });
+    let unknown = send(world.client.post(url("faults")).json(&fault)).await;
+    assert_eq!(unknown.status, 401);
+    let set = async |path: &str, body: serde_json::Value| {
+        let token = &world.sandbox.salesforce().token;
+        send(world.client.post(url(path)).bearer_auth(token).json(&body)).await
+    };
+    assert_eq!(set("faults", fault).await.status, 204);
+    assert_eq!(world.sf_get("/limits").await.status, 503);
+    assert_eq!(set("faults", json!({ "kind": "weather" })).await.status, 400);
+    assert_eq!(set("settings", json!({ "mutation": "sf-html-503" })).await.status, 204);
+    assert_eq!(world.sf_get("/limits").await.status, 503);
+    assert_eq!(
+        set("settings", json!({ "mutation": "", "latency_ms": 1 })).await.status,
+        204
+    );
+    assert_eq!(set("settings", json!({ "nope": 1 })).await.status, 400);
+    let path = format!("/sobjects/Account/{ACCOUNT}");
+    world.sf_send(Method::PATCH, &path, json!({ "Phone": "1" })).await;
+    let changes = send(world.client.get(url(&format!("changes?id={ACCOUNT}"))))
+        .await
+        .json();
+    assert_eq!(
+        (
+            &changes["changes"][0]["by"],
+            &changes["changes"][0]["fields"][0]["field"]
+        ),
+        (&json!("perennial/0.1.0"), &json!("Phone"))
+    );
+    let calls = send(world.client.get(url("calls"))).await.json();
+    assert_eq!(calls["calls"]["PATCH /services/data/v68.0/sobjects/Account/{id}"], 1);
+    assert_eq!(
+        world.sandbox.tally(System::Salesforce)["GET /services/data/v68.0/limits"],
+        2
+    );
 }

@@ -133,7 +133,7 @@ async fn every_check_answers_its_own_code() {
         "INVALID_NUMBER",
     );
     refused(
-        &create("companies", json!({ "perennial_health": 7 })).await,
+        &create("companies", json!({ "perennial_health": [7] })).await,
         400,
         "INVALID_JSON",
     );

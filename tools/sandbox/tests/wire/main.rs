@@ -4,8 +4,10 @@
 mod faults;
 mod hubspot;
 mod hubspot_batches;
+mod hubspot_more;
 mod pages;
 mod salesforce;
+mod salesforce_jobs;
 
 use perennial_sandbox::{Clock, Fault, FaultKind, Options, RouteMatch, Sandbox, Seed, SeedRecord, System};
 use reqwest::{Method, RequestBuilder, StatusCode};

@@ -292,11 +292,17 @@ async fn every_check_answers_its_own_code() {
         "JSON_PARSER_ERROR",
     );
     same(create("Account", json!(["A"])).await.refusal(), "JSON_PARSER_ERROR");
-    let stage = json!({ "Name": "A", "StageName": "Nearly", "CloseDate": "2026-09-30" });
+    let clean = json!({ "Name": "A", "CleanStatus": "Nearly" });
     same(
-        create("Opportunity", stage).await.refusal(),
+        create("Account", clean).await.refusal(),
         "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
     );
+    // A stage that is on no list is taken (recorded).
+    let stage = json!({ "Name": "A", "StageName": "In Progress", "CloseDate": "2026-09-30" });
+    let taken = create("Opportunity", stage).await;
+    assert_eq!(taken.status, 201);
+    let path = taken.header("location").replace("/services/data/v68.0", "");
+    assert_eq!(world.sf_send(Method::DELETE, &path, json!(null)).await.status, 204);
     let dangling = json!({ "LastName": "Roe", "AccountId": "001Sb00000ZZZZZ" });
     same(
         create("Contact", dangling).await.refusal(),
@@ -330,7 +336,8 @@ async fn every_check_answers_its_own_code() {
         world.sf_get("/sobjects/Spaceship/describe").await.refusal(),
         (404, "NOT_FOUND".to_owned())
     );
-    assert!(world.sandbox.changes().is_empty());
+    // The stage, made and deleted.
+    assert_eq!(world.sandbox.changes().len(), 2);
 }
 
 #[tokio::test]
@@ -566,7 +573,8 @@ async fn describe_tells_what_the_checks_check() {
         (&find("NextStep")["length"], &find("NextStep")["type"]),
         (&json!(255), &json!("string"))
     );
-    assert_eq!(find("StageName")["restrictedPicklist"], true);
+    assert_eq!(find("StageName")["restrictedPicklist"], false);
+    assert_eq!(find("ForecastCategoryName")["restrictedPicklist"], true);
     assert_eq!(find("StageName")["picklistValues"].as_array().unwrap().len(), 8);
     assert_eq!(find("Perennial_Opportunity_Id__c")["externalId"], true);
     assert_eq!(find("IsClosed")["createable"], false);

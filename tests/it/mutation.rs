@@ -1,0 +1,294 @@
+//! Mutation: each way to break a simulator must turn an adapter's scenario red.
+//!
+//! A scenario is run once against whole simulators and once under each mutation. Red means that what the adapter says
+//! differs from what it says of whole ones. Whatever it says, it may never claim a success that is none. Mutations that a
+//! CRM is allowed to show (`Owed::Survive`) must end in the same state instead.
+//!
+//! The final form of this test has an empty [`OPEN`]: every mutation is caught. What is in it today is listed with the
+//! reason, and a mutation that is caught but still listed fails the test as well.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use perennial_core::action::{Done, Receipt};
+use perennial_core::signal::Crm;
+use perennial_sandbox::{Fault, FaultKind, Mutation, Options, Owed, RouteMatch, Sandbox, System};
+use perennial_tools::hubspot::HubSpot;
+use perennial_tools::salesforce::Salesforce;
+use perennial_tools::{LookUp, SendError, Tool};
+use serde_json::Value;
+
+use crate::crms::{connection, effect, permit, seed, wait, writes};
+
+/// How long one step may take. An adapter that waits longer has noticed that something is wrong.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What an adapter said and did.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    /// One line for each step.
+    said: Vec<String>,
+    /// Claims of success that the simulator does not bear out.
+    lies: Vec<String>,
+    /// What the records hold in the end, without ids.
+    state: Vec<String>,
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A time in milliseconds, which HubSpot takes as such and stores as text.
+fn instant(text: &str) -> Option<i64> {
+    let parsed = text.parse::<i64>().ok();
+    parsed.or_else(|| Some(text.parse::<perennial_core::time::Timestamp>().ok()?.us() / 1_000))
+}
+
+/// Why a receipt is not true, or nothing.
+fn untrue(crms: &Sandbox, system: System, receipt: &Receipt) -> Option<String> {
+    let Some(record) = crms.record(system, &receipt.object, &receipt.record) else {
+        return Some(format!("{} {} is not there", receipt.object, receipt.record));
+    };
+    let wrong = receipt.after.iter().find(|(field, value)| {
+        let is_note = field.contains(" (");
+        let live = record.fields.get(*field).map(plain).unwrap_or_default();
+        let same = live == **value
+            || instant(&live).is_some_and(|at| Some(at) == instant(value))
+            || live
+                .parse::<f64>()
+                .ok()
+                .zip(value.parse::<f64>().ok())
+                .is_some_and(|(a, b)| a == b);
+        // Notes are turned into the CRM's own markup, and references are its own ids.
+        !is_note && !same && record.fields.contains_key(*field) && !live.contains('<') && !field.ends_with("Id")
+    });
+    let missing = receipt.after.iter().find(|(field, value)| {
+        !field.contains(" (") && !value.is_empty() && !record.fields.contains_key(*field) && !field.contains("associat")
+    });
+    wrong
+        .or(missing)
+        .map(|(field, value)| format!("{} {field} is not `{value}`", receipt.object))
+}
+
+fn state(crms: &Sandbox, system: System) -> Vec<String> {
+    let objects: &[&str] = match system {
+        System::Salesforce => &["Account", "Opportunity", "Task", "Note"],
+        System::Hubspot => &["companies", "deals", "tasks", "notes"],
+    };
+    let mut lines = Vec::new();
+    for object in objects {
+        for record in crms.records(system, object) {
+            let fields: BTreeMap<&String, String> = record
+                .fields
+                .iter()
+                .filter(|(name, _)| !name.ends_with("Id"))
+                .map(|(name, value)| (name, plain(value)))
+                .collect();
+            lines.push(format!("{object} {fields:?} {}", record.associations.len()));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+async fn scenario(system: System, mutation: Option<Mutation>) -> Outcome {
+    let crms = Sandbox::start(Options {
+        seed: seed(),
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let (crm, address) = match system {
+        System::Salesforce => (Crm::Salesforce, crms.salesforce()),
+        System::Hubspot => (Crm::HubSpot, crms.hubspot()),
+    };
+    let connection = connection(&address.url, &address.token);
+    let tool: Box<dyn Tool> = match system {
+        System::Salesforce => Box::new(Salesforce::new(connection).unwrap()),
+        System::Hubspot => Box::new(HubSpot::new(connection).unwrap()),
+    };
+    crms.mutate(mutation);
+    let mut outcome = Outcome::default();
+    let findings = match tokio::time::timeout(PATIENCE, tool.check()).await {
+        Ok(Ok(findings)) => findings
+            .iter()
+            .map(|one| format!("{:?}", one.level))
+            .collect::<Vec<_>>()
+            .join(" "),
+        Ok(Err(error)) => format!("error {}", kind(&error)),
+        Err(_) => "no answer".to_owned(),
+    };
+    outcome.said.push(format!("check: {findings}"));
+    for (name, write) in writes() {
+        let effect = effect(crm, name, write);
+        for round in ["first", "again"] {
+            let said =
+                match tokio::time::timeout(PATIENCE, tool.execute(permit(&effect), &effect, crate::crms::NOW)).await {
+                    Ok(Ok(receipt)) => {
+                        if let Some(lie) = untrue(&crms, system, &receipt) {
+                            outcome
+                                .lies
+                                .push(format!("{name} {round}: {:?}, but {lie}", receipt.done));
+                        }
+                        done(&receipt)
+                    }
+                    Ok(Err(error)) => format!("error {}", kind(&error)),
+                    Err(_) => "no answer".to_owned(),
+                };
+            outcome.said.push(format!("{name} {round}: {said}"));
+        }
+        let found = match tokio::time::timeout(PATIENCE, tool.look_up(&effect, crate::crms::NOW)).await {
+            Ok(Ok(LookUp::Done(_))) => "done".to_owned(),
+            Ok(Ok(LookUp::Absent)) => "absent".to_owned(),
+            Ok(Err(error)) => format!("error {}", kind(&error)),
+            Err(_) => "no answer".to_owned(),
+        };
+        outcome.said.push(format!("{name} look up: {found}"));
+    }
+    outcome
+        .said
+        .push(format!("race: {}", race(&crms, system, crm, &*tool).await));
+    outcome.state = state(&crms, system);
+    outcome
+}
+
+/// A person changes the field just before our write reaches the CRM.
+async fn race(crms: &Sandbox, system: System, crm: Crm, tool: &dyn Tool) -> String {
+    let (object, field) = match system {
+        System::Salesforce => ("Account", "Perennial_Next_Step__c"),
+        System::Hubspot => ("companies", "perennial_next_step"),
+    };
+    let Some(id) = crms.records(system, object).first().map(|record| record.id.clone()) else {
+        return "no record".to_owned();
+    };
+    crms.inject(Fault {
+        system,
+        route: RouteMatch::route("PATCH", "/"),
+        kind: FaultKind::PersonEdits {
+            object: object.to_owned(),
+            id: id.clone(),
+            field: field.to_owned(),
+            value: "A person's own".to_owned(),
+        },
+        times: 1,
+    });
+    let write = perennial_core::action::Write::UpdateAccount {
+        fields: [(perennial_core::action::AccountField::NextStep, "Ours".to_owned())].into(),
+    };
+    let effect = effect(crm, "race", write);
+    let said = match tokio::time::timeout(PATIENCE, tool.execute(permit(&effect), &effect, crate::crms::NOW)).await {
+        Ok(Ok(receipt)) => done(&receipt),
+        Ok(Err(error)) => format!("error {}", kind(&error)),
+        Err(_) => "no answer".to_owned(),
+    };
+    crms.clear_faults();
+    let live = crms
+        .record(system, object, &id)
+        .and_then(|record| record.fields.get(field).map(plain));
+    format!("{said}, then {}", live.unwrap_or_default())
+}
+
+fn done(receipt: &Receipt) -> String {
+    match receipt.done {
+        Done::Created => "created",
+        Done::Updated => "updated",
+        Done::AlreadyDone => "already done",
+        Done::NoChange => "no change",
+    }
+    .to_owned()
+}
+
+/// The name of an error, without what it says.
+fn kind(error: &SendError) -> String {
+    let text = format!("{error:?}");
+    text.split([' ', '{', '(']).next().unwrap_or("").to_owned()
+}
+
+/// What an adapter still owes us under a mutation, with the reason; nothing when it is caught.
+fn owed(mutation: Mutation, whole: &Outcome, broken: &Outcome) -> Option<String> {
+    if let Some(lie) = broken.lies.first() {
+        return Some(format!("claims a success that is none: {lie}"));
+    }
+    match mutation.owed() {
+        Owed::Notice if broken.said == whole.said => Some("nothing that the adapter says differs".to_owned()),
+        Owed::Survive if broken.state != whole.state => Some("the records end in another state".to_owned()),
+        Owed::Notice | Owed::Survive => None,
+    }
+}
+
+#[test]
+fn every_mutation_of_a_simulator_turns_the_scenario_red_but_those_that_are_listed() {
+    wait(async {
+        let mut open = BTreeMap::new();
+        for system in [System::Salesforce, System::Hubspot] {
+            let whole = scenario(system, None).await;
+            println!("{system}, whole: {}", whole.said.join("; "));
+            assert_eq!(whole.lies, Vec::<String>::new(), "the scenario itself must be green");
+            assert_eq!(
+                whole,
+                scenario(system, None).await,
+                "the scenario must say the same twice"
+            );
+            for mutation in Mutation::ALL.iter().copied().filter(|one| one.system() == system) {
+                let broken = scenario(system, Some(mutation)).await;
+                if let Some(why) = owed(mutation, &whole, &broken) {
+                    open.insert(mutation.name(), why);
+                }
+            }
+        }
+        println!(
+            "mutations: {} of {} caught",
+            Mutation::ALL.len() - open.len(),
+            Mutation::ALL.len()
+        );
+        for (name, why) in &open {
+            println!("  open: {name}: {why}");
+        }
+        let listed: Vec<&str> = OPEN.to_vec();
+        let mut found: Vec<&str> = open.keys().copied().collect();
+        found.sort_unstable();
+        assert_eq!(found, listed);
+    });
+}
+
+/// Mutations that the adapters do not catch yet, by name. The list may only become shorter.
+const OPEN: &[&str] = &[
+    // A stage of the lifecycle is written by no effect yet.
+    "hs-lifecycle-ignored",
+    // Nothing is read by its time of change, page by page, or by search yet.
+    "hs-modified-frozen",
+    "hs-paging-dropped",
+    // An update is believed: the record is not read back.
+    "hs-patch-ignored",
+    // What is left of the budget is shown, and missing headers are not remarked.
+    "hs-rate-dropped",
+    "hs-search-empty",
+    "hs-search-loops",
+    // No webhook is received yet.
+    "hs-webhook-forged",
+    "hs-webhook-lost",
+    "hs-webhook-seconds",
+    "hs-webhook-stale",
+    // No bulk job yet.
+    "sf-bulk-silent",
+    // A create is believed.
+    "sf-create-ignored",
+    // Queries are for one record, so no page follows; deletions are not read.
+    "sf-ends-early",
+    "sf-graves-hidden",
+    // An id is taken as it comes, without its checksum.
+    "sf-ids-lowercased",
+    // After a 412 the adapter reads again and writes, so the change of a person is lost with and without the condition.
+    "sf-if-match-ignored",
+    "sf-limit-info-dropped",
+    "sf-locator-lost",
+    "sf-next-url-dropped",
+    // An update is believed.
+    "sf-patch-ignored",
+    // No collections yet.
+    "sf-row-missing",
+    "sf-rows-reversed",
+    // Nothing is read by its time of change yet.
+    "sf-stamp-frozen",
+    "sf-times-without-offset",
+];
