@@ -24,8 +24,10 @@ pub use expansion::OUT_OF_SIGHT_DAYS;
 pub use life::{cusum, decayed};
 pub use peers::{PEERS_MAX, PEERS_MIN, Peers, PeersSoFar, sample};
 pub use stakeholder::{Change, ChangeKind, changes};
-pub use usage_drop::{REARM_WEEKS, alarms, alarms_of, shift};
-pub use weeks::{LogOdds, log_odds};
+pub use usage_drop::{
+    Contribution, PartWeight, REARM_WEEKS, UseDrop, UseEvidence, UsePart, alarms, alarms_of, shift, usage_drop,
+};
+pub use weeks::{LogOdds, UseSeries, UseWeek, log_odds};
 
 use crate::feature::{Features, Found, MAX_RECORDS, Value};
 use crate::number::Micro;
@@ -114,6 +116,9 @@ pub struct Episode {
     /// What it is held against, in the same unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_micro: Option<Micro>,
+    /// What adds up to the value, where it has parts; they sum to it exactly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Contribution>,
     /// Who or what, where there is a name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -151,6 +156,8 @@ pub(crate) struct Known<'a> {
     peers: &'a Peers,
     weeks: Weeks<'a>,
     log_odds: LogOdds,
+    measures: UseSeries,
+    evidence: UseEvidence,
     people: Vec<Person<'a>>,
     /// By the number of the person.
     changes: Vec<(usize, Change<'a>)>,
@@ -165,6 +172,7 @@ pub(crate) struct Reading<'a> {
     cause: Option<Day>,
     /// A record says that the cause is over.
     gone: bool,
+    parts: Vec<Contribution>,
     subject: Option<String>,
     records: Vec<&'a RecordRef>,
 }
@@ -176,6 +184,7 @@ impl Reading<'_> {
             baseline: None,
             cause: None,
             gone: false,
+            parts: Vec::new(),
             subject: None,
             records: Vec::new(),
         }
@@ -287,6 +296,8 @@ pub fn detect(
         snapshot,
         peers,
         log_odds: weeks.log_odds(),
+        measures: weeks.measures(),
+        evidence: policy.evidence,
         changes: stakeholder::of(snapshot, &people, &weeks),
         people,
         weeks,
@@ -407,6 +418,7 @@ fn run(detector: Detector, limits: &Limits, policy: &SignalsPolicy, known: &Know
         strength_micro: Micro::from_f64(strength),
         value_micro: Micro::from_f64(reading.value),
         baseline_micro: reading.baseline.map(Micro::from_f64),
+        parts: reading.parts.clone(),
         subject: reading.subject.clone(),
         records: reading.records.iter().take(MAX_RECORDS).map(|r| (*r).clone()).collect(),
         records_total: u32::try_from(reading.records.len()).unwrap_or(u32::MAX),

@@ -56,6 +56,7 @@ fn seen(as_of: &str, state: Stand, opened: &str, cleared: Option<&str>) -> Chang
         value: 8.0,
         baseline: None,
         unit: "days",
+        parts: Vec::new(),
         subject: None,
         owner: None,
         arr_minor: None,

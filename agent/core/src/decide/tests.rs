@@ -77,6 +77,7 @@ fn decided(signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decision {
         snapshot: Snapshot::of(AccountId::new("A"), as_of, signals, prior, policies.settings.usage_days),
         owner: None,
         peers: crate::detect::Peers::default(),
+        feeds: crate::feature::Feeds::default(),
         health_before: Vec::new(),
     };
     decide(&inputs, &policies)

@@ -226,6 +226,7 @@ fn severity_is_a_half_at_the_limit_and_stays_below_one() {
             strength_micro: Micro::from_f64(strength),
             value_micro: Micro::ZERO,
             baseline_micro: None,
+            parts: Vec::new(),
             subject: None,
             records: Vec::new(),
             records_total: 0,
@@ -313,6 +314,7 @@ fn without_the_table_nothing_is_detected_and_nothing_is_added() {
         snapshot: snapshot_on(day(MONDAY), use_of("active_users", &rows, 100.0)),
         owner: None,
         peers: no_peer_effect(),
+        feeds: crate::feature::Feeds::default(),
         health_before: Vec::new(),
     };
     let decision = crate::decide::decide(&inputs, &policies);
@@ -320,6 +322,7 @@ fn without_the_table_nothing_is_detected_and_nothing_is_added() {
     assert!(!decision.features.0.contains_key("usage_drop_open"));
     let before = crate::decide::Inputs {
         peers: Peers::default(),
+        feeds: crate::feature::Feeds::default(),
         health_before: Vec::new(),
         ..inputs
     };
@@ -341,6 +344,7 @@ fn a_decision_carries_signals_and_their_facts_and_reads_back() {
         snapshot: snapshot_on(day(MONDAY), use_of("active_users", &rows, 100.0)),
         owner: None,
         peers: no_peer_effect(),
+        feeds: crate::feature::Feeds::default(),
         health_before: Vec::new(),
     };
     let text = crate::replay::canonical(&inputs);

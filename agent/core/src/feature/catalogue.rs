@@ -211,6 +211,12 @@ pub const CATALOGUE: &[Definition] = &[
         1,
         "days since the end of the newest period measured: how stale the feed is",
     ),
+    number(
+        "stale_feeds",
+        Unit::Count,
+        1,
+        "kinds of records whose source stands still for longer than the policy allows; unknown where it limits none",
+    ),
     // People.
     number(
         "contacts_live",

@@ -13,9 +13,9 @@ use super::scorecard::{
     FamilyTerms, Index, IndexTable, RollUpTable, Scorecard, ScorecardTable, family_terms, index, scorecards,
 };
 use super::signals::{SignalsPolicy, SignalsTable, signals};
-use crate::feature::{CATALOGUE, Unit, definition};
+use crate::feature::{CATALOGUE, FEEDS, Unit, definition};
 use crate::money::{Currency, Money};
-use crate::signal::Tier;
+use crate::signal::{FactKind, Tier};
 
 /// The compiled file.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct Scoring {
     pub capacity: Capacity,
     /// How near-ties are drawn; `None` where nothing is.
     pub exploration: Option<Exploration>,
+    /// Greatest age in days of the newest record of a source, by kind of record.
+    pub feeds: BTreeMap<FactKind, i64>,
     /// Days over which a trend is told.
     pub trend_days: i64,
     /// When a book is covered.
@@ -137,6 +139,8 @@ struct ScoringFile {
     capacity: CapacityTable,
     exploration: Option<ExplorationTable>,
     signals: Option<SignalsTable>,
+    #[serde(default)]
+    feeds: BTreeMap<Spanned<String>, Spanned<i64>>,
     trend: TrendTable,
     coverage: CoverageTable,
 }
@@ -341,6 +345,7 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             .exploration
             .as_ref()
             .and_then(|table| exploration(&mut check, table)),
+        feeds: feeds(&mut check, &raw.feeds),
         trend_days: check.range("days", &raw.trend.days, 1, 365),
         coverage: CoverageTerms {
             touch_days: by_tier(&mut check, &raw.coverage.touch_days, 1, 3650),
@@ -350,6 +355,28 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
         signals: raw.signals.as_ref().map(|table| signals(&mut check, table)),
     };
     (check.problems.len() == before).then_some((scoring, settings))
+}
+
+/// The limits of the feeds that are named.
+fn feeds(check: &mut Check<'_>, table: &BTreeMap<Spanned<String>, Spanned<i64>>) -> BTreeMap<FactKind, i64> {
+    let mut found = BTreeMap::new();
+    for (word, days) in table {
+        let days = check.range(word.get_ref(), days, 1, 3650);
+        let kinds = || FEEDS.iter().map(|(kind, _)| *kind);
+        match kinds().find(|kind| kind.as_str() == word.get_ref()) {
+            Some(kind) => {
+                found.insert(kind, days);
+            }
+            None => {
+                let help = did_you_mean(word.get_ref(), kinds().map(FactKind::as_str)).unwrap_or_else(|| {
+                    let known: Vec<&str> = kinds().map(FactKind::as_str).collect();
+                    format!("feeds are {}", known.join(", "))
+                });
+                check.wrong(word.span().start, format!("unknown feed `{}`", word.get_ref()), help);
+            }
+        }
+    }
+    found
 }
 
 /// A value for every tier.

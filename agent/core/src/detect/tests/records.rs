@@ -419,6 +419,7 @@ fn the_day_on_which_seats_run_out_is_right_within_seven_days() {
             snapshot,
             owner: None,
             peers: no_peer_effect(),
+            feeds: crate::feature::Feeds::default(),
             health_before: Vec::new(),
         };
         let decision = crate::decide::decide(&inputs, &policies);
