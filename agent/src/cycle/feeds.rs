@@ -8,7 +8,7 @@ use perennial_store::{Store, StoreError};
 /// For each time, by kind and source, the newest day on which a record became known; nothing of kinds that the policy does
 /// not limit. One pass over the signals serves all times, and there is none where the policy limits no kind.
 pub(super) async fn feeds(store: &Store, policies: &Policies, times: &[Timestamp]) -> Result<Vec<Feeds>, StoreError> {
-    let limits = &policies.scoring.feeds;
+    let limits = &policies.scoring.feeds.max_age_days;
     if limits.is_empty() {
         return Ok(vec![Feeds::default(); times.len()]);
     }

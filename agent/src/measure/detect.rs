@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use perennial_core::detect::{LogOdds, Peers, UseEvidence, UseSeries, UseWeek, alarms_of, shift, usage_drop};
+use perennial_core::detect::{LogOdds, PeerAdjusted, Peers, UseEvidence, UseSeries, UseWeek, alarms_of};
 use perennial_core::time::Day;
 use serde::Serialize;
 
@@ -160,14 +160,13 @@ impl History {
         let active: Vec<LogOdds> = series.iter().map(UseSeries::log_odds).collect();
         let end = options.monday(options.weeks as usize);
         let peers = Peers::of(&active, options.first, end);
-        let drops = |evidence: UseEvidence| {
-            let value = |series: &UseSeries, monday: &Day| usage_drop(series, &peers, *monday, &evidence).ok();
-            let account = |s: &UseSeries| mondays.iter().map(|m| value(s, m).map(|d| d.value)).collect();
-            series.iter().map(account).collect()
+        let adjusted: Vec<PeerAdjusted> = series.iter().map(|s| PeerAdjusted::of(s, &peers)).collect();
+        let each = |value: &dyn Fn(&PeerAdjusted, Day) -> Option<f64>| {
+            let account = |account: &PeerAdjusted| mondays.iter().map(|monday| value(account, *monday)).collect();
+            adjusted.iter().map(account).collect()
         };
-        let shifts = |series: &LogOdds| {
-            let value = |monday: &Day| shift(series, &peers, *monday).ok().map(|(d, _)| d);
-            mondays.iter().map(value).collect()
+        let drops = |evidence: UseEvidence| {
+            each(&|account, monday| account.usage_drop(monday, &evidence).ok().map(|drop| drop.value))
         };
         let values = Method::ALL.map(|method| match method {
             Method::Policy => drops(*evidence),
@@ -175,7 +174,7 @@ impl History {
                 champion: 0.0,
                 ..*evidence
             }),
-            Method::PeerAdjusted => active.iter().map(shifts).collect(),
+            Method::PeerAdjusted => each(&|account, monday| account.shift(monday).ok().map(|(d, _)| d)),
             Method::NaiveRatio => simulation.accounts.iter().map(ratios).collect(),
         });
         History {

@@ -11,12 +11,12 @@
 //! no noise of its own: half of its weight for three weeks, all of it for four. Two weeks are leave.
 //!
 //! Weeks in which peers as a whole are away say nothing about features, events and the champion: only active seats are
-//! adjusted for them.
+//! adjusted for them. So that a holiday of two weeks does not silence features and events, two of the 4 weeks are enough for them.
 
 use serde::{Deserialize, Serialize};
 
 use super::peers::Peers;
-use super::weeks::{LogOdds, UseSeries, UseWeek, WEEK_DAYS, mean};
+use super::weeks::{UseSeries, UseWeek, WEEK_DAYS};
 use super::{Known, Reading};
 use crate::number::Micro;
 use crate::signal::word_enum;
@@ -29,6 +29,8 @@ const BEFORE: (i64, usize) = (12, 8);
 /// Weeks from one alarm to the next at the earliest; so long an episode keeps the base it began with.
 pub const REARM_WEEKS: i64 = 8;
 
+/// As [`NOW`], for features and events.
+const NOW_OF_PARTS: (i64, usize) = (4, 2);
 /// A week whose peer index lies below this is one in which everybody is away, such as a holiday. In log odds.
 const AWAY_BELOW: f64 = -0.3;
 /// Share of the weeks before in which the champion logged in at the least, so that absence now says something.
@@ -93,129 +95,160 @@ pub struct UseDrop {
     pub parts: Vec<Contribution>,
 }
 
-/// The value of the week that starts on a Monday.
-///
-/// # Errors
-/// Names what is missing of the active seats. Other parts that are not known are left out.
-pub fn usage_drop(
-    series: &UseSeries,
-    peers: &Peers,
-    monday: Day,
-    evidence: &UseEvidence,
-) -> Result<UseDrop, &'static str> {
-    drop_against(series, &series.log_odds(), peers, (monday, monday), evidence)
+/// An account's use against its peers, week by week, ready to be compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerAdjusted {
+    first: Day,
+    weeks: Vec<AdjustedWeek>,
 }
 
-/// As [`usage_drop`] of a week, with the base of the week `anchor`.
-fn drop_against(
-    series: &UseSeries,
-    log_odds: &LogOdds,
-    peers: &Peers,
-    (monday, anchor): (Day, Day),
-    evidence: &UseEvidence,
-) -> Result<UseDrop, &'static str> {
-    let (active, baseline) = against(log_odds, peers, monday, anchor)?;
-    let before_anchor = anchor.plus(-WEEK_DAYS * NOW.0);
-    let now_and_before = |pick: fn(&UseWeek) -> Option<f64>| {
-        let of = |newest: Day, (count, enough): (i64, usize)| {
-            let mondays = (0..count).map(|k| newest.plus(-WEEK_DAYS * k));
-            let known: Vec<f64> = mondays
-                .filter(|monday| peers.at(*monday).is_some_and(|index| index >= AWAY_BELOW))
-                .filter_map(|monday| pick(&series.at(monday)))
-                .collect();
-            mean(&known, enough)
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct AdjustedWeek {
+    /// Log odds of active seats as they were measured.
+    measured: Option<f64>,
+    /// The same less those of the peers.
+    adjusted: Option<f64>,
+    breadth: Option<f64>,
+    depth: Option<f64>,
+    unseen: Option<f64>,
+}
+
+impl PeerAdjusted {
+    /// Takes away what all peers did. Of a week in which they are away as a whole only the active seats are left.
+    #[must_use]
+    pub fn of(series: &UseSeries, peers: &Peers) -> PeerAdjusted {
+        let mondays = (0..).map(|week| series.first.plus(WEEK_DAYS * week));
+        let week = |(week, monday): (&UseWeek, Day)| {
+            let index = peers.at(monday);
+            let present = index.is_some_and(|index| index >= AWAY_BELOW);
+            AdjustedWeek {
+                measured: week.active,
+                adjusted: week.active.zip(index).map(|(active, index)| active - index),
+                breadth: week.breadth.filter(|_| present),
+                depth: week.depth.filter(|_| present),
+                unseen: week.unseen.filter(|_| present),
+            }
         };
-        of(monday, NOW).zip(of(before_anchor, BEFORE))
-    };
-    let difference = |weight: Option<PartWeight>, pick: fn(&UseWeek) -> Option<f64>| {
-        let weight = weight.filter(|w| w.weight > 0.0)?;
-        let (now, before) = now_and_before(pick)?;
-        Some((weight.weight, weight.scale * (now - before)))
-    };
-    let parts: Vec<(UsePart, f64, f64)> = [
-        (UsePart::ActiveSeats, Some((1.0, active))),
-        (UsePart::Features, difference(evidence.features, |w| w.breadth)),
-        (
-            UsePart::EventsPerUser,
-            difference(evidence.events_per_user, |w| w.depth),
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(part, found)| found.map(|(weight, x)| (part, weight, x)))
-    .collect();
-    let weights: f64 = parts.iter().map(|p| p.1).sum();
-    let squares: f64 = parts.iter().map(|p| p.1 * p.1).sum();
-    // The variance of the weighted sum, when each part has that of the active seats.
-    let spread = libm::sqrt(squares + evidence.agreement * (weights * weights - squares));
-    let mut parts: Vec<Contribution> = parts
-        .iter()
-        .map(|(part, weight, x)| Contribution {
-            part: *part,
-            value_micro: Micro::from_f64(weight * x / spread),
-        })
-        .collect();
-    let champion = (evidence.champion > 0.0)
-        .then(|| now_and_before(|w| w.unseen))
-        .flatten()
-        .filter(|(_, unseen_before)| 1.0 - unseen_before >= REGULAR_CHAMPION);
-    parts.extend(champion.map(|(unseen, _)| Contribution {
-        part: UsePart::Champion,
-        value_micro: Micro::from_f64(-evidence.champion * ((unseen - LEAVE) / (1.0 - LEAVE)).max(0.0)),
-    }));
-    let value = parts.iter().map(|p| p.value_micro.0).sum();
-    Ok(UseDrop {
-        value: Micro(value).to_f64(),
-        baseline,
-        parts,
-    })
-}
-
-/// Mean peer-adjusted log odds of the `count` weeks that end with the week of `newest`.
-fn adjusted(series: &LogOdds, peers: &Peers, newest: Day, (count, enough): (i64, usize)) -> Option<f64> {
-    let known: Vec<f64> = (0..count)
-        .map(|k| newest.plus(-WEEK_DAYS * k))
-        .filter_map(|monday| Some(series.at(monday)? - peers.at(monday)?))
-        .collect();
-    mean(&known, enough)
-}
-
-/// D of the week that starts on a Monday, and the mean before it, both in log odds.
-///
-/// # Errors
-/// Names what is missing.
-pub fn shift(series: &LogOdds, peers: &Peers, monday: Day) -> Result<(f64, f64), &'static str> {
-    against(series, peers, monday, monday)
-}
-
-/// As [`shift`], with the base of the week `anchor`.
-fn against(series: &LogOdds, peers: &Peers, monday: Day, anchor: Day) -> Result<(f64, f64), &'static str> {
-    let known = |count: i64, newest: Day| {
-        (0..count)
-            .filter(|k| series.at(newest.plus(-WEEK_DAYS * k)).is_some())
-            .count()
-    };
-    let before_anchor = anchor.plus(-WEEK_DAYS * NOW.0);
-    match (
-        adjusted(series, peers, monday, NOW),
-        adjusted(series, peers, before_anchor, BEFORE),
-    ) {
-        (Some(now), Some(before)) => Ok((now - before, before)),
-        (_, _) if known(NOW.0, monday) < NOW.1 => Err("usage.active_users and usage.seats of 3 of the last 4 weeks"),
-        (_, _) if known(BEFORE.0, before_anchor) < BEFORE.1 => {
-            Err("usage.active_users and usage.seats of 8 of the 12 weeks before")
+        PeerAdjusted {
+            first: series.first,
+            weeks: series.weeks.iter().zip(mondays).map(week).collect(),
         }
-        (_, _) => Err("the peer index: use of 10 accounts or more over 28 weeks"),
+    }
+
+    /// Of the `count` weeks that end with the week of `newest`, the newest first.
+    fn back(&self, newest: Day, count: i64) -> impl Iterator<Item = &AdjustedWeek> {
+        let newest = self.first.days_until(newest).div_euclid(WEEK_DAYS);
+        let at = move |k: i64| usize::try_from(newest - k).ok();
+        (0..count).filter_map(move |k| self.weeks.get(at(k)?))
+    }
+
+    fn mean(
+        &self,
+        newest: Day,
+        (count, enough): (i64, usize),
+        pick: impl Fn(&AdjustedWeek) -> Option<f64>,
+    ) -> Option<f64> {
+        let (mut sum, mut known) = (0.0, 0);
+        for value in self.back(newest, count).filter_map(pick) {
+            sum += value;
+            known += 1;
+        }
+        (known >= enough).then(|| sum / known as f64)
+    }
+
+    /// D of the week that starts on a Monday, and the mean before it, both in log odds of active seats.
+    ///
+    /// # Errors
+    /// Names what is missing.
+    pub fn shift(&self, monday: Day) -> Result<(f64, f64), &'static str> {
+        self.shift_against(monday, monday)
+    }
+
+    /// As [`PeerAdjusted::shift`], with the base of the week `anchor`.
+    fn shift_against(&self, monday: Day, anchor: Day) -> Result<(f64, f64), &'static str> {
+        let before_anchor = anchor.plus(-WEEK_DAYS * NOW.0);
+        let measured = |newest: Day, count: i64| self.back(newest, count).filter(|w| w.measured.is_some()).count();
+        let now = self.mean(monday, NOW, |w| w.adjusted);
+        let before = self.mean(before_anchor, BEFORE, |w| w.adjusted);
+        match (now, before) {
+            (Some(now), Some(before)) => Ok((now - before, before)),
+            (_, _) if measured(monday, NOW.0) < NOW.1 => {
+                Err("usage.active_users and usage.seats of 3 of the last 4 weeks")
+            }
+            (_, _) if measured(before_anchor, BEFORE.0) < BEFORE.1 => {
+                Err("usage.active_users and usage.seats of 8 of the 12 weeks before")
+            }
+            (_, _) => Err("the peer index: use of 10 accounts or more over 28 weeks"),
+        }
+    }
+
+    /// The value of the week that starts on a Monday.
+    ///
+    /// # Errors
+    /// Names what is missing of the active seats. Other parts that are not known are left out.
+    pub fn usage_drop(&self, monday: Day, evidence: &UseEvidence) -> Result<UseDrop, &'static str> {
+        self.drop_against(monday, monday, evidence)
+    }
+
+    /// As [`PeerAdjusted::usage_drop`], with the base of the week `anchor`.
+    fn drop_against(&self, monday: Day, anchor: Day, evidence: &UseEvidence) -> Result<UseDrop, &'static str> {
+        type Pick = fn(&AdjustedWeek) -> Option<f64>;
+        let (active, baseline) = self.shift_against(monday, anchor)?;
+        let before_anchor = anchor.plus(-WEEK_DAYS * NOW.0);
+        let now_and_before =
+            |now: (i64, usize), pick: Pick| self.mean(monday, now, pick).zip(self.mean(before_anchor, BEFORE, pick));
+        let difference = |weight: Option<PartWeight>, pick: Pick| {
+            let weight = weight.filter(|w| w.weight > 0.0)?;
+            let (now, before) = now_and_before(NOW_OF_PARTS, pick)?;
+            Some((weight.weight, weight.scale * (now - before)))
+        };
+        let known: Vec<(UsePart, f64, f64)> = [
+            (UsePart::ActiveSeats, Some((1.0, active))),
+            (UsePart::Features, difference(evidence.features, |w| w.breadth)),
+            (
+                UsePart::EventsPerUser,
+                difference(evidence.events_per_user, |w| w.depth),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(part, found)| found.map(|(weight, x)| (part, weight, x)))
+        .collect();
+        let weights: f64 = known.iter().map(|p| p.1).sum();
+        let squares: f64 = known.iter().map(|p| p.1 * p.1).sum();
+        // The variance of the weighted sum, when each part has that of the active seats.
+        let spread = libm::sqrt(squares + evidence.agreement * (weights * weights - squares));
+        let mut parts: Vec<Contribution> = known
+            .iter()
+            .map(|(part, weight, x)| Contribution {
+                part: *part,
+                value_micro: Micro::from_f64(weight * x / spread),
+            })
+            .collect();
+        let champion = (evidence.champion > 0.0)
+            .then(|| now_and_before(NOW, |w| w.unseen))
+            .flatten()
+            .filter(|(_, unseen_before)| 1.0 - unseen_before >= REGULAR_CHAMPION);
+        parts.extend(champion.map(|(unseen, _)| Contribution {
+            part: UsePart::Champion,
+            value_micro: Micro::from_f64(-evidence.champion * ((unseen - LEAVE) / (1.0 - LEAVE)).max(0.0)),
+        }));
+        // INVARIANT (the value is the sum of its parts): made by adding, never computed beside them.
+        let value = Micro(parts.iter().map(|p| p.value_micro.0).sum());
+        Ok(UseDrop {
+            value: value.to_f64(),
+            baseline,
+            parts,
+        })
     }
 }
 
-/// Mondays of the weeks in which the detector would have raised an alarm, over the whole series.
+/// Mondays of the weeks in which D alone would have raised an alarm, over the whole series.
 #[must_use]
-pub fn alarms(series: &LogOdds, peers: &Peers, limit: f64) -> Vec<Day> {
-    let weeks = i64::try_from(series.weeks.len()).unwrap_or(0);
-    let values = (0..weeks).map(|week| {
-        let monday = series.first.plus(WEEK_DAYS * week);
-        (monday, shift(series, peers, monday).ok().map(|(d, _)| d))
-    });
+pub fn alarms(series: &PeerAdjusted, limit: f64) -> Vec<Day> {
+    let mondays = (0..)
+        .map(|week| series.first.plus(WEEK_DAYS * week))
+        .take(series.weeks.len());
+    let values = mondays.map(|monday| (monday, series.shift(monday).ok().map(|(d, _)| d)));
     alarms_of(values, limit)
 }
 
@@ -247,9 +280,12 @@ fn newest_and_anchor(day: Day, opened: Option<Day>) -> (Day, Day) {
 
 /// The value as of a day, with its parts where there are several.
 pub(super) fn read<'a>(known: &Known<'a>, day: Day, opened: Option<Day>) -> Result<Reading<'a>, String> {
-    let weeks = newest_and_anchor(day, opened);
+    let (newest, anchor) = newest_and_anchor(day, opened);
     let evidence = &known.evidence;
-    let drop = drop_against(&known.measures, &known.log_odds, known.peers, weeks, evidence).map_err(str::to_owned)?;
+    let drop = known
+        .adjusted
+        .drop_against(newest, anchor, evidence)
+        .map_err(str::to_owned)?;
     Ok(Reading {
         baseline: Some(drop.baseline),
         parts: if *evidence == UseEvidence::default() {
@@ -265,7 +301,7 @@ pub(super) fn read<'a>(known: &Known<'a>, day: Day, opened: Option<Day>) -> Resu
 /// Growth: the difference of active seats alone, upwards.
 pub(super) fn read_growth<'a>(known: &Known<'a>, day: Day, opened: Option<Day>) -> Result<Reading<'a>, String> {
     let (newest, anchor) = newest_and_anchor(day, opened);
-    let (value, baseline) = against(&known.log_odds, known.peers, newest, anchor).map_err(str::to_owned)?;
+    let (value, baseline) = known.adjusted.shift_against(newest, anchor).map_err(str::to_owned)?;
     Ok(Reading {
         baseline: Some(baseline),
         records: known.weeks.records(day, NOW.0 + BEFORE.0),

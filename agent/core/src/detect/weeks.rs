@@ -185,21 +185,26 @@ pub struct UseSeries {
 }
 
 impl UseSeries {
-    /// The week that starts on a Monday; nothing is known of one outside the series.
-    #[must_use]
-    pub fn at(&self, monday: Day) -> UseWeek {
-        usize::try_from(self.first.days_until(monday).div_euclid(WEEK_DAYS))
-            .ok()
-            .and_then(|index| self.weeks.get(index).copied())
-            .unwrap_or_default()
-    }
-
     /// The log odds alone.
     #[must_use]
     pub fn log_odds(&self) -> LogOdds {
         LogOdds {
             first: self.first,
             weeks: self.weeks.iter().map(|w| w.active).collect(),
+        }
+    }
+}
+
+impl From<&LogOdds> for UseSeries {
+    /// Active seats alone: nothing else was measured.
+    fn from(series: &LogOdds) -> UseSeries {
+        let week = |active: &Option<f64>| UseWeek {
+            active: *active,
+            ..UseWeek::default()
+        };
+        UseSeries {
+            first: series.first,
+            weeks: series.weeks.iter().map(week).collect(),
         }
     }
 }

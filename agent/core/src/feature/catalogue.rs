@@ -325,6 +325,11 @@ pub const CATALOGUE: &[Definition] = &[
         "an answer to a survey is far below the one before: the signal `survey_drop` is open or confirmed",
     ),
     other(
+        "sentiment_drop_open",
+        Unit::Flag,
+        "the mood in cases and touches became worse: the signal `sentiment_drop` is open or confirmed",
+    ),
+    other(
         "single_threaded_open",
         Unit::Flag,
         "one person carries the relationship: the signal `single_threaded` is open or confirmed",

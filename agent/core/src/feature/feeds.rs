@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Features, Found};
 use crate::number::Micro;
+use crate::policy::FeedLimits;
 use crate::signal::FactKind;
 use crate::snapshot::{Held, Snapshot};
 use crate::time::Day;
@@ -91,12 +92,14 @@ fn sources(snapshot: &Snapshot, kind: FactKind) -> BTreeSet<&str> {
 }
 
 /// Why a kind of record is stale for an account: of the sources that its records came from one has delivered nothing for
-/// longer than `limit` days; of an account without such records, every source.
-fn stale(snapshot: &Snapshot, kind: FactKind, newest: &BTreeMap<String, Day>, limit: i64) -> Option<String> {
+/// longer than the limit; of an account without such records, every source. Retired sources are not asked.
+fn stale(snapshot: &Snapshot, kind: FactKind, newest: &BTreeMap<String, Day>, limits: &FeedLimits) -> Option<String> {
+    let limit = *limits.max_age_days.get(&kind)?;
     let today = snapshot.as_of.day();
     let own = sources(snapshot, kind);
     let concerned: Vec<(&String, Day)> = newest
         .iter()
+        .filter(|(source, _)| !limits.retired.contains(*source))
         .filter(|(source, _)| own.is_empty() || own.contains(source.as_str()))
         .map(|(source, day)| (source, *day))
         .collect();
@@ -109,11 +112,11 @@ fn stale(snapshot: &Snapshot, kind: FactKind, newest: &BTreeMap<String, Day>, li
 
 /// Marks the facts of kinds whose feed stands still, and counts these kinds in the fact `stale_feeds`. Facts keep their
 /// values: what is known to be open is still open.
-pub(crate) fn mark(snapshot: &Snapshot, features: &mut Features, feeds: &Feeds, limits: &BTreeMap<FactKind, i64>) {
+pub(crate) fn mark(snapshot: &Snapshot, features: &mut Features, feeds: &Feeds, limits: &FeedLimits) {
     let mut count = 0;
     for (kind, facts) in FEEDS {
-        let found = limits.get(kind).zip(feeds.0.get(kind));
-        let Some(why) = found.and_then(|(limit, newest)| stale(snapshot, *kind, newest, *limit)) else {
+        let newest = feeds.0.get(kind);
+        let Some(why) = newest.and_then(|newest| stale(snapshot, *kind, newest, limits)) else {
             continue;
         };
         count += 1;
@@ -123,7 +126,7 @@ pub(crate) fn mark(snapshot: &Snapshot, features: &mut Features, feeds: &Feeds, 
             }
         }
     }
-    if !limits.is_empty() {
+    if !limits.max_age_days.is_empty() {
         let found = Found::concluded(
             Ok(super::Value::Number(Micro::whole(count))),
             snapshot.as_of,

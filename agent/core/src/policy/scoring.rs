@@ -1,6 +1,6 @@
 //! `scoring.toml`: weights, limits and prices. It can reorder work; it can never permit anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::scorecard::{
     FamilyTerms, Index, IndexTable, RollUpTable, Scorecard, ScorecardTable, family_terms, index, scorecards,
 };
 use super::signals::{SignalsPolicy, SignalsTable, signals};
-use crate::feature::{CATALOGUE, FEEDS, Unit, definition};
+use crate::feature::{CATALOGUE, Unit, definition};
 use crate::money::{Currency, Money};
 use crate::signal::{FactKind, Tier};
 
@@ -38,8 +38,8 @@ pub struct Scoring {
     pub capacity: Capacity,
     /// How near-ties are drawn; `None` where nothing is.
     pub exploration: Option<Exploration>,
-    /// Greatest age in days of the newest record of a source, by kind of record.
-    pub feeds: BTreeMap<FactKind, i64>,
+    /// When a source stands still.
+    pub feeds: FeedLimits,
     /// Days over which a trend is told.
     pub trend_days: i64,
     /// When a book is covered.
@@ -111,6 +111,15 @@ pub struct Capacity {
     pub slot_minutes: i64,
 }
 
+/// When a source stands still.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeedLimits {
+    /// Greatest age in days of the newest record of a source, by kind of record; a kind that is not here has no limit.
+    pub max_age_days: BTreeMap<FactKind, i64>,
+    /// Sources that deliver no more and are not expected to.
+    pub retired: BTreeSet<String>,
+}
+
 /// When a book of accounts is covered, by tier.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CoverageTerms {
@@ -140,9 +149,21 @@ struct ScoringFile {
     exploration: Option<ExplorationTable>,
     signals: Option<SignalsTable>,
     #[serde(default)]
-    feeds: BTreeMap<Spanned<String>, Spanned<i64>>,
+    feeds: FeedsTable,
     trend: TrendTable,
     coverage: CoverageTable,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct FeedsTable {
+    usage: Option<Spanned<i64>>,
+    ticket: Option<Spanned<i64>>,
+    invoice: Option<Spanned<i64>>,
+    survey: Option<Spanned<i64>>,
+    interaction: Option<Spanned<i64>>,
+    #[serde(default)]
+    retired: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -357,26 +378,22 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
     (check.problems.len() == before).then_some((scoring, settings))
 }
 
-/// The limits of the feeds that are named.
-fn feeds(check: &mut Check<'_>, table: &BTreeMap<Spanned<String>, Spanned<i64>>) -> BTreeMap<FactKind, i64> {
-    let mut found = BTreeMap::new();
-    for (word, days) in table {
-        let days = check.range(word.get_ref(), days, 1, 3650);
-        let kinds = || FEEDS.iter().map(|(kind, _)| *kind);
-        match kinds().find(|kind| kind.as_str() == word.get_ref()) {
-            Some(kind) => {
-                found.insert(kind, days);
-            }
-            None => {
-                let help = did_you_mean(word.get_ref(), kinds().map(FactKind::as_str)).unwrap_or_else(|| {
-                    let known: Vec<&str> = kinds().map(FactKind::as_str).collect();
-                    format!("feeds are {}", known.join(", "))
-                });
-                check.wrong(word.span().start, format!("unknown feed `{}`", word.get_ref()), help);
-            }
-        }
+fn feeds(check: &mut Check<'_>, table: &FeedsTable) -> FeedLimits {
+    let named = [
+        (FactKind::Usage, "usage", &table.usage),
+        (FactKind::Ticket, "ticket", &table.ticket),
+        (FactKind::Invoice, "invoice", &table.invoice),
+        (FactKind::Survey, "survey", &table.survey),
+        (FactKind::Interaction, "interaction", &table.interaction),
+    ];
+    let limits = named.into_iter().filter_map(|(kind, name, days)| {
+        let days = days.as_ref()?;
+        Some((kind, check.range(name, days, 1, 3650)))
+    });
+    FeedLimits {
+        max_age_days: limits.collect(),
+        retired: table.retired.iter().cloned().collect(),
     }
-    found
 }
 
 /// A value for every tier.
