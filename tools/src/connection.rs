@@ -7,6 +7,8 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::ownership::WriteMap;
+
 /// How to reach one outside system. `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -31,6 +33,8 @@ pub struct Connection {
     pub user_agent: String,
     /// Largest answer that is read, in bytes.
     pub max_body_bytes: usize,
+    /// Where our fields go and who owns them; none for the fields that the CRM's adapter proposes.
+    pub writes: Option<WriteMap>,
 }
 
 /// Whether an account that the CRM does not know may be made.
@@ -71,6 +75,7 @@ impl Connection {
             create_missing_accounts: CreateMissing::Never,
             user_agent: concat!("perennial/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_body_bytes: Connection::MAX_BODY_BYTES,
+            writes: None,
         }
     }
 

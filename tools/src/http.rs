@@ -131,7 +131,7 @@ impl<'a> Call<'a> {
 
     fn unknown(&self, source: Lost, why: &str) -> Trouble {
         match self.nature {
-            Nature::Write => Trouble::end(SendError::Unknown { source }),
+            Nature::Write => Trouble::end(SendError::lost(source)),
             Nature::Harmless => Trouble::wait(why, None),
         }
     }
@@ -374,9 +374,7 @@ impl Http {
 
     fn too_large(&self, call: &Call<'_>, limit: usize) -> Trouble {
         Trouble::end(match call.nature {
-            Nature::Write => SendError::Unknown {
-                source: Lost::TooLarge { limit },
-            },
+            Nature::Write => SendError::lost(Lost::TooLarge { limit }),
             Nature::Harmless => SendError::refused(
                 call.object,
                 "ANSWER_TOO_LARGE",
@@ -467,9 +465,7 @@ impl Http {
     fn stranger(&self, call: &Call<'_>, status: u16) -> Trouble {
         Trouble::end(
             if call.nature == Nature::Write && !matches!(status, 307 | 308 | 413 | 414 | 431) {
-                SendError::Unknown {
-                    source: Lost::Status { status },
-                }
+                SendError::lost(Lost::Status { status })
             } else {
                 SendError::refused(
                     call.object,

@@ -12,8 +12,10 @@ mod error;
 mod fields;
 mod http;
 pub mod hubspot;
+mod ownership;
 pub mod salesforce;
 mod text;
+mod undo;
 
 #[cfg(test)]
 mod test_kit;
@@ -27,7 +29,8 @@ use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 
 pub use connection::{Connection, ConnectionError, CreateMissing};
-pub use error::{Lost, SendError};
+pub use error::{FieldConflict, Image, Lost, SendError};
+pub use ownership::{FieldOwner, FieldRule, Known, WriteMap};
 
 /// What a tool answers, later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, SendError>>;
@@ -40,11 +43,17 @@ pub trait Tool: Send + Sync {
     /// Carries out one effect. The permit is consumed. `at` is the present, for the receipt.
     ///
     /// Carrying out the same effect again is safe: creations go by the effect's id, changes are compared with the live
-    /// record first.
+    /// record first. A change goes only over values in `known`; see [`FieldOwner`].
     ///
     /// # Errors
     /// [`SendError`]; its variants say what the caller must do. After [`SendError::Unknown`] ask [`Tool::look_up`].
-    fn execute<'a>(&'a self, permit: Permit, effect: &'a Effect, at: Timestamp) -> Answer<'a, Receipt>;
+    fn execute<'a>(
+        &'a self,
+        permit: Permit,
+        effect: &'a Effect,
+        known: &'a Known,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt>;
 
     /// Whether an effect whose answer was lost took place: creations by idempotency key, changes by comparing the live
     /// record with what was wanted. Never writes.
@@ -61,6 +70,24 @@ pub trait Tool: Send + Sync {
     /// # Errors
     /// [`SendError`]. A record that does not exist yet is no error: its `record` is `None`.
     fn read<'a>(&'a self, effect: &'a Effect) -> Answer<'a, Diff>;
+
+    /// What undoing an effect would do now, by the receipt it left. Never writes.
+    ///
+    /// # Errors
+    /// [`SendError`]; [`SendError::Refused`] where there is nothing to undo, or what was there before is not known.
+    fn undoing<'a>(&'a self, effect: &'a Effect, receipt: &'a Receipt) -> Answer<'a, Undoing>;
+
+    /// Undoes an effect: puts the values before it back, or takes away the record that it made. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`SendError::Conflict`] with the fields that no longer hold what the effect wrote; nothing is written then.
+    fn undo<'a>(
+        &'a self,
+        permit: Permit,
+        effect: &'a Effect,
+        receipt: &'a Receipt,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt>;
 
     /// Connection, credentials, permissions, fields and budget. Never writes.
     ///
@@ -108,6 +135,28 @@ pub struct Diff {
     pub url: Option<String>,
     /// By field of the CRM. Holds every field the effect names, also those that already have the wanted value.
     pub fields: BTreeMap<String, Change>,
+}
+
+/// What undoing an effect would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undoing {
+    /// The change: what the fields hold now and what they will hold. Without fields where the record goes.
+    pub diff: Diff,
+    /// How.
+    pub how: UndoBy,
+    /// Fields that no longer hold what the effect wrote: while there are any, it is not undone.
+    pub changed: Vec<FieldConflict>,
+}
+
+/// How an effect is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UndoBy {
+    /// The values before it are written.
+    Writing,
+    /// The record that it made is deleted.
+    Deleting,
+    /// There is nothing left to do: the record is as it was before.
+    Nothing,
 }
 
 /// One field before and after.
@@ -183,7 +232,7 @@ impl Finding {
 /// An error as a line of a check.
 pub(crate) fn trouble(subject: &str, error: &SendError) -> Finding {
     let message = match error {
-        SendError::Unknown { source } => source.to_string(),
+        SendError::Unknown { source, .. } => source.to_string(),
         SendError::Refused { .. }
         | SendError::Conflict { .. }
         | SendError::Busy { .. }

@@ -55,6 +55,16 @@ word_enum! {
 }
 
 word_enum! {
+    /// Fields of a deal that we may write in a CRM.
+    DealField {
+        /// What comes next, in a sentence.
+        NextStep = "next_step",
+        /// Stage in the words of the CRM.
+        Stage = "stage",
+    }
+}
+
+word_enum! {
     /// How urgent a task is.
     Priority {
         /// Today.
@@ -109,6 +119,9 @@ pub enum Write {
         /// New stage, in the words of the CRM.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stage: Option<String>,
+        /// What these fields said when it was decided, where the facts knew it: another value is somebody's edit.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        seen: BTreeMap<DealField, String>,
     },
 }
 
@@ -274,6 +287,8 @@ word_enum! {
         NoChange = "no_change",
         /// Found its own earlier work by the idempotency key.
         AlreadyDone = "already_done",
+        /// Took away a record of its own, when a person undid its making.
+        Deleted = "deleted",
     }
 }
 
@@ -362,5 +377,7 @@ word_enum! {
         Failed = "failed",
         /// Taken back before it was sent.
         Withdrawn = "withdrawn",
+        /// Not written: somebody else changed the record meanwhile, and a person says whose value stays.
+        Conflict = "conflict",
     }
 }
