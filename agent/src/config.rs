@@ -13,13 +13,13 @@ use perennial_core::time::Timestamp;
 use perennial_store::DatabaseUrl;
 use perennial_tools::hubspot::HubSpot;
 use perennial_tools::salesforce::Salesforce;
-use perennial_tools::{Connection, ConnectionError, CreateMissing, Registry};
+use perennial_tools::{Connection, ConnectionError, CreateMissing, Registry, WriteMap};
 use secrecy::SecretString;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::clock::Clock;
-use crate::intake::{Problem, help_with_words};
+use crate::intake::{Mapping, Problem, help_with_words};
 pub use access::{EventAccess, SourceAccess};
 use access::{EventsTable, SourceTable};
 pub use error::ConfigError;
@@ -71,6 +71,10 @@ pub struct CrmAccess {
     pub base_url: String,
     /// Access token.
     pub token: SecretString,
+    /// File that says what is read and written there; none for the one that is built in.
+    pub mapping: Option<PathBuf>,
+    /// What it says about writing; none for the fields that the adapter proposes.
+    pub writes: Option<WriteMap>,
 }
 
 /// Every limit, with its reason.
@@ -239,6 +243,7 @@ struct CrmTable {
 struct AccessTable {
     base_url: Spanned<String>,
     token_file: Option<PathBuf>,
+    mapping: Option<PathBuf>,
 }
 
 /// Name of the configuration file that is looked for in the present folder.
@@ -460,6 +465,7 @@ impl Config {
             max_attempts: self.limits.request_attempts,
             create_missing_accounts: self.create_missing,
             max_body_bytes: self.limits.body_max_bytes,
+            writes: access.writes.clone(),
             ..Connection::new(access.base_url.clone(), access.token.clone())
         }
     }
@@ -494,6 +500,16 @@ fn access(crm: Crm, table: Option<AccessTable>, home: &Path) -> Result<Option<Cr
         .ok()
         .or_else(|| table.as_ref().map(|t| t.base_url.get_ref().clone()));
     let Some(base_url) = url else { return Ok(None) };
+    let mapping = table
+        .as_ref()
+        .and_then(|t| t.mapping.as_ref())
+        .map(|file| home.join(file));
+    let writes = match &mapping {
+        Some(path) => Mapping::load(path)
+            .map_err(|problems| ConfigError::Invalid { problems })?
+            .writes(),
+        None => None,
+    };
     let token = match (std::env::var(variable).ok(), table.and_then(|t| t.token_file)) {
         (Some(token), _) => token,
         (None, Some(file)) => {
@@ -510,6 +526,8 @@ fn access(crm: Crm, table: Option<AccessTable>, home: &Path) -> Result<Option<Cr
     Ok(Some(CrmAccess {
         base_url,
         token: SecretString::from(token.trim().to_owned()),
+        mapping,
+        writes,
     }))
 }
 

@@ -65,9 +65,8 @@ impl Wanted {
 /// The wanted fields that the record does not have yet. INVARIANT (left to the CRM): a field that the CRM owns is never among
 /// them.
 pub(crate) fn differing<'a>(wanted: &'a [Wanted], live: &Live) -> Vec<&'a Wanted> {
-    let differs = |field: &&Wanted| {
-        field.owner != FieldOwner::Crm && !same(&field.live(live).unwrap_or_default(), &field.text)
-    };
+    let differs =
+        |field: &&Wanted| field.owner != FieldOwner::Crm && !same(&field.live(live).unwrap_or_default(), &field.text);
     wanted.iter().filter(differs).collect()
 }
 
@@ -133,7 +132,10 @@ mod tests {
             unreachable!("an object");
         };
         let differing = differing(&wanted, &live);
-        assert_eq!(differing.iter().map(|field| field.name.as_ref()).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(
+            differing.iter().map(|field| field.name.as_ref()).collect::<Vec<_>>(),
+            ["b"]
+        );
         assert!(before(differing, &live).is_empty());
         let changes = changes(&wanted, Some(&live));
         assert_eq!(changes.values().filter(|change| change.is_change()).count(), 1);

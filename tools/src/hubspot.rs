@@ -9,6 +9,7 @@
 
 mod check;
 mod map;
+mod read;
 #[cfg(test)]
 mod tests;
 mod undo;
@@ -28,8 +29,8 @@ use crate::http::path::segment;
 use crate::http::scrub::scrub;
 use crate::http::{Call, Http};
 use crate::{
-    Answer, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known, LookUp, SendError, Tool,
-    Undoing, WriteMap, ownership,
+    Answer, Ask, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known, LookUp, ReadPage,
+    SendError, Tool, Undoing, WriteMap, ownership,
 };
 use map::{ACCOUNT_KEY, COMPANIES, DEALS, EFFECT_KEY, Place, Plan};
 use wire::{Associations, Batch, Details, Record};
@@ -435,6 +436,10 @@ impl Tool for HubSpot {
         Crm::HubSpot
     }
 
+    fn writes(&self) -> &WriteMap {
+        &self.writes
+    }
+
     fn execute<'a>(
         &'a self,
         permit: Permit,
@@ -446,6 +451,18 @@ impl Tool for HubSpot {
             crate::covered(Crm::HubSpot, &permit, effect)?;
             self.run(effect, known, at).await
         })
+    }
+
+    fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
+        Box::pin(self.read_page(ask, cursor))
+    }
+
+    fn written_objects(&self) -> (&'static str, &'static str) {
+        (COMPANIES, DEALS)
+    }
+
+    fn own_key(&self, object: &str) -> Option<&'static str> {
+        matches!(object, map::TASKS | map::NOTES).then_some(EFFECT_KEY)
     }
 
     fn undoing<'a>(&'a self, effect: &'a Effect, receipt: &'a Receipt) -> Answer<'a, Undoing> {
@@ -500,7 +517,10 @@ fn not_applied(object: &str, kept: &[&Wanted]) -> SendError {
     SendError::refused(
         object,
         "NOT_APPLIED",
-        &format!("HubSpot reported success but kept the old value of {}", names.join(", ")),
+        &format!(
+            "HubSpot reported success but kept the old value of {}",
+            names.join(", ")
+        ),
         "a rule of the portal forbids this value: change it there or by hand",
     )
 }
@@ -512,7 +532,11 @@ fn not_back(object: &str, after: &BTreeMap<String, String>, now: &fields::Live) 
         .map(|(name, value)| Wanted::text(name.clone(), value.clone()))
         .collect();
     let kept = fields::differing(&wanted, now);
-    if kept.is_empty() { Ok(()) } else { Err(not_applied(object, &kept)) }
+    if kept.is_empty() {
+        Ok(())
+    } else {
+        Err(not_applied(object, &kept))
+    }
 }
 
 fn missing(object: &str) -> SendError {

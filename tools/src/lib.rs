@@ -13,6 +13,7 @@ mod fields;
 mod http;
 pub mod hubspot;
 mod ownership;
+mod reading;
 pub mod salesforce;
 mod text;
 mod undo;
@@ -31,6 +32,7 @@ use perennial_core::time::Timestamp;
 pub use connection::{Connection, ConnectionError, CreateMissing};
 pub use error::{FieldConflict, Image, Lost, SendError};
 pub use ownership::{FieldOwner, FieldRule, Known, WriteMap};
+pub use reading::{Ask, ReadPage, ReadRow};
 
 /// What a tool answers, later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, SendError>>;
@@ -39,6 +41,9 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, SendError>>;
 pub trait Tool: Send + Sync {
     /// The system this tool speaks to.
     fn crm(&self) -> Crm;
+
+    /// Where our fields go there, and who owns them.
+    fn writes(&self) -> &WriteMap;
 
     /// Carries out one effect. The permit is consumed. `at` is the present, for the receipt.
     ///
@@ -70,6 +75,20 @@ pub trait Tool: Send + Sync {
     /// # Errors
     /// [`SendError`]. A record that does not exist yet is no error: its `record` is `None`.
     fn read<'a>(&'a self, effect: &'a Effect) -> Answer<'a, Diff>;
+
+    /// The next page of records of an object, deleted ones too. Begin without a cursor and go on until a page has none.
+    ///
+    /// Where the records come in the order of their changes, a page says how far that is ([`ReadPage::reached`]).
+    ///
+    /// # Errors
+    /// [`SendError`], except that nothing was sent that could change a record.
+    fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage>;
+
+    /// Object whose records are accounts, and object whose records are deals.
+    fn written_objects(&self) -> (&'static str, &'static str);
+
+    /// Field that carries our key on records of an object that we make ourselves; `None` where we make none.
+    fn own_key(&self, object: &str) -> Option<&'static str>;
 
     /// What undoing an effect would do now, by the receipt it left. Never writes.
     ///

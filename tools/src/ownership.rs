@@ -168,13 +168,6 @@ pub(crate) fn as_read(known: &Known, wanted: &[Wanted], live: &Live) -> Known {
     next
 }
 
-/// Values of a receipt by field, without what it says about cut and untouched fields.
-pub(crate) fn values(of: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
-    of.iter()
-        .filter(|(name, _)| !name.ends_with(')'))
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-}
-
 /// A value of a before-image as it is sent: numbers stay numbers where the field holds one, empty is `empty`.
 pub(crate) fn sent(text: &str, live: Option<&Value>, empty: Value) -> Value {
     if text.is_empty() {

@@ -8,6 +8,7 @@
 
 mod check;
 mod map;
+mod read;
 #[cfg(test)]
 mod tests;
 mod undo;
@@ -29,8 +30,8 @@ use crate::http::path::{encode, segment};
 use crate::http::scrub::scrub;
 use crate::http::{Call, Http, Reply};
 use crate::{
-    Answer, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known, LookUp, SendError, Tool,
-    Undoing, WriteMap, ownership,
+    Answer, Ask, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known, LookUp, ReadPage,
+    SendError, Tool, Undoing, WriteMap, ownership,
 };
 use map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, Place, Plan};
 use wire::{Organization, QueryPage, SaveResult};
@@ -356,6 +357,10 @@ impl Tool for Salesforce {
         Crm::Salesforce
     }
 
+    fn writes(&self) -> &WriteMap {
+        &self.writes
+    }
+
     fn execute<'a>(
         &'a self,
         permit: Permit,
@@ -367,6 +372,18 @@ impl Tool for Salesforce {
             crate::covered(Crm::Salesforce, &permit, effect)?;
             self.run(effect, known, at).await
         })
+    }
+
+    fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
+        Box::pin(self.read_page(ask, cursor))
+    }
+
+    fn written_objects(&self) -> (&'static str, &'static str) {
+        (map::ACCOUNT, map::OPPORTUNITY)
+    }
+
+    fn own_key(&self, object: &str) -> Option<&'static str> {
+        matches!(object, map::TASK | map::NOTE).then_some(EFFECT_KEY)
     }
 
     fn undoing<'a>(&'a self, effect: &'a Effect, receipt: &'a Receipt) -> Answer<'a, Undoing> {

@@ -7,7 +7,6 @@ use perennial_core::time::Timestamp;
 
 use crate::error::{FieldConflict, SendError};
 use crate::fields::Live;
-use crate::ownership::values;
 use crate::text::{same, shown};
 use crate::{Change, Diff, UndoBy, Undoing};
 
@@ -63,7 +62,7 @@ pub(crate) fn judge(receipt: &Receipt, method: UndoBy, live: Option<&Live>) -> U
     };
     let mut fields = BTreeMap::new();
     let mut changed = Vec::new();
-    for (name, written) in values(&receipt.after) {
+    for (name, written) in receipt.values_after() {
         let (theirs, after) = (now(name), before(name));
         let is_back = matches!(method, UndoBy::Writing) && alike(&after, &theirs);
         if is_back {
@@ -93,7 +92,7 @@ pub(crate) fn judge(receipt: &Receipt, method: UndoBy, live: Option<&Live>) -> U
 
 /// The fields of a receipt, for the question to the CRM.
 pub(crate) fn names(receipt: &Receipt) -> Vec<&str> {
-    values(&receipt.after).map(|(name, _)| name).collect()
+    receipt.values_after().map(|(name, _)| name).collect()
 }
 
 /// What the fields hold now.

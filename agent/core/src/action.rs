@@ -313,6 +313,16 @@ pub struct Receipt {
     pub at: Timestamp,
 }
 
+impl Receipt {
+    /// Values written by field, without the remarks about cut and untouched fields (`<field> (..)`).
+    pub fn values_after(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.after
+            .iter()
+            .filter(|(name, _)| !name.ends_with(')'))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
 word_enum! {
     /// Where an action stands.
     ActionState {

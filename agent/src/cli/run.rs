@@ -216,8 +216,8 @@ fn print(output: &Output, report: &RunReport, connected: bool) {
     ));
     let e = &report.effects;
     output.line(&format!(
-        "effects in CRMs: {} done, {} waiting, {} unknown, {} failed",
-        e.done, e.waiting, e.unknown, e.failed
+        "effects in CRMs: {} done, {} waiting, {} unknown, {} failed, {} in conflict with somebody's edit",
+        e.done, e.waiting, e.unknown, e.failed, e.conflicts
     ));
     if !report.playbooks.is_empty() {
         output.heading("proposed, by playbook");

@@ -28,6 +28,7 @@ tables!(
     "approval",
     "attempt",
     "choice",
+    "conflict",
     "content",
     "day_plan",
     "decision",
@@ -36,6 +37,7 @@ tables!(
     "event_key",
     "event_person",
     "event_salt",
+    "known_field",
     "ledger",
     "ledger_head",
     "live_content",
@@ -47,7 +49,9 @@ tables!(
     "run_decision",
     "signal",
     "signal_moved",
+    "undone",
     "watermark",
+    "write_image",
 );
 
 pub(crate) static SIZE: Statement = Statement::differ(
@@ -109,6 +113,8 @@ impl Store {
 pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
     [
         crate::due::ALL,
+        crate::conflicts::ALL,
+        crate::undone::ALL,
         crate::planned::ALL,
         crate::reservations::ALL,
         crate::migrate::ALL,

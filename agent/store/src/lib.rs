@@ -12,6 +12,7 @@ use perennial_core::ids::TenantId;
 mod actions;
 mod args;
 mod choices;
+mod conflicts;
 mod content;
 mod convert;
 mod db;
@@ -37,9 +38,11 @@ mod slim;
 mod snapshots;
 mod source;
 mod transitions;
+mod undone;
 mod url;
 mod watermark;
 
+pub use conflicts::{ConflictField, ConflictRow, KnownField, Learned};
 pub use due::DueAccount;
 pub use error::{Result, StoreError};
 pub use events::{EventDay, EventStored, EventUse, NewEvent};
@@ -50,6 +53,7 @@ pub use rows::*;
 pub use signals::SignalRow;
 pub use slim::WaitingItem;
 pub use source::{SourceColumn, SourceDatabase, SourceError, SourceQuery, SourceRow};
+pub use undone::{SentEffect, UndoRow};
 pub use url::{DatabaseUrl, NotADatabase, Options, Secret};
 pub use watermark::{Watermark, WatermarkKind};
 

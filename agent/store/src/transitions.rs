@@ -6,6 +6,7 @@ use perennial_core::ids::{AccountId, ActionId, RunId};
 use perennial_core::time::Timestamp;
 
 use crate::Store;
+use crate::conflicts;
 use crate::convert::{hash, time};
 use crate::db::{Col, Column, Durability, Statement, args};
 use crate::due;
@@ -163,6 +164,9 @@ impl Store {
                 None,
             )
             .await?;
+        }
+        if let Some(approval) = &t.approval {
+            conflicts::settle(&mut tx, self.tenant.0, &t.action, approval).await?;
         }
         let effects: Vec<Enqueued<'_>> = t
             .outbox

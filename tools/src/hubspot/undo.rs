@@ -68,8 +68,8 @@ impl HubSpot {
         let after = undo::values_after(&undoing);
         let text = |(name, value): (&String, &String)| (name.clone(), Value::String(value.clone()));
         let properties: Map<String, Value> = after.iter().map(text).collect();
-        let call = Call::write(Method::PATCH, object, path, json!({ "properties": properties }))
-            .serving(effect.id.as_str());
+        let call =
+            Call::write(Method::PATCH, object, path, json!({ "properties": properties })).serving(effect.id.as_str());
         self.http.send(&call).await?.ok()?;
         let names: Vec<&str> = std::iter::once("hs_object_id").chain(undo::names(receipt)).collect();
         let place = Place::Id(record.id.clone());

@@ -83,6 +83,8 @@ pub(super) struct Associations {
 #[derive(Debug, Deserialize)]
 pub(super) struct AssociationsOf {
     #[serde(default)]
+    pub(super) from: Option<AssociatedTo>,
+    #[serde(default)]
     pub(super) to: Vec<AssociatedTo>,
 }
 
