@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 use perennial_core::signal::{Crm, OwnerRole};
 use perennial_core::time::Timestamp;
-use perennial_store::DatabaseUrl;
+use perennial_store::{CallRules, DatabaseUrl, Store};
 use perennial_tools::hubspot::HubSpot;
 use perennial_tools::salesforce::Salesforce;
-use perennial_tools::{Connection, ConnectionError, CreateMissing, Registry, WriteMap};
+use perennial_tools::{Budget, Connection, ConnectionError, CreateMissing, Registry, WriteMap};
 use secrecy::SecretString;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::calls::StoreBudget;
 use crate::clock::Clock;
 use crate::intake::{Mapping, Problem, help_with_words};
 pub use access::{EventAccess, SourceAccess};
@@ -75,6 +76,10 @@ pub struct CrmAccess {
     pub mapping: Option<PathBuf>,
     /// What it says about writing; none for the fields that the adapter proposes.
     pub writes: Option<WriteMap>,
+    /// Calls a day that we allow ourselves, where somebody said so.
+    pub daily_calls: Option<u64>,
+    /// Calls a day to go by until the CRM says how many it allows.
+    pub crm_daily_calls: u64,
 }
 
 /// Every limit, with its reason.
@@ -244,6 +249,7 @@ struct AccessTable {
     base_url: Spanned<String>,
     token_file: Option<PathBuf>,
     mapping: Option<PathBuf>,
+    daily_calls: Option<u64>,
 }
 
 /// Name of the configuration file that is looked for in the present folder.
@@ -439,14 +445,43 @@ impl Config {
     /// # Errors
     /// An address or a token that cannot be used.
     pub fn tools(&self) -> Result<Registry, ConnectionError> {
+        self.tools_by(|_| None)
+    }
+
+    /// The same, counting their calls together with all other processes of this store.
+    ///
+    /// # Errors
+    /// An address or a token that cannot be used.
+    pub fn tools_of(&self, store: &Store) -> Result<Registry, ConnectionError> {
+        self.tools_by(|access| {
+            let budget = StoreBudget::new(store.clone(), self.clock, self.call_rules(access));
+            Some(Arc::new(budget))
+        })
+    }
+
+    fn tools_by(&self, budget: impl Fn(&CrmAccess) -> Option<Arc<dyn Budget>>) -> Result<Registry, ConnectionError> {
         let mut registry = Registry::new();
+        let connection = |access: &CrmAccess| Connection {
+            budget: budget(access),
+            ..self.connection(access)
+        };
         if let Some(access) = &self.salesforce {
-            registry = registry.with(Arc::new(Salesforce::new(self.connection(access))?));
+            registry = registry.with(Arc::new(Salesforce::new(connection(access))?));
         }
         if let Some(access) = &self.hubspot {
-            registry = registry.with(Arc::new(HubSpot::new(self.connection(access))?));
+            registry = registry.with(Arc::new(HubSpot::new(connection(access))?));
         }
         Ok(registry)
+    }
+
+    fn call_rules(&self, access: &CrmAccess) -> CallRules {
+        let connection = self.connection(access);
+        CallRules {
+            daily: access.daily_calls,
+            assumed: access.crm_daily_calls,
+            per_second: connection.requests_per_second,
+            burst: connection.burst.max(1),
+        }
     }
 
     fn connection(&self, access: &CrmAccess) -> Connection {
@@ -473,6 +508,11 @@ impl Config {
 
 /// Requests a second to a server on this machine: no vendor counts them.
 const LOCAL_REQUESTS_PER_SECOND: u32 = 500;
+
+/// Calls a day of the smallest Salesforce edition, until a header says how many there really are.
+const SALESFORCE_DAILY_CALLS: u64 = 15_000;
+/// Calls a day of the smallest HubSpot plan: with OAuth no header ever says how many there are.
+const HUBSPOT_DAILY_CALLS: u64 = 250_000;
 
 /// What serde says about a key that it does not know, as message and help.
 fn unknown_key(message: &str) -> Option<(String, String)> {
@@ -510,6 +550,7 @@ fn access(crm: Crm, table: Option<AccessTable>, home: &Path) -> Result<Option<Cr
             .writes(),
         None => None,
     };
+    let daily_calls = table.as_ref().and_then(|t| t.daily_calls);
     let token = match (std::env::var(variable).ok(), table.and_then(|t| t.token_file)) {
         (Some(token), _) => token,
         (None, Some(file)) => {
@@ -528,6 +569,11 @@ fn access(crm: Crm, table: Option<AccessTable>, home: &Path) -> Result<Option<Cr
         token: SecretString::from(token.trim().to_owned()),
         mapping,
         writes,
+        daily_calls,
+        crm_daily_calls: match crm {
+            Crm::Salesforce => SALESFORCE_DAILY_CALLS,
+            Crm::HubSpot => HUBSPOT_DAILY_CALLS,
+        },
     }))
 }
 

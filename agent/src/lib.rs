@@ -1,6 +1,7 @@
 //! The engine of Perennial: it reads, calls the mind, commits, and lets the hands act. It makes no choices of its own.
 
 pub mod bundles;
+mod calls;
 pub mod changes;
 pub mod cli;
 pub mod clock;
@@ -21,6 +22,8 @@ pub mod ranking;
 pub mod simulate;
 pub mod walk;
 pub mod whatif;
+
+pub use calls::StoreBudget;
 
 /// The mind makes and drops many small texts: this allocator is made for that.
 #[global_allocator]

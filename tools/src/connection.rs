@@ -1,12 +1,14 @@
 //! How to reach one outside system, with every limit that holds on the way.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::budget::Budget;
 use crate::ownership::WriteMap;
 
 /// How to reach one outside system. `Debug` shows no secret.
@@ -35,6 +37,8 @@ pub struct Connection {
     pub max_body_bytes: usize,
     /// Where our fields go and who owns them; none for the fields that the CRM's adapter proposes.
     pub writes: Option<WriteMap>,
+    /// The count of calls that is shared with other processes; none for one that is alone.
+    pub budget: Option<Arc<dyn Budget>>,
 }
 
 /// Whether an account that the CRM does not know may be made.
@@ -76,6 +80,7 @@ impl Connection {
             user_agent: concat!("perennial/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_body_bytes: Connection::MAX_BODY_BYTES,
             writes: None,
+            budget: None,
         }
     }
 

@@ -22,6 +22,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use perennial_core::action::Effect;
 use perennial_core::signal::Crm;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
@@ -29,6 +30,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use crate::budget::{Allowance, Lane};
 use crate::connection::{Base, Connection, ConnectionError};
 use crate::error::{Lost, SendError};
 use breaker::Breaker;
@@ -91,6 +93,7 @@ pub(crate) struct Call<'a> {
     pub(crate) object: &'static str,
     /// Effect it serves, for tracing.
     pub(crate) effect: Option<&'a str>,
+    pub(crate) lane: Lane,
 }
 
 impl<'a> Call<'a> {
@@ -103,6 +106,7 @@ impl<'a> Call<'a> {
             nature: Nature::Harmless,
             object,
             effect: None,
+            lane: Lane::Normal,
         }
     }
 
@@ -122,11 +126,16 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(crate) fn serving(self, effect: &'a str) -> Call<'a> {
+    pub(crate) fn serving(self, effect: &'a Effect) -> Call<'a> {
         Call {
-            effect: Some(effect),
+            effect: Some(effect.id.as_str()),
+            lane: Lane::of(effect),
             ..self
         }
+    }
+
+    pub(crate) fn on(self, lane: Lane) -> Call<'a> {
+        Call { lane, ..self }
     }
 
     fn unknown(&self, source: Lost, why: &str) -> Trouble {
@@ -234,6 +243,7 @@ pub(crate) struct Http {
     bearer: HeaderValue,
     carrier: Box<dyn Carrier>,
     limit: Limit,
+    allowance: Allowance,
     breaker: Breaker,
     max_attempts: u32,
     max_body_bytes: usize,
@@ -275,6 +285,7 @@ impl Http {
             bearer: connection.bearer()?,
             carrier,
             limit: Limit::new(connection.requests_per_second, connection.burst)?,
+            allowance: Allowance::new(dialect.crm, connection.budget.clone()),
             breaker: Breaker::new(),
             max_attempts: connection.max_attempts,
             max_body_bytes: connection.max_body_bytes,
@@ -329,6 +340,12 @@ impl Http {
                 why: "the CRM failed several times in a row; we pause".to_owned(),
             })
         })?;
+        self.allowance.one(call.lane).await.map_err(|none| {
+            Trouble::end(SendError::Busy {
+                retry_after: none.retry_after,
+                why: none.why,
+            })
+        })?;
         self.limit.ready().await.map_err(|retry_after| {
             Trouble::end(SendError::Busy {
                 retry_after,
@@ -341,6 +358,7 @@ impl Http {
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match answer {
             Ok(raw) => {
+                self.allowance.hear(&raw.headers).await;
                 let status = raw.status.as_u16();
                 let result = self.judge(call, raw);
                 let code = match &result {

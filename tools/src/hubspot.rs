@@ -178,7 +178,7 @@ impl HubSpot {
         };
         let path = format!("{}/{}", objects(object), segment(object, &record.id)?);
         let body = json!({ "properties": fields::body(differing.iter().copied()) });
-        let call = Call::write(Method::PATCH, object, path, body).serving(effect.id.as_str());
+        let call = Call::write(Method::PATCH, object, path, body).serving(effect);
         let send = async {
             let reply = self.http.send(&call).await?.ok()?;
             let is_empty = reply.body.is_empty();
@@ -253,7 +253,7 @@ impl HubSpot {
         // The same association twice is one association, so a lost answer here may be repeated.
         let call = Call {
             method: Method::PUT,
-            ..Call::get(object, path).harmless().serving(effect.id.as_str())
+            ..Call::get(object, path).harmless().serving(effect)
         };
         let associated = self.http.send(&call).await.and_then(crate::http::Reply::ok);
         associated.map_err(|error| error.after("the record exists, but not on the company"))?;
@@ -308,7 +308,7 @@ impl HubSpot {
             "properties": fields::body(wanted),
         });
         let path = format!("{}/batch/upsert", objects(object));
-        let call = Call::write(Method::POST, object, path, json!({ "inputs": [input] })).serving(effect.id.as_str());
+        let call = Call::write(Method::POST, object, path, json!({ "inputs": [input] })).serving(effect);
         let reply = self.http.send(&call).await?.ok()?;
         let batch: Batch = reply.json()?;
         if batch.num_errors > 0 || !batch.errors.is_empty() {
@@ -338,9 +338,7 @@ impl HubSpot {
     ) -> Result<bool, SendError> {
         let path = format!("/crm/associations/{VERSION}/{object}/{COMPANIES}/batch/read");
         let body = json!({ "inputs": [{ "id": record }] });
-        let call = Call::write(Method::POST, object, path, body)
-            .harmless()
-            .serving(effect.id.as_str());
+        let call = Call::write(Method::POST, object, path, body).harmless().serving(effect);
         // A record without associations is reported as an error inside a success, or as not found.
         let reply = self.http.send(&call).await?;
         if reply.status == StatusCode::NOT_FOUND {
@@ -382,10 +380,7 @@ impl HubSpot {
             Place::Key(property, value) => (value, format!("&idProperty={property}")),
         };
         let path = format!("{}/{}?properties={names}{by}", objects(object), segment(object, value)?);
-        let reply = self
-            .http
-            .send(&Call::get(object, path).serving(effect.id.as_str()))
-            .await?;
+        let reply = self.http.send(&Call::get(object, path).serving(effect)).await?;
         if reply.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }

@@ -7,6 +7,7 @@
 //! Deliberately not here: choosing what to write (core), leases, attempts and settle times (agent and store). A tool
 //! carries out one effect, says what it did, and forgets it.
 
+mod budget;
 mod connection;
 mod error;
 mod fields;
@@ -29,6 +30,7 @@ use perennial_core::action::{Effect, Permit, Receipt};
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 
+pub use budget::{Budget, Lane, NoCalls};
 pub use connection::{Connection, ConnectionError, CreateMissing};
 pub use error::{FieldConflict, Image, Lost, SendError};
 pub use ownership::{FieldOwner, FieldRule, Known, WriteMap};

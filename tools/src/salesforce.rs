@@ -163,7 +163,7 @@ impl Salesforce {
             let guarded = record.etag.is_some();
             let call = Call {
                 if_match: record.etag,
-                ..Call::write(Method::PATCH, object, path, body).serving(effect.id.as_str())
+                ..Call::write(Method::PATCH, object, path, body).serving(effect)
             };
             let reply = match self.http.send(&call).await {
                 Ok(reply) => reply,
@@ -211,7 +211,7 @@ impl Salesforce {
         let mut body = fields::body(wanted);
         body.insert(parent.to_owned(), Value::String(account.clone()));
         let path = place_path(object, &key)?;
-        let call = Call::write(Method::PATCH, object, path, Value::Object(body)).serving(effect.id.as_str());
+        let call = Call::write(Method::PATCH, object, path, Value::Object(body)).serving(effect);
         let reply = self.http.send(&call).await?;
         if reply.status == StatusCode::MULTIPLE_CHOICES {
             return Err(several(object));
@@ -262,7 +262,7 @@ impl Salesforce {
             CreateMissing::InSandbox => {}
         }
         let body = Value::Object(fields::body([&map::account_name(effect)]));
-        let call = Call::write(Method::PATCH, ACCOUNT, place_path(ACCOUNT, &place)?, body).serving(effect.id.as_str());
+        let call = Call::write(Method::PATCH, ACCOUNT, place_path(ACCOUNT, &place)?, body).serving(effect);
         let reply = self.http.send(&call).await?;
         if reply.status == StatusCode::MULTIPLE_CHOICES {
             return Err(several(ACCOUNT));
@@ -301,10 +301,7 @@ impl Salesforce {
         names: &str,
     ) -> Result<Option<Record>, SendError> {
         let path = format!("{}?fields={names}", place_path(object, place)?);
-        let reply = self
-            .http
-            .send(&Call::get(object, path).serving(effect.id.as_str()))
-            .await?;
+        let reply = self.http.send(&Call::get(object, path).serving(effect)).await?;
         match reply.status {
             StatusCode::NOT_FOUND => return Ok(None),
             StatusCode::MULTIPLE_CHOICES => return Err(several(object)),

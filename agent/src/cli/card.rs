@@ -43,7 +43,7 @@ impl Detail {
             .await?
             .ok_or_else(|| Failure::failed(format!("the decision {} of this action is not stored", row.decision)))?;
         let effects: Vec<Effect> = read("list of effects", &row.effects)?;
-        let tools = config.tools().map_err(Failure::input)?;
+        let tools = config.tools_of(store).map_err(Failure::input)?;
         let mut read_live = Vec::new();
         for effect in &effects {
             read_live.push(match tools.get(effect.tool) {

@@ -314,7 +314,7 @@ async fn apply(
     let (_, policies) = bundles::in_force(config, store).await?;
     let state = decide(config, store, &row, &event, &who, &policies).await?;
     if run_now && state == ActionState::Permitted {
-        let tools = config.tools().map_err(Failure::input)?;
+        let tools = config.tools_of(store).map_err(Failure::input)?;
         let engine = Engine {
             config,
             store,

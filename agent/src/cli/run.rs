@@ -80,7 +80,7 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
         return walk::shadow(&config, &steps, args.out.as_deref(), output).await;
     }
     let store = open(&config, Need::Existing).await?;
-    let tools = config.tools().map_err(Failure::input)?;
+    let tools = config.tools_of(&store).map_err(Failure::input)?;
     let stop = stop_signal();
     let engine = Engine {
         config: &config,

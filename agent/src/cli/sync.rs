@@ -29,11 +29,11 @@ fn crm_argument(text: &str) -> Result<Crm, String> {
 }
 
 pub(super) async fn run(config: &Config, args: &SyncArgs, output: &Output) -> Result<(), Failure> {
-    let tools = config.tools().map_err(Failure::input)?;
+    let configured = [(Crm::Salesforce, &config.salesforce), (Crm::HubSpot, &config.hubspot)];
     let mut mappings = Vec::new();
-    for tool in tools.crms().filter_map(|crm| tools.get(crm)) {
-        if args.crm.is_none_or(|only| only == tool.crm()) {
-            mappings.push((mapping(config, tool.crm())?, tool));
+    for (crm, access) in configured {
+        if access.is_some() && args.crm.is_none_or(|only| only == crm) {
+            mappings.push((crm, mapping(config, crm)?));
         }
     }
     if mappings.is_empty() {
@@ -52,8 +52,10 @@ pub(super) async fn run(config: &Config, args: &SyncArgs, output: &Output) -> Re
         full: args.full,
     };
     let store = open(config, Need::Create).await?;
+    let tools = config.tools_of(&store).map_err(Failure::input)?;
     let mut all: Vec<Synced> = Vec::new();
-    for (mapping, tool) in &mappings {
+    for (crm, mapping) in &mappings {
+        let tool = tools.require(*crm).map_err(Failure::failed)?;
         let done = sync(&store, tool.as_ref(), mapping, &options, config.clock.now()).await;
         all.push(done.map_err(Failure::failed)?);
     }

@@ -49,7 +49,7 @@ async fn undo_in(config: &Config, store: &Store, args: &UndoArgs, output: &Outpu
             sent.effect.id, sent.action
         ))
     })?;
-    let tools = config.tools().map_err(Failure::input)?;
+    let tools = config.tools_of(store).map_err(Failure::input)?;
     let tool = tools.require(sent.effect.tool).map_err(Failure::failed)?;
     let undoing = tool.undoing(&sent.effect, &receipt).await.map_err(Failure::failed)?;
     if !undoing.changed.is_empty() {

@@ -30,6 +30,8 @@ tables!(
     "choice",
     "conflict",
     "content",
+    "crm_budget",
+    "crm_token",
     "day_plan",
     "decision",
     "draft",
@@ -113,7 +115,9 @@ impl Store {
 pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
     [
         crate::due::ALL,
+        crate::budget::ALL,
         crate::conflicts::ALL,
+        crate::tokens::ALL,
         crate::undone::ALL,
         crate::planned::ALL,
         crate::reservations::ALL,

@@ -37,6 +37,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0007_choices"),
     migration!("0008_reservation"),
     migration!("0009_write_safety"),
+    migration!("0010_crm_access"),
 ];
 
 /// Version of the schema this program works with.

@@ -282,7 +282,8 @@ async fn an_answer_that_is_too_large_is_not_read() {
         matches!(
             error,
             SendError::Unknown {
-                source: Lost::TooLarge { limit: 1_000 }
+                source: Lost::TooLarge { limit: 1_000 },
+                ..
             }
         ),
         "{error:?}"

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{HubSpot, VERSION, objects, wire};
 use crate::SendError;
+use crate::budget::Lane;
 use crate::http::Call;
 use crate::reading::{Ask, ReadPage, ReadRow, known_name, plain_names};
 use crate::text::shown;
@@ -173,7 +174,9 @@ impl HubSpot {
             body["after"] = json!(skip.to_string());
         }
         let path = format!("{}/search", objects(&ask.object));
-        let call = Call::write(Method::POST, known_name(&ask.object), path, body).harmless();
+        let call = Call::write(Method::POST, known_name(&ask.object), path, body)
+            .harmless()
+            .on(Lane::Bulk);
         let page: Listed = self.http.send(&call).await?.ok()?.json()?;
         let rows: Vec<ReadRow> = page.results.iter().map(|record| row(modified, record)).collect();
         let full = rows.len() as u64 >= PAGE;
@@ -192,7 +195,7 @@ impl HubSpot {
         if !after.is_empty() {
             path.push_str(&format!("&after={}", crate::http::path::encode(after)));
         }
-        let call = Call::get(known_name(&ask.object), path);
+        let call = Call::get(known_name(&ask.object), path).on(Lane::Bulk);
         let page: Listed = self.http.send(&call).await?.ok()?.json()?;
         let modified = modified_of(&ask.object);
         let gone = |record: &wire::Record| ReadRow {
@@ -211,7 +214,9 @@ impl HubSpot {
         }
         let inputs: Vec<Value> = rows.iter().map(|row| json!({ "id": row.id })).collect();
         let path = format!("/crm/associations/{VERSION}/{from}/{to}/batch/read");
-        let call = Call::write(Method::POST, known_name(from), path, json!({ "inputs": inputs })).harmless();
+        let call = Call::write(Method::POST, known_name(from), path, json!({ "inputs": inputs }))
+            .harmless()
+            .on(Lane::Bulk);
         let reply = self.http.send(&call).await?;
         if reply.status == reqwest::StatusCode::NOT_FOUND {
             return Ok(());
@@ -233,7 +238,12 @@ impl HubSpot {
         if let Some(after) = cursor {
             path.push_str(&format!("&after={}", crate::http::path::encode(after)));
         }
-        let page: Owners = self.http.send(&Call::get("owners", path)).await?.ok()?.json()?;
+        let page: Owners = self
+            .http
+            .send(&Call::get("owners", path).on(Lane::Bulk))
+            .await?
+            .ok()?
+            .json()?;
         let row = |record: serde_json::Map<String, Value>| {
             let text = |(name, value): (&String, &Value)| Some((name.clone(), shown(value)?));
             let cells: BTreeMap<String, String> = record.iter().filter_map(text).collect();

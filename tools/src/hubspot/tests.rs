@@ -257,7 +257,8 @@ async fn a_task_without_its_company_is_absent_and_doing_it_again_repairs_it() {
         matches!(
             &error,
             SendError::Unknown {
-                source: crate::Lost::Half { .. }
+                source: crate::Lost::Half { .. },
+                ..
             }
         ),
         "{error:?}"

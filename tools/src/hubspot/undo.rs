@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::map::Place;
 use super::wire::Record;
 use super::{HubSpot, not_back, objects};
+use crate::budget::Lane;
 use crate::fields::Live;
 use crate::http::Call;
 use crate::http::path::segment;
@@ -54,7 +55,9 @@ impl HubSpot {
         if undoing.how == UndoBy::Deleting {
             let call = Call {
                 body: None,
-                ..Call::write(Method::DELETE, object, path, Value::Null).serving(effect.id.as_str())
+                ..Call::write(Method::DELETE, object, path, Value::Null)
+                    .serving(effect)
+                    .on(Lane::Urgent)
             };
             let reply = self.http.send(&call).await?;
             if reply.status != StatusCode::NOT_FOUND {
@@ -68,8 +71,9 @@ impl HubSpot {
         let after = undo::values_after(&undoing);
         let text = |(name, value): (&String, &String)| (name.clone(), Value::String(value.clone()));
         let properties: Map<String, Value> = after.iter().map(text).collect();
-        let call =
-            Call::write(Method::PATCH, object, path, json!({ "properties": properties })).serving(effect.id.as_str());
+        let call = Call::write(Method::PATCH, object, path, json!({ "properties": properties }))
+            .serving(effect)
+            .on(Lane::Urgent);
         self.http.send(&call).await?.ok()?;
         let names: Vec<&str> = std::iter::once("hs_object_id").chain(undo::names(receipt)).collect();
         let place = Place::Id(record.id.clone());

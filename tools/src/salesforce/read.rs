@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{Salesforce, data};
 use crate::SendError;
+use crate::budget::Lane;
 use crate::http::Call;
 use crate::http::path::encode;
 use crate::reading::{Ask, ReadPage, ReadRow, known_name, plain_names};
@@ -39,7 +40,10 @@ impl Salesforce {
             Some(locator) => format!("{}/query/{}", data(), encode(locator)),
             None => format!("{}/queryAll?q={}", data(), encode(&question(ask)?)),
         };
-        let reply = self.http.send(&Call::get(known_name(&ask.object), path)).await?;
+        let reply = self
+            .http
+            .send(&Call::get(known_name(&ask.object), path).on(Lane::Bulk))
+            .await?;
         let page: Page = reply.ok()?.json()?;
         let next = match (page.done, page.next_records_url) {
             (true, _) => None,

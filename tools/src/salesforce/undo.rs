@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::map::Place;
 use super::{CONTENTION_WAIT, Record, Salesforce, place_path, saved};
+use crate::budget::Lane;
 use crate::http::Call;
 use crate::ownership::sent;
 use crate::{SendError, UndoBy, Undoing, undo};
@@ -50,7 +51,9 @@ impl Salesforce {
             let call = Call {
                 method: Method::DELETE,
                 body: None,
-                ..Call::write(Method::DELETE, object, path, Value::Null).serving(effect.id.as_str())
+                ..Call::write(Method::DELETE, object, path, Value::Null)
+                    .serving(effect)
+                    .on(Lane::Urgent)
             };
             let reply = self.http.send(&call).await?;
             if reply.status != StatusCode::NOT_FOUND {
@@ -70,7 +73,9 @@ impl Salesforce {
         let guarded = record.etag.is_some();
         let call = Call {
             if_match: record.etag,
-            ..Call::write(Method::PATCH, object, path, Value::Object(body)).serving(effect.id.as_str())
+            ..Call::write(Method::PATCH, object, path, Value::Object(body))
+                .serving(effect)
+                .on(Lane::Urgent)
         };
         let reply = self.http.send(&call).await?;
         if guarded && reply.status == StatusCode::PRECONDITION_FAILED {
