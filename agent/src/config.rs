@@ -1,6 +1,7 @@
 //! The configuration: one struct, read once, every limit with its default and its reason.
 
 mod access;
+mod crm;
 mod error;
 mod policy;
 
@@ -13,16 +14,18 @@ use perennial_core::time::Timestamp;
 use perennial_store::{CallRules, DatabaseUrl, Store};
 use perennial_tools::hubspot::HubSpot;
 use perennial_tools::salesforce::Salesforce;
-use perennial_tools::{Budget, Connection, ConnectionError, CreateMissing, Registry, WriteMap};
-use secrecy::SecretString;
+use perennial_tools::{Budget, Connection, ConnectionError, CreateMissing, Registry, TokenKeeper};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::calls::StoreBudget;
 use crate::clock::Clock;
-use crate::intake::{Mapping, Problem, help_with_words};
+use crate::intake::{Problem, help_with_words};
+use crate::tokens::{StoreTokens, TokenKey};
 pub use access::{EventAccess, SourceAccess};
 use access::{EventsTable, SourceTable};
+pub use crm::CrmAccess;
+use crm::{AccessTable, access, token_key};
 pub use error::ConfigError;
 pub use policy::{PolicyAccess, PolicySource};
 
@@ -53,6 +56,8 @@ pub struct Config {
     pub salesforce: Option<CrmAccess>,
     /// HubSpot.
     pub hubspot: Option<CrmAccess>,
+    /// Key that seals tokens of CRMs in the database; without one they are not kept.
+    pub token_key: Option<TokenKey>,
     /// Other databases that records are read from, by name.
     pub sources: BTreeMap<String, SourceAccess>,
     /// Events over HTTP.
@@ -63,23 +68,6 @@ pub struct Config {
     pub limits: Limits,
     /// File it was read from.
     pub file: Option<PathBuf>,
-}
-
-/// How to reach a CRM.
-#[derive(Debug, Clone)]
-pub struct CrmAccess {
-    /// Root of its API.
-    pub base_url: String,
-    /// Access token.
-    pub token: SecretString,
-    /// File that says what is read and written there; none for the one that is built in.
-    pub mapping: Option<PathBuf>,
-    /// What it says about writing; none for the fields that the adapter proposes.
-    pub writes: Option<WriteMap>,
-    /// Calls a day that we allow ourselves, where somebody said so.
-    pub daily_calls: Option<u64>,
-    /// Calls a day to go by until the CRM says how many it allows.
-    pub crm_daily_calls: u64,
 }
 
 /// Every limit, with its reason.
@@ -241,15 +229,7 @@ struct ConfigFile {
 struct CrmTable {
     default: Option<Spanned<String>>,
     create_missing_accounts: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AccessTable {
-    base_url: Spanned<String>,
-    token_file: Option<PathBuf>,
-    mapping: Option<PathBuf>,
-    daily_calls: Option<u64>,
+    token_key_file: Option<PathBuf>,
 }
 
 /// Name of the configuration file that is looked for in the present folder.
@@ -430,6 +410,7 @@ impl Config {
             create_missing,
             salesforce: access(Crm::Salesforce, raw.salesforce, home)?,
             hubspot: access(Crm::HubSpot, raw.hubspot, home)?,
+            token_key: token_key(raw.crm.token_key_file, home)?,
             sources,
             events,
             clock,
@@ -445,7 +426,7 @@ impl Config {
     /// # Errors
     /// An address or a token that cannot be used.
     pub fn tools(&self) -> Result<Registry, ConnectionError> {
-        self.tools_by(|_| None)
+        self.tools_by(None)
     }
 
     /// The same, counting their calls together with all other processes of this store.
@@ -453,23 +434,29 @@ impl Config {
     /// # Errors
     /// An address or a token that cannot be used.
     pub fn tools_of(&self, store: &Store) -> Result<Registry, ConnectionError> {
-        self.tools_by(|access| {
-            let budget = StoreBudget::new(store.clone(), self.clock, self.call_rules(access));
-            Some(Arc::new(budget))
-        })
+        self.tools_by(Some(store))
     }
 
-    fn tools_by(&self, budget: impl Fn(&CrmAccess) -> Option<Arc<dyn Budget>>) -> Result<Registry, ConnectionError> {
+    fn tools_by(&self, store: Option<&Store>) -> Result<Registry, ConnectionError> {
         let mut registry = Registry::new();
-        let connection = |access: &CrmAccess| Connection {
-            budget: budget(access),
-            ..self.connection(access)
+        let connection = |crm, access: &CrmAccess| {
+            let budget = |store: &Store| -> Arc<dyn Budget> {
+                Arc::new(StoreBudget::new(store.clone(), self.clock, self.call_rules(access)))
+            };
+            let keeper = |store: &Store| -> Arc<dyn TokenKeeper> {
+                Arc::new(StoreTokens::new(store.clone(), crm, self.clock, self.token_key.clone()))
+            };
+            Connection {
+                budget: store.map(budget),
+                keeper: store.map(keeper),
+                ..self.connection(access)
+            }
         };
         if let Some(access) = &self.salesforce {
-            registry = registry.with(Arc::new(Salesforce::new(connection(access))?));
+            registry = registry.with(Arc::new(Salesforce::new(connection(Crm::Salesforce, access))?));
         }
         if let Some(access) = &self.hubspot {
-            registry = registry.with(Arc::new(HubSpot::new(connection(access))?));
+            registry = registry.with(Arc::new(HubSpot::new(connection(Crm::HubSpot, access))?));
         }
         Ok(registry)
     }
@@ -501,18 +488,13 @@ impl Config {
             create_missing_accounts: self.create_missing,
             max_body_bytes: self.limits.body_max_bytes,
             writes: access.writes.clone(),
-            ..Connection::new(access.base_url.clone(), access.token.clone())
+            ..Connection::with(access.base_url.clone(), access.credentials.clone())
         }
     }
 }
 
 /// Requests a second to a server on this machine: no vendor counts them.
 const LOCAL_REQUESTS_PER_SECOND: u32 = 500;
-
-/// Calls a day of the smallest Salesforce edition, until a header says how many there really are.
-const SALESFORCE_DAILY_CALLS: u64 = 15_000;
-/// Calls a day of the smallest HubSpot plan: with OAuth no header ever says how many there are.
-const HUBSPOT_DAILY_CALLS: u64 = 250_000;
 
 /// What serde says about a key that it does not know, as message and help.
 fn unknown_key(message: &str) -> Option<(String, String)> {
@@ -524,57 +506,6 @@ fn unknown_key(message: &str) -> Option<(String, String)> {
         .collect::<Vec<_>>();
     let (wrong, known) = words.split_first()?;
     Some((format!("unknown key `{wrong}`"), help_with_words(wrong, known)))
-}
-
-/// Environment variables of a CRM: address and token.
-fn variables(crm: Crm) -> (&'static str, &'static str) {
-    match crm {
-        Crm::Salesforce => ("PERENNIAL_SALESFORCE_URL", "PERENNIAL_SALESFORCE_TOKEN"),
-        Crm::HubSpot => ("PERENNIAL_HUBSPOT_URL", "PERENNIAL_HUBSPOT_TOKEN"),
-    }
-}
-
-fn access(crm: Crm, table: Option<AccessTable>, home: &Path) -> Result<Option<CrmAccess>, ConfigError> {
-    let (url_variable, variable) = variables(crm);
-    let url = std::env::var(url_variable)
-        .ok()
-        .or_else(|| table.as_ref().map(|t| t.base_url.get_ref().clone()));
-    let Some(base_url) = url else { return Ok(None) };
-    let mapping = table
-        .as_ref()
-        .and_then(|t| t.mapping.as_ref())
-        .map(|file| home.join(file));
-    let writes = match &mapping {
-        Some(path) => Mapping::load(path)
-            .map_err(|problems| ConfigError::Invalid { problems })?
-            .writes(),
-        None => None,
-    };
-    let daily_calls = table.as_ref().and_then(|t| t.daily_calls);
-    let token = match (std::env::var(variable).ok(), table.and_then(|t| t.token_file)) {
-        (Some(token), _) => token,
-        (None, Some(file)) => {
-            let path = home.join(file);
-            std::fs::read_to_string(&path).map_err(|source| ConfigError::Token {
-                crm,
-                path,
-                variable,
-                source,
-            })?
-        }
-        (None, None) => return Err(ConfigError::NoToken { crm, variable }),
-    };
-    Ok(Some(CrmAccess {
-        base_url,
-        token: SecretString::from(token.trim().to_owned()),
-        mapping,
-        writes,
-        daily_calls,
-        crm_daily_calls: match crm {
-            Crm::Salesforce => SALESFORCE_DAILY_CALLS,
-            Crm::HubSpot => HUBSPOT_DAILY_CALLS,
-        },
-    }))
 }
 
 /// A relative SQLite path of the file is relative to the file.

@@ -20,10 +20,12 @@ pub mod measure;
 pub mod queue;
 pub mod ranking;
 pub mod simulate;
+mod tokens;
 pub mod walk;
 pub mod whatif;
 
 pub use calls::StoreBudget;
+pub use tokens::{NotAKey, StoreTokens, TokenKey};
 
 /// The mind makes and drops many small texts: this allocator is made for that.
 #[global_allocator]

@@ -30,6 +30,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use crate::auth::{Bearer, Tokens};
 use crate::budget::{Allowance, Lane};
 use crate::connection::{Base, Connection, ConnectionError};
 use crate::error::{Lost, SendError};
@@ -59,6 +60,8 @@ pub(crate) struct Dialect {
     pub(crate) remedy: fn(&str) -> &'static str,
     /// What a person can do about refused credentials.
     pub(crate) token_remedy: &'static str,
+    /// Path at which tokens are asked for.
+    pub(crate) sign_in: &'static str,
 }
 
 /// An error answer of the vendor.
@@ -240,7 +243,7 @@ impl Trouble {
 pub(crate) struct Http {
     dialect: Dialect,
     base: Base,
-    bearer: HeaderValue,
+    tokens: Tokens,
     carrier: Box<dyn Carrier>,
     limit: Limit,
     allowance: Allowance,
@@ -282,7 +285,7 @@ impl Http {
         Ok(Http {
             dialect,
             base: connection.base()?,
-            bearer: connection.bearer()?,
+            tokens: Tokens::new(connection.credentials.clone(), connection.keeper.clone(), dialect.sign_in)?,
             carrier,
             limit: Limit::new(connection.requests_per_second, connection.burst)?,
             allowance: Allowance::new(dialect.crm, connection.budget.clone()),
@@ -301,11 +304,23 @@ impl Http {
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, SendError> {
         let mut pauses = self.pauses();
         let mut attempt: u32 = 1;
+        let mut refused: Option<Bearer> = None;
         loop {
-            let trouble = match self.attempt(call, attempt).await {
+            let remedy = self.dialect.token_remedy;
+            let bearer = self
+                .tokens
+                .bearer(self.carrier.as_ref(), &self.base, refused.as_ref(), remedy)
+                .await?;
+            let trouble = match self.attempt(call, &bearer, attempt).await {
                 Ok(reply) => return Ok(reply),
                 Err(trouble) => trouble,
             };
+            // A refused token wrote nothing, so a new one may be tried, once.
+            let is_refusal = matches!(*trouble.error, SendError::Unauthorised { .. });
+            if is_refusal && refused.is_none() && self.tokens.is_renewable() {
+                refused = Some(bearer);
+                continue;
+            }
             let Again::After(named) = trouble.again else {
                 return Err(*trouble.error);
             };
@@ -333,7 +348,7 @@ impl Http {
             .build()
     }
 
-    async fn attempt(&self, call: &Call<'_>, attempt: u32) -> Result<Reply, Trouble> {
+    async fn attempt(&self, call: &Call<'_>, bearer: &Bearer, attempt: u32) -> Result<Reply, Trouble> {
         let ticket = self.breaker.enter().map_err(|retry_after| {
             Trouble::end(SendError::Busy {
                 retry_after,
@@ -352,7 +367,7 @@ impl Http {
                 why: "too many requests are waiting for our own rate limit".to_owned(),
             })
         })?;
-        let request = self.request(call).map_err(Trouble::end)?;
+        let request = self.request(call, bearer).map_err(Trouble::end)?;
         let started = Instant::now();
         let answer = self.carrier.carry(request).await;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -402,7 +417,7 @@ impl Http {
         })
     }
 
-    fn request(&self, call: &Call<'_>) -> Result<reqwest::Request, SendError> {
+    fn request(&self, call: &Call<'_>, bearer: &Bearer) -> Result<reqwest::Request, SendError> {
         let url = Url::parse(&format!("{}{}", self.base.as_str(), call.path)).map_err(|_| {
             SendError::refused(
                 call.object,
@@ -413,7 +428,7 @@ impl Http {
         })?;
         let mut request = reqwest::Request::new(call.method.clone(), url);
         let headers = request.headers_mut();
-        headers.insert(header::AUTHORIZATION, self.bearer.clone());
+        headers.insert(header::AUTHORIZATION, bearer.header.clone());
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(etag) = &call.if_match {
             headers.insert(header::IF_MATCH, etag.clone());

@@ -7,6 +7,7 @@
 //! Deliberately not here: choosing what to write (core), leases, attempts and settle times (agent and store). A tool
 //! carries out one effect, says what it did, and forgets it.
 
+mod auth;
 mod budget;
 mod connection;
 mod error;
@@ -30,6 +31,7 @@ use perennial_core::action::{Effect, Permit, Receipt};
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 
+pub use auth::{Credentials, Kept, TokenKeeper};
 pub use budget::{Budget, Lane, NoCalls};
 pub use connection::{Connection, ConnectionError, CreateMissing};
 pub use error::{FieldConflict, Image, Lost, SendError};

@@ -19,6 +19,7 @@ const DIALECT: Dialect = Dialect {
         })
     },
     remedy: |_| "mend it",
+    sign_in: "/token",
     token_remedy: "renew it",
 };
 

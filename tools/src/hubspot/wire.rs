@@ -14,6 +14,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     crm: Crm::HubSpot,
     fault,
     remedy,
+    sign_in: "/oauth/2026-09/token",
     token_remedy: "HubSpot does not accept the token: put a valid service key or private app token into the configuration",
 };
 
