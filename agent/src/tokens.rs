@@ -142,7 +142,9 @@ impl TokenKeeper for StoreTokens {
                 access: kept.access.expose_secret().to_owned(),
                 refresh: kept.refresh.map(|refresh| refresh.expose_secret().to_owned()),
             };
-            let sealed = serde_json::to_string(&inside).ok().and_then(|text| key.seal(self.crm, &text));
+            let sealed = serde_json::to_string(&inside)
+                .ok()
+                .and_then(|text| key.seal(self.crm, &text));
             let Some(sealed) = sealed else {
                 tracing::warn!(crm = %self.crm, "the token cannot be sealed and is not kept");
                 return;
@@ -169,7 +171,11 @@ mod tests {
         let key = |byte: u8| TokenKey::parse(&STANDARD.encode([byte; KEY_BYTES])).expect("a key");
         let sealed = key(1).seal(Crm::HubSpot, "pat-secret").expect("sealed");
         assert!(!sealed.contains("pat-secret"));
-        assert_ne!(key(1).seal(Crm::HubSpot, "pat-secret").as_ref(), Some(&sealed), "a new nonce each time");
+        assert_ne!(
+            key(1).seal(Crm::HubSpot, "pat-secret").as_ref(),
+            Some(&sealed),
+            "a new nonce each time"
+        );
         assert_eq!(key(1).open(Crm::HubSpot, &sealed).as_deref(), Some("pat-secret"));
         assert_eq!(key(2).open(Crm::HubSpot, &sealed), None);
         assert_eq!(key(1).open(Crm::Salesforce, &sealed), None);

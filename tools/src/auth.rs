@@ -239,7 +239,8 @@ impl Tokens {
             retry_after: TROUBLE_WAIT,
             why: why.to_owned(),
         };
-        let url = Url::parse(&format!("{}{}", base.as_str(), self.path)).map_err(|_| busy("no address to sign in at"))?;
+        let url =
+            Url::parse(&format!("{}{}", base.as_str(), self.path)).map_err(|_| busy("no address to sign in at"))?;
         let mut request = Request::new(Method::POST, url);
         let headers = request.headers_mut();
         headers.insert(
@@ -303,7 +304,12 @@ impl Tokens {
                 ("client_secret", client_secret.expose_secret().to_owned()),
                 (
                     "refresh_token",
-                    state.refresh.as_ref().unwrap_or(refresh_token).expose_secret().to_owned(),
+                    state
+                        .refresh
+                        .as_ref()
+                        .unwrap_or(refresh_token)
+                        .expose_secret()
+                        .to_owned(),
                 ),
             ],
         };
@@ -365,7 +371,9 @@ fn private_key(pem: &SecretString) -> Result<RsaKeyPair, ConnectionError> {
             wrong("the private key is not PKCS#8 as PEM: openssl pkcs8 -topk8 -nocrypt -in KEY -out NEW writes it so")
         })?;
     let text: String = inner.split_whitespace().collect();
-    let der = STANDARD.decode(text).map_err(|_| wrong("the private key is cut or broken"))?;
+    let der = STANDARD
+        .decode(text)
+        .map_err(|_| wrong("the private key is cut or broken"))?;
     RsaKeyPair::from_pkcs8(&der).map_err(|_| wrong("the private key is no RSA key of at least 2,048 bits"))
 }
 

@@ -285,7 +285,11 @@ impl Http {
         Ok(Http {
             dialect,
             base: connection.base()?,
-            tokens: Tokens::new(connection.credentials.clone(), connection.keeper.clone(), dialect.sign_in)?,
+            tokens: Tokens::new(
+                connection.credentials.clone(),
+                connection.keeper.clone(),
+                dialect.sign_in,
+            )?,
             carrier,
             limit: Limit::new(connection.requests_per_second, connection.burst)?,
             allowance: Allowance::new(dialect.crm, connection.budget.clone()),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use perennial_sandbox::{Clock, Options, Sandbox, Seed, StartError, System};
+use perennial_tools::Credentials;
+use secrecy::ExposeSecret as _;
 
 use super::{Failure, Output};
 use crate::config::{Config, Overrides};
@@ -29,8 +31,6 @@ pub(super) async fn sandbox(args: &SandboxArgs, overrides: &Overrides, output: &
         None => Seed::default(),
     };
     let from_config = |access: &Option<crate::config::CrmAccess>| -> (u16, Option<String>) {
-        use perennial_tools::Credentials;
-use secrecy::ExposeSecret as _;
         match access {
             Some(access) if access.base_url.starts_with("http://127.0.0.1:") => {
                 let port = access

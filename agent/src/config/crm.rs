@@ -83,7 +83,10 @@ pub(super) fn access(crm: Crm, table: Option<AccessTable>, home: &Path) -> Resul
         .ok()
         .or_else(|| table.as_ref().map(|t| t.base_url.get_ref().clone()));
     let Some(base_url) = url else { return Ok(None) };
-    let mapping = table.as_ref().and_then(|t| t.mapping.as_ref()).map(|file| home.join(file));
+    let mapping = table
+        .as_ref()
+        .and_then(|t| t.mapping.as_ref())
+        .map(|file| home.join(file));
     let writes = match &mapping {
         Some(path) => Mapping::load(path)
             .map_err(|problems| ConfigError::Invalid { problems })?
@@ -103,12 +106,7 @@ pub(super) fn access(crm: Crm, table: Option<AccessTable>, home: &Path) -> Resul
     }))
 }
 
-fn credentials(
-    crm: Crm,
-    table: Option<&AccessTable>,
-    base_url: &str,
-    home: &Path,
-) -> Result<Credentials, ConfigError> {
+fn credentials(crm: Crm, table: Option<&AccessTable>, base_url: &str, home: &Path) -> Result<Credentials, ConfigError> {
     let auth = table.and_then(|t| t.auth).unwrap_or_default();
     let file = |of: fn(&AccessTable) -> Option<&PathBuf>| table.and_then(of).map(|file| home.join(file));
     let upper = crm.as_str().to_ascii_uppercase();
@@ -186,7 +184,12 @@ pub(super) fn token_key(file: Option<PathBuf>, home: &Path) -> Result<Option<Tok
         return Ok(None);
     }
     let file = file.map(|file| home.join(file));
-    let text = super::access::secret("the key of tokens".to_owned(), TOKEN_KEY, file.as_deref(), "token_key_file")?;
+    let text = super::access::secret(
+        "the key of tokens".to_owned(),
+        TOKEN_KEY,
+        file.as_deref(),
+        "token_key_file",
+    )?;
     let key = TokenKey::parse(&text).map_err(|wrong| ConfigError::Invalid {
         problems: vec![Problem::of_file(Path::new(super::FILE_NAME), wrong.to_string(), None)],
     })?;

@@ -52,7 +52,10 @@ async fn server(good: &'static [&'static str], expires_in: Option<u64>) -> Serve
             let mut given = given.lock().expect("a lock");
             *given += 1;
             let token = format!("t{given}");
-            return Say::Json(200, json!({"access_token": token, "expires_in": expires_in, "refresh_token": "next"}));
+            return Say::Json(
+                200,
+                json!({"access_token": token, "expires_in": expires_in, "refresh_token": "next"}),
+            );
         }
         let token = seen.headers["authorization"].trim_start_matches("Bearer ").to_owned();
         if good.contains(&token.as_str()) {
@@ -125,7 +128,9 @@ async fn a_token_about_to_end_is_renewed_before_it_is_sent() {
     let server = server(&["t1", "t2", "t3"], Some(60)).await;
     let http = http(&server, refresh(), None);
     for _ in 0..2 {
-        http.send(&Call::get("companies", "/x".to_owned())).await.expect("an answer");
+        http.send(&Call::get("companies", "/x".to_owned()))
+            .await
+            .expect("an answer");
     }
     assert_eq!(sign_ins(&server), 2, "sixty seconds are too few to send it again");
     let refused = server.seen().iter().filter(|seen| seen.path == "/x").count();
@@ -137,8 +142,14 @@ async fn a_kept_token_spares_the_sign_in_and_a_new_refresh_token_is_kept() {
     let server = server(&["t1"], Some(1_800)).await;
     let keeper = Arc::new(Keeper::default());
     let call = Call::get("companies", "/x".to_owned());
-    http(&server, refresh(), Some(keeper.clone())).send(&call).await.expect("an answer");
-    http(&server, refresh(), Some(keeper.clone())).send(&call).await.expect("an answer");
+    http(&server, refresh(), Some(keeper.clone()))
+        .send(&call)
+        .await
+        .expect("an answer");
+    http(&server, refresh(), Some(keeper.clone()))
+        .send(&call)
+        .await
+        .expect("an answer");
     assert_eq!(sign_ins(&server), 1);
     let kept = keeper.kept.lock().expect("a lock").clone().expect("a token");
     assert_eq!(kept.refresh.expect("a token").expose_secret(), "next");
@@ -155,7 +166,10 @@ async fn a_refused_sign_in_names_its_code_and_no_secret() {
     let Err(SendError::Unauthorised { remedy }) = http.send(&Call::get("x", "/x".to_owned())).await else {
         panic!("refused");
     };
-    assert!(remedy.contains("invalid_grant") && !remedy.contains("first"), "{remedy}");
+    assert!(
+        remedy.contains("invalid_grant") && !remedy.contains("first"),
+        "{remedy}"
+    );
     assert!(!format!("{:?}", refresh()).contains("s3cret"));
 }
 
@@ -164,10 +178,14 @@ fn an_assertion_is_signed_and_short_lived() {
     let pair = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).expect("a key");
     let der: Pkcs8V1Der<'_> = pair.as_der().expect("a key");
     let body = STANDARD.encode(der.as_ref());
-    let pem = SecretString::from(format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"));
+    let pem = SecretString::from(format!(
+        "-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+    ));
     let text = assertion(&pem, "app", "me@one.example", "https://one.my.salesforce.com", 1_000).expect("one");
     let parts: Vec<&str> = text.split('.').collect();
-    let [head, claims, signature] = &parts[..] else { panic!("three parts") };
+    let [head, claims, signature] = &parts[..] else {
+        panic!("three parts")
+    };
     let read = |part: &str| URL_SAFE_NO_PAD.decode(part).expect("base64");
     let claims_read: serde_json::Value = serde_json::from_slice(&read(claims)).expect("json");
     assert_eq!(
