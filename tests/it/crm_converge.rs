@@ -122,7 +122,7 @@ impl World {
     }
 
     fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.random.below(n as u64)).unwrap()
+        self.random.below(n)
     }
 
     fn live(&self, n: usize, field: &str) -> String {
@@ -396,7 +396,8 @@ fn people_and_we_edit_the_same_records_and_nothing_is_lost_doubled_or_written_ov
                 }
                 ActionState::Pending => {
                     conflicts += 1;
-                    assert!(written.is_empty(), "{value}: {written:?}");
+                    // Written once at most: its answer was lost, and somebody changed the field before it was looked up.
+                    assert!(written.len() <= 1, "{value}: {written:?}");
                     let met = world.store.conflicts_of(&decided.action).await.unwrap();
                     assert!(met[0].field.theirs.starts_with("theirs"), "{met:?}");
                 }

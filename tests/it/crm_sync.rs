@@ -131,8 +131,8 @@ impl Bed {
             import: ImportOptions::new(self.folder.path()),
             full: false,
         };
-        let now = perennial::clock::Clock::System.now();
-        sync(&self.store, self.salesforce.as_ref(), &self.mapping, &options, now)
+        let at = perennial::clock::Clock::System.now();
+        sync(&self.store, self.salesforce.as_ref(), &self.mapping, &options, at)
             .await
             .unwrap()
     }
@@ -227,11 +227,13 @@ fn permit(effect: &Effect) -> perennial_core::action::Permit {
         roles: vec![OwnerRole::Csm],
     };
     let seen = effects_hash(&effects);
-    let step = apply(&item, &Event::Approve { seen }, Some(&person), NOW).unwrap();
+    let step = apply(&item, &Event::Approve { seen }, Some(&person), now()).unwrap();
     step.permit.unwrap().record().clone().verify(effect, &effects).unwrap()
 }
 
-const NOW: Timestamp = Timestamp::from_us(1_795_000_000_000_000);
+fn now() -> Timestamp {
+    Timestamp::from_us(1_795_000_000_000_000)
+}
 
 #[test]
 fn what_we_wrote_is_no_news_when_it_comes_back() {
@@ -258,7 +260,7 @@ fn what_we_wrote_is_no_news_when_it_comes_back() {
             let effect = effect(name, ACCOUNT, write);
             let receipt = bed
                 .salesforce
-                .execute(permit(&effect), &effect, &known, NOW)
+                .execute(permit(&effect), &effect, &known, now())
                 .await
                 .unwrap();
             let learned = receipt.values_after().map(|(field, value)| Learned {
@@ -269,8 +271,8 @@ fn what_we_wrote_is_no_news_when_it_comes_back() {
                 ours: true,
             });
             let learned: Vec<_> = learned.map(|l| (AccountId::new(ACCOUNT), l)).collect();
-            let now = perennial::clock::Clock::System.now();
-            bed.store.learn_fields(&learned, now).await.unwrap();
+            let at = perennial::clock::Clock::System.now();
+            bed.store.learn_fields(&learned, at).await.unwrap();
         }
         let back = bed.sync().await;
         assert_eq!(back.report.stored, 0, "{back:?}");
@@ -349,7 +351,7 @@ fn two_workers_never_exceed_the_day_urgent_work_is_served_and_the_warning_comes_
         let mut served = 0;
         for n in 0..100 {
             let effect = effect(&format!("urgent-{n}"), ACCOUNT, urgent.clone());
-            match one.execute(permit(&effect), &effect, &Known::nothing(), NOW).await {
+            match one.execute(permit(&effect), &effect, &Known::nothing(), now()).await {
                 Ok(_) => served += 1,
                 Err(SendError::Busy { .. }) => break,
                 Err(other) => panic!("{other:?}"),

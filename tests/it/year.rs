@@ -3,7 +3,7 @@
 //! What is checked is counted here, from the CRM's own list of what reached it, with time zones written out by hand: nothing
 //! of it comes from the code under test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -66,6 +66,10 @@ impl Tool for Kept {
 
     fn page<'a>(&'a self, _ask: &'a Ask, _cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
         panic!("nothing is read here")
+    }
+
+    fn fields<'a>(&'a self, _object: &'a str) -> Answer<'a, BTreeSet<String>> {
+        panic!("nothing is described here")
     }
 
     fn written_objects(&self) -> (&'static str, &'static str) {

@@ -15,7 +15,7 @@ mod tests;
 mod undo;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::action::{Done, Effect, Permit, Receipt};
 use perennial_core::signal::Crm;
@@ -450,6 +450,10 @@ impl Tool for HubSpot {
 
     fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
         Box::pin(self.read_page(ask, cursor))
+    }
+
+    fn fields<'a>(&'a self, object: &'a str) -> Answer<'a, BTreeSet<String>> {
+        Box::pin(self.visible(object))
     }
 
     fn written_objects(&self) -> (&'static str, &'static str) {

@@ -23,7 +23,7 @@ mod undo;
 #[cfg(test)]
 mod test_kit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -87,6 +87,12 @@ pub trait Tool: Send + Sync {
     /// # Errors
     /// [`SendError`], except that nothing was sent that could change a record.
     fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage>;
+
+    /// The fields of an object that we may see there. Never writes.
+    ///
+    /// # Errors
+    /// [`SendError`]; [`SendError::Refused`] where there is no such object, or none that we may see.
+    fn fields<'a>(&'a self, object: &'a str) -> Answer<'a, BTreeSet<String>>;
 
     /// Object whose records are accounts, and object whose records are deals.
     fn written_objects(&self) -> (&'static str, &'static str);

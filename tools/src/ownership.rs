@@ -98,6 +98,7 @@ fn written<'a>(rules: impl Iterator<Item = &'a FieldRule>) -> impl Iterator<Item
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Known {
     fields: BTreeMap<String, Vec<String>>,
+    unsure: bool,
 }
 
 impl Known {
@@ -105,6 +106,13 @@ impl Known {
     #[must_use]
     pub fn nothing() -> Known {
         Known::default()
+    }
+
+    /// An earlier attempt may have written: what is there now and is not known may be somebody's edit of that, also in a field of
+    /// ours.
+    #[must_use]
+    pub fn after_an_attempt(self) -> Known {
+        Known { unsure: true, ..self }
     }
 
     /// Adds a value that may be written over.
@@ -134,15 +142,15 @@ pub(crate) fn guard(
         .iter()
         .filter_map(|wanted| {
             let theirs = live.get(wanted.name.as_ref()).and_then(shown).unwrap_or_default();
-            let known = known.of(&wanted.name);
-            let may = match (known, wanted.owner) {
-                ([], FieldOwner::Ours) => true,
-                ([], FieldOwner::Shared | FieldOwner::Crm) => theirs.trim().is_empty(),
+            let values = known.of(&wanted.name);
+            let may = match (values, wanted.owner) {
+                ([], FieldOwner::Ours) if !known.unsure => true,
+                ([], FieldOwner::Ours | FieldOwner::Shared | FieldOwner::Crm) => theirs.trim().is_empty(),
                 (known, _) => known.iter().any(|value| same(value, &theirs)),
             };
             (!may).then(|| FieldConflict {
                 field: wanted.name.clone().into_owned(),
-                known: known.first().cloned(),
+                known: values.first().cloned(),
                 theirs,
                 ours: wanted.text.clone(),
             })
@@ -206,6 +214,11 @@ mod tests {
         let nothing = Known::nothing();
         assert!(judge(FieldOwner::Ours, &nothing).is_ok(), "ours, and never known here");
         assert!(judge(FieldOwner::Shared, &nothing).is_err(), "nobody here ever saw it");
+        let unsure = Known::nothing().after_an_attempt();
+        assert!(
+            judge(FieldOwner::Ours, &unsure).is_err(),
+            "perhaps an edit of what we wrote"
+        );
         let mut known = Known::nothing();
         known.accept("NextStep", "Send the offer");
         for owner in [FieldOwner::Ours, FieldOwner::Shared] {

@@ -15,6 +15,7 @@ mod undo;
 mod wire;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use perennial_core::action::{Done, Effect, Permit, Receipt};
@@ -373,6 +374,10 @@ impl Tool for Salesforce {
 
     fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
         Box::pin(self.read_page(ask, cursor))
+    }
+
+    fn fields<'a>(&'a self, object: &'a str) -> Answer<'a, BTreeSet<String>> {
+        Box::pin(self.visible(object))
     }
 
     fn written_objects(&self) -> (&'static str, &'static str) {

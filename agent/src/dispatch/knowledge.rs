@@ -3,7 +3,7 @@
 //! A value may be written over when we wrote it, when it was seen before the decision was made, when the decision itself
 //! says that it saw it, or when a person was shown it in a conflict and decided for ours.
 
-use perennial_core::action::{DealField, Done, Effect, Receipt, Write};
+use perennial_core::action::{DealField, Done, Effect, EffectState, Receipt, Write};
 use perennial_core::signal::Crm;
 use perennial_store::{ConflictField, EffectResult, KnownField, Learned, LeasedEffect, Store, StoreError};
 use perennial_tools::{FieldConflict, Image, Known, Registry};
@@ -32,6 +32,15 @@ pub(super) async fn of(store: &Store, tools: &Registry, leased: &[LeasedEffect])
         }
         for (_, field, theirs) in over.iter().filter(|(effect, ..)| *effect == leased.effect.id) {
             known.accept(field.as_str(), theirs.as_str());
+        }
+        // An attempt whose answer was lost found these: what is there now and is neither is somebody's edit of what it wrote.
+        if let Some(image) = image(leased.image.as_deref()) {
+            for field in image.after.keys() {
+                known.accept(field.as_str(), image.before.get(field).map_or("", String::as_str));
+            }
+        }
+        if leased.state == EffectState::Unknown {
+            known = known.after_an_attempt();
         }
         let tool = tools.get(leased.effect.tool);
         for (field, value) in seen(&leased.effect.write) {
@@ -114,10 +123,13 @@ pub(super) fn stored(field: FieldConflict) -> ConflictField {
     }
 }
 
+fn image(text: Option<&str>) -> Option<Image> {
+    text.and_then(|text| serde_json::from_str(text).ok())
+}
+
 /// The receipt of a change that was looked up, with what the attempt found whose answer was lost.
 pub(super) fn completed(receipt: Receipt, image: Option<&str>) -> Receipt {
-    let image = image.and_then(|text| serde_json::from_str::<Image>(text).ok());
-    match (receipt.done, image) {
+    match (receipt.done, self::image(image)) {
         (Done::AlreadyDone, Some(Image { before, after })) => Receipt {
             done: Done::Updated,
             before,

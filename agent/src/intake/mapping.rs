@@ -65,6 +65,13 @@ impl Mapping {
         &self.source
     }
 
+    /// The objects of a CRM that are read, each with its columns.
+    #[must_use]
+    pub fn objects(&self) -> Vec<(String, Vec<String>)> {
+        let of = |entry: &Entry| (entry.path.clone(), entry.bind_all().1);
+        self.objects.iter().map(of).collect()
+    }
+
     /// Where our fields go, as this mapping says it; none where it does not.
     #[must_use]
     pub fn writes(&self) -> Option<WriteMap> {
