@@ -22,6 +22,8 @@ mod replay;
 mod run;
 mod sandbox;
 mod signals;
+mod sync;
+mod undo;
 mod walk;
 
 use std::path::PathBuf;
@@ -80,6 +82,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Read records from another database by queries of a mapping; safe to repeat
     Pull(pull::PullArgs),
+    /// Read what changed in the CRMs, deletions too, by their mappings; safe to repeat
+    Sync(sync::SyncArgs),
     /// Receive events of the product over HTTP and count them into facts of a day
     Listen(listen::ListenArgs),
     /// Decide about every account, do what policy lets run by itself, queue the rest
@@ -104,6 +108,8 @@ enum Command {
     /// Check, test and prove the policies, see what they would do, and put them in force
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Take back what was written into a CRM: shows the change first, and refuses where somebody has changed it since
+    Undo(undo::UndoArgs),
     /// The ledger of everything decided and done
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -203,6 +209,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Sandbox(args) => sandbox::sandbox(&args, &overrides, output).await,
         Command::Import(args) => import::import(&config(&overrides)?, &args, output).await,
         Command::Pull(args) => pull::run(&config(&overrides)?, &args, output).await,
+        Command::Sync(args) => sync::run(&config(&overrides)?, &args, output).await,
         Command::Listen(args) => listen::listen(&config(&overrides)?, &args, output).await,
         Command::Run(args) => run::run(&config(&overrides)?, &args, output).await,
         Command::Rank(args) => rank::ranked(&config(&overrides)?, &args, output).await,
@@ -212,6 +219,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Signals(args) => signals::signals(&config(&overrides)?, &args, output).await,
         Command::Explain { action } => card::explain(&config(&overrides)?, &action, output).await,
         Command::Policy(command) => policy::policy(&config(&overrides)?, command, output).await,
+        Command::Undo(args) => undo::undo(&config(&overrides)?, &args, output).await,
         Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
         Command::Measure(command) => measure::measure(&config(&overrides)?, command, output).await,
         Command::Replay { id } => replay::replay(&config(&overrides)?, &id, output).await,

@@ -1,6 +1,7 @@
 //! The configuration: one struct, read once, every limit with its default and its reason.
 
 mod access;
+mod crm;
 mod error;
 mod policy;
 
@@ -11,18 +12,21 @@ use std::sync::Arc;
 use perennial_core::policy::gate::Vocabulary;
 use perennial_core::signal::{Crm, OwnerRole};
 use perennial_core::time::Timestamp;
-use perennial_store::DatabaseUrl;
+use perennial_store::{CallRules, DatabaseUrl, Store};
 use perennial_tools::hubspot::HubSpot;
 use perennial_tools::salesforce::Salesforce;
-use perennial_tools::{Connection, ConnectionError, CreateMissing, Registry};
-use secrecy::SecretString;
+use perennial_tools::{Budget, Connection, ConnectionError, CreateMissing, Registry, TokenKeeper};
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::calls::StoreBudget;
 use crate::clock::Clock;
 use crate::intake::{Problem, help_with_words};
+use crate::tokens::{StoreTokens, TokenKey};
 pub use access::{EventAccess, SourceAccess};
 use access::{EventsTable, SourceTable};
+pub use crm::CrmAccess;
+use crm::{AccessTable, access, token_key};
 pub use error::ConfigError;
 pub use policy::{PolicyAccess, PolicySource};
 
@@ -53,6 +57,8 @@ pub struct Config {
     pub salesforce: Option<CrmAccess>,
     /// HubSpot.
     pub hubspot: Option<CrmAccess>,
+    /// Key that seals tokens of CRMs in the database; without one they are not kept.
+    pub token_key: Option<TokenKey>,
     /// Other databases that records are read from, by name.
     pub sources: BTreeMap<String, SourceAccess>,
     /// Events over HTTP.
@@ -63,15 +69,6 @@ pub struct Config {
     pub limits: Limits,
     /// File it was read from.
     pub file: Option<PathBuf>,
-}
-
-/// How to reach a CRM.
-#[derive(Debug, Clone)]
-pub struct CrmAccess {
-    /// Root of its API.
-    pub base_url: String,
-    /// Access token.
-    pub token: SecretString,
 }
 
 /// Every limit, with its reason.
@@ -233,13 +230,7 @@ struct ConfigFile {
 struct CrmTable {
     default: Option<Spanned<String>>,
     create_missing_accounts: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AccessTable {
-    base_url: Spanned<String>,
-    token_file: Option<PathBuf>,
+    token_key_file: Option<PathBuf>,
 }
 
 /// Name of the configuration file that is looked for in the present folder.
@@ -425,6 +416,7 @@ impl Config {
             create_missing,
             salesforce: access(Crm::Salesforce, raw.salesforce, home)?,
             hubspot: access(Crm::HubSpot, raw.hubspot, home)?,
+            token_key: token_key(raw.crm.token_key_file, home)?,
             sources,
             events,
             clock,
@@ -440,14 +432,49 @@ impl Config {
     /// # Errors
     /// An address or a token that cannot be used.
     pub fn tools(&self) -> Result<Registry, ConnectionError> {
+        self.tools_by(None)
+    }
+
+    /// The same, counting their calls together with all other processes of this store.
+    ///
+    /// # Errors
+    /// An address or a token that cannot be used.
+    pub fn tools_of(&self, store: &Store) -> Result<Registry, ConnectionError> {
+        self.tools_by(Some(store))
+    }
+
+    fn tools_by(&self, store: Option<&Store>) -> Result<Registry, ConnectionError> {
         let mut registry = Registry::new();
+        let connection = |crm, access: &CrmAccess| {
+            let budget = |store: &Store| -> Arc<dyn Budget> {
+                Arc::new(StoreBudget::new(store.clone(), self.clock, self.call_rules(access)))
+            };
+            let keeper = |store: &Store| -> Arc<dyn TokenKeeper> {
+                Arc::new(StoreTokens::new(store.clone(), crm, self.clock, self.token_key.clone()))
+            };
+            Connection {
+                budget: store.map(budget),
+                keeper: store.map(keeper),
+                ..self.connection(access)
+            }
+        };
         if let Some(access) = &self.salesforce {
-            registry = registry.with(Arc::new(Salesforce::new(self.connection(access))?));
+            registry = registry.with(Arc::new(Salesforce::new(connection(Crm::Salesforce, access))?));
         }
         if let Some(access) = &self.hubspot {
-            registry = registry.with(Arc::new(HubSpot::new(self.connection(access))?));
+            registry = registry.with(Arc::new(HubSpot::new(connection(Crm::HubSpot, access))?));
         }
         Ok(registry)
+    }
+
+    fn call_rules(&self, access: &CrmAccess) -> CallRules {
+        let connection = self.connection(access);
+        CallRules {
+            daily: access.daily_calls,
+            assumed: access.crm_daily_calls,
+            per_second: connection.requests_per_second,
+            burst: connection.burst.max(1),
+        }
     }
 
     fn connection(&self, access: &CrmAccess) -> Connection {
@@ -466,7 +493,8 @@ impl Config {
             max_attempts: self.limits.request_attempts,
             create_missing_accounts: self.create_missing,
             max_body_bytes: self.limits.body_max_bytes,
-            ..Connection::new(access.base_url.clone(), access.token.clone())
+            writes: access.writes.clone(),
+            ..Connection::with(access.base_url.clone(), access.credentials.clone())
         }
     }
 }
@@ -484,39 +512,6 @@ fn unknown_key(message: &str) -> Option<(String, String)> {
         .collect::<Vec<_>>();
     let (wrong, known) = words.split_first()?;
     Some((format!("unknown key `{wrong}`"), help_with_words(wrong, known)))
-}
-
-/// Environment variables of a CRM: address and token.
-fn variables(crm: Crm) -> (&'static str, &'static str) {
-    match crm {
-        Crm::Salesforce => ("PERENNIAL_SALESFORCE_URL", "PERENNIAL_SALESFORCE_TOKEN"),
-        Crm::HubSpot => ("PERENNIAL_HUBSPOT_URL", "PERENNIAL_HUBSPOT_TOKEN"),
-    }
-}
-
-fn access(crm: Crm, table: Option<AccessTable>, home: &Path) -> Result<Option<CrmAccess>, ConfigError> {
-    let (url_variable, variable) = variables(crm);
-    let url = std::env::var(url_variable)
-        .ok()
-        .or_else(|| table.as_ref().map(|t| t.base_url.get_ref().clone()));
-    let Some(base_url) = url else { return Ok(None) };
-    let token = match (std::env::var(variable).ok(), table.and_then(|t| t.token_file)) {
-        (Some(token), _) => token,
-        (None, Some(file)) => {
-            let path = home.join(file);
-            std::fs::read_to_string(&path).map_err(|source| ConfigError::Token {
-                crm,
-                path,
-                variable,
-                source,
-            })?
-        }
-        (None, None) => return Err(ConfigError::NoToken { crm, variable }),
-    };
-    Ok(Some(CrmAccess {
-        base_url,
-        token: SecretString::from(token.trim().to_owned()),
-    }))
 }
 
 /// A relative SQLite path of the file is relative to the file.

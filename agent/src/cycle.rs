@@ -77,6 +77,8 @@ pub struct Effects {
     pub unknown: u64,
     /// Refused for good in this run.
     pub failed: u64,
+    /// Not written over somebody else's edit in this run: they wait in the queue with both values.
+    pub conflicts: u64,
 }
 
 /// What a run did.
@@ -317,6 +319,7 @@ impl<'a> Cycle<'a> {
             waiting: open.waiting,
             unknown: open.unknown,
             failed: drained.failed,
+            conflicts: drained.conflicts,
         };
         Ok(self.report(effects))
     }

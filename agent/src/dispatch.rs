@@ -1,8 +1,11 @@
 //! Dispatch: lease effects, call the tools, record what they answered. It chooses nothing: what a customer sees, and what was
-//! to wait, it lets the gate be asked about once more ([`crate::limits`]).
+//! to wait, it lets the gate be asked about once more ([`crate::limits`]). What may be
+//! written over is in [`knowledge`].
 //!
 //! Promises: an effect runs only with its permit, and only as it was permitted; one whose answer was lost is looked up
 //! before it is sent again; a lease that ran out is somebody else's. No transaction is open while a tool is called.
+
+mod knowledge;
 
 use std::time::Duration;
 
@@ -16,7 +19,7 @@ use perennial_core::time::Timestamp;
 use perennial_store::{
     EffectOutcome, EffectResult, LeasedEffect, LedgerDraft, SettledAction, Store, StoreError, Transition,
 };
-use perennial_tools::{LookUp, Registry, SendError};
+use perennial_tools::{Known, LookUp, Registry, SendError};
 
 use crate::config::Limits;
 use crate::cycle::{Engine, Progress};
@@ -41,7 +44,11 @@ pub struct Drained {
     pub done: u64,
     /// Refused for good, or given up.
     pub failed: u64,
+    /// Not written over somebody else's edit: a person says whose value stays.
+    pub conflicts: u64,
 }
+
+pub(crate) use knowledge::learned_by;
 
 /// Pause between looks for work that is not due yet.
 const POLL: Duration = Duration::from_millis(200);
@@ -93,13 +100,14 @@ pub async fn drain(
             continue;
         }
         idle_since = None;
+        let known = knowledge::of(engine.store, engine.tools, &leased).await?;
         let mut asked = Vec::with_capacity(leased.len());
-        for effect in leased {
+        for (effect, known) in leased.into_iter().zip(known) {
             let instead = sender.instead(&effect, clock.now()).await;
-            asked.push((effect, instead));
+            asked.push((effect, known, instead));
         }
         let outcomes: Vec<EffectOutcome> = stream::iter(asked)
-            .map(|(effect, instead)| attempt(engine.tools, limits, clock, effect, instead))
+            .map(|(effect, known, instead)| attempt(engine.tools, limits, clock, effect, known, instead))
             .buffer_unordered(limits.effects_per_lease.max(1) as usize)
             .collect()
             .await;
@@ -107,6 +115,7 @@ pub async fn drain(
             match outcome.result {
                 EffectResult::Done(_) => drained.done += 1,
                 EffectResult::Failed { .. } => drained.failed += 1,
+                EffectResult::Conflict { .. } => drained.conflicts += 1,
                 EffectResult::Again { .. }
                 | EffectResult::NotNow { .. }
                 | EffectResult::Withdrawn { .. }
@@ -120,7 +129,7 @@ pub async fn drain(
         if let Some(run) = run {
             engine.store.heartbeat_run(run, clock.now()).await?;
         }
-        progress(Progress::Effects(drained.done + drained.failed));
+        progress(Progress::Effects(drained.done + drained.failed + drained.conflicts));
     }
     engine.store.release_leases(&worker).await?;
     Ok(drained)
@@ -133,6 +142,7 @@ async fn attempt(
     limits: &Limits,
     clock: crate::clock::Clock,
     leased: LeasedEffect,
+    known: Known,
     instead: Option<EffectResult>,
 ) -> EffectOutcome {
     let effect = &leased.effect;
@@ -148,17 +158,20 @@ async fn attempt(
                 | EffectState::Leased
                 | EffectState::Done
                 | EffectState::Failed
-                | EffectState::Withdrawn => None,
+                | EffectState::Withdrawn
+                | EffectState::Conflict => None,
             };
             match looked {
-                Some(Ok(LookUp::Done(receipt))) => EffectResult::Done(receipt),
+                Some(Ok(LookUp::Done(receipt))) => {
+                    EffectResult::Done(knowledge::completed(receipt, leased.image.as_deref()))
+                }
                 Some(Err(error)) => after_look_up(error, leased.attempts, limits, clock.now()),
                 Some(Ok(LookUp::Absent)) | None => match (instead, leased.permit.clone().verify(effect, &leased.all)) {
                     (Some(instead), _) => instead,
                     (None, Err(wrong)) => EffectResult::Failed {
                         error: wrong.to_string(),
                     },
-                    (None, Ok(permit)) => match tool.execute(permit, effect, clock.now()).await {
+                    (None, Ok(permit)) => match tool.execute(permit, effect, &known, clock.now()).await {
                         Ok(receipt) => EffectResult::Done(receipt),
                         Err(error) => after(error, leased.attempts, limits, clock.now()),
                     },
@@ -179,6 +192,7 @@ async fn attempt(
         effect: effect.id.clone(),
         fence: leased.fence,
         ledger: vec![receipt_entry(&leased, &result)],
+        learned: knowledge::learned(effect, &result),
         result,
         at,
     }
@@ -191,6 +205,7 @@ fn word(result: &EffectResult) -> &'static str {
         EffectResult::NotNow { .. } => "put_off",
         EffectResult::Withdrawn { .. } => "withdrawn",
         EffectResult::Unknown { .. } => "unknown",
+        EffectResult::Conflict { .. } => "conflict",
         EffectResult::Failed { .. } => "refused",
     }
 }
@@ -203,6 +218,13 @@ fn receipt_entry(leased: &LeasedEffect, result: &EffectResult) -> LedgerDraft {
             "object": receipt.object,
             "receipt": Hash::of(canonical(receipt).as_bytes()),
             "record": receipt.record,
+        }),
+        EffectResult::Conflict {
+            object, record, fields, ..
+        } => serde_json::json!({
+            "fields": fields.iter().map(|field| field.field.as_str()).collect::<Vec<_>>(),
+            "object": object,
+            "record": record,
         }),
         EffectResult::Again { .. }
         | EffectResult::NotNow { .. }
@@ -232,11 +254,18 @@ fn parked(attempts: i64, error: &str) -> EffectResult {
 fn after(error: SendError, attempts: i64, limits: &Limits, now: Timestamp) -> EffectResult {
     let text = chain(&error);
     match error {
-        SendError::Refused { .. } | SendError::Conflict { .. } => EffectResult::Failed { error: text },
+        SendError::Refused { .. } => EffectResult::Failed { error: text },
+        SendError::Conflict { object, record, fields } => EffectResult::Conflict {
+            error: text,
+            object,
+            record,
+            fields: fields.into_iter().map(knowledge::stored).collect(),
+        },
         SendError::Unknown { .. } if attempts >= limits.effect_attempts => parked(attempts, &text),
-        SendError::Unknown { .. } => EffectResult::Unknown {
+        SendError::Unknown { image, .. } => EffectResult::Unknown {
             error: text,
             due_at: later(now, limits.settle_ms, attempts),
+            image: image.map(|image| canonical(&image)),
         },
         SendError::Busy { retry_after, .. } => again(text, attempts, limits, now, retry_after),
         // A person mends the credentials; the effect waits and is not used up.
@@ -257,7 +286,11 @@ fn after_look_up(error: SendError, attempts: i64, limits: &Limits, now: Timestam
         SendError::Unknown { .. }
         | SendError::Busy { .. }
         | SendError::Unauthorised { .. }
-        | SendError::NotConfigured { .. } => EffectResult::Unknown { error: text, due_at },
+        | SendError::NotConfigured { .. } => EffectResult::Unknown {
+            error: text,
+            due_at,
+            image: None,
+        },
     }
 }
 
@@ -312,6 +345,8 @@ async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Resul
         } else {
             Event::Withdraw
         }
+    } else if settled.conflict {
+        Event::Conflict
     } else if settled.any_failed {
         Event::Failed
     } else {

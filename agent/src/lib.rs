@@ -1,6 +1,7 @@
 //! The engine of Perennial: it reads, calls the mind, commits, and lets the hands act. It makes no choices of its own.
 
 pub mod bundles;
+mod calls;
 pub mod changes;
 pub mod cli;
 pub mod clock;
@@ -20,8 +21,12 @@ pub mod people;
 pub mod queue;
 pub mod ranking;
 pub mod simulate;
+mod tokens;
 pub mod walk;
 pub mod whatif;
+
+pub use calls::StoreBudget;
+pub use tokens::{NotAKey, StoreTokens, TokenKey};
 
 /// The mind makes and drops many small texts: this allocator is made for that.
 #[global_allocator]

@@ -216,6 +216,7 @@ pub async fn decide(
         Event::Expire => ("expire", None, None),
         Event::Executed => ("executed", None, None),
         Event::Failed => ("failed", None, None),
+        Event::Conflict => ("conflict", None, None),
     };
     let outbox: Vec<OutboxRow> = step.permit.as_ref().map_or_else(Vec::new, |permit| {
         effects
@@ -270,7 +271,8 @@ pub async fn decide(
         | Event::Wake
         | Event::Expire
         | Event::Executed
-        | Event::Failed => None,
+        | Event::Failed
+        | Event::Conflict => None,
     };
     let stopped = reason.clone();
     let roles: Vec<&str> = person.roles.iter().map(|r| r.as_str()).collect();

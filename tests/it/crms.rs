@@ -14,7 +14,7 @@ use perennial_core::time::{Day, Timestamp};
 use perennial_sandbox::{ChangeKind, Fault, FaultKind, Options, RouteMatch, Sandbox, Seed, SeedRecord, System};
 use perennial_tools::hubspot::HubSpot;
 use perennial_tools::salesforce::Salesforce;
-use perennial_tools::{Connection, CreateMissing, Level, LookUp, SendError, Tool};
+use perennial_tools::{Connection, CreateMissing, Known, Level, LookUp, SendError, Tool};
 use secrecy::SecretString;
 
 pub(crate) const NOW: Timestamp = Timestamp::EPOCH;
@@ -106,6 +106,7 @@ pub(crate) fn writes() -> Vec<(&'static str, Write)> {
                 crm_id: None,
                 next_step: Some("Send the proposal".to_owned()),
                 stage: None,
+                seen: BTreeMap::new(),
             },
         ),
     ]
@@ -194,14 +195,20 @@ fn every_write_happens_once_and_a_repeat_changes_nothing() {
                     before.fields.values().any(perennial_tools::Change::is_change),
                     "{crm} {name}: {before:?}"
                 );
-                let first = tool.execute(permit(&effect), &effect, NOW).await.unwrap();
+                let first = tool
+                    .execute(permit(&effect), &effect, &Known::nothing(), NOW)
+                    .await
+                    .unwrap();
                 assert!(
                     matches!(first.done, Done::Created | Done::Updated),
                     "{crm} {name}: {first:?}"
                 );
                 assert!(first.url.starts_with("http://127.0.0.1:"), "{}", first.url);
                 let changes = bed.crms.changes().len();
-                let again = tool.execute(permit(&effect), &effect, NOW).await.unwrap();
+                let again = tool
+                    .execute(permit(&effect), &effect, &Known::nothing(), NOW)
+                    .await
+                    .unwrap();
                 assert!(
                     matches!(again.done, Done::NoChange | Done::AlreadyDone),
                     "{crm} {name}: {again:?}"
@@ -245,13 +252,15 @@ fn a_write_whose_answer_is_lost_is_found_and_not_repeated() {
                         times: 1,
                     });
                 }
-                let lost = tool.execute(permit(&effect), &effect, NOW).await;
+                let lost = tool.execute(permit(&effect), &effect, &Known::nothing(), NOW).await;
                 assert!(matches!(lost, Err(SendError::Unknown { .. })), "{crm} {name}: {lost:?}");
                 bed.crms.clear_faults();
                 if let LookUp::Absent = tool.look_up(&effect, NOW).await.unwrap() {
                     // Only a HubSpot record that is not yet tied to its company may be half there.
                     assert_eq!(*crm, Crm::HubSpot, "{name}");
-                    tool.execute(permit(&effect), &effect, NOW).await.unwrap();
+                    tool.execute(permit(&effect), &effect, &Known::nothing(), NOW)
+                        .await
+                        .unwrap();
                 }
                 assert!(
                     matches!(tool.look_up(&effect, NOW).await.unwrap(), LookUp::Done(_)),
@@ -276,7 +285,10 @@ fn an_account_that_is_missing_is_made_only_in_a_sandbox() {
         for (_, crm, tool) in &bed.tools {
             let (name, write) = writes().swap_remove(1);
             let effect = effect(*crm, name, write);
-            let receipt = tool.execute(permit(&effect), &effect, NOW).await.unwrap();
+            let receipt = tool
+                .execute(permit(&effect), &effect, &Known::nothing(), NOW)
+                .await
+                .unwrap();
             assert_eq!(receipt.done, Done::Created);
         }
         let (s, h) = (bed.crms.salesforce(), bed.crms.hubspot());
@@ -295,7 +307,7 @@ fn an_account_that_is_missing_is_made_only_in_a_sandbox() {
             let (name, write) = writes().swap_remove(1);
             let mut effect = effect(*crm, &format!("strict-{name}"), write);
             effect.target.account = AccountId::new("A-2");
-            let refused = tool.execute(permit(&effect), &effect, NOW).await;
+            let refused = tool.execute(permit(&effect), &effect, &Known::nothing(), NOW).await;
             assert!(matches!(refused, Err(SendError::Refused { .. })), "{crm}: {refused:?}");
         }
     });
@@ -312,7 +324,7 @@ fn a_locked_record_is_refused_and_the_reason_is_the_vendors_code() {
         let (_, crm, tool) = &bed.tools[0];
         let (name, write) = writes().swap_remove(0);
         let effect = effect(*crm, name, write);
-        match tool.execute(permit(&effect), &effect, NOW).await {
+        match tool.execute(permit(&effect), &effect, &Known::nothing(), NOW).await {
             Err(SendError::Refused { code, .. }) => assert_eq!(code, "ENTITY_IS_LOCKED"),
             other => panic!("{other:?}"),
         }

@@ -8,6 +8,8 @@ mod architecture;
 mod bad_input;
 mod bundles;
 mod content;
+mod crm_converge;
+mod crm_sync;
 mod crms;
 mod detect;
 mod docs;

@@ -3,7 +3,7 @@
 //! What is checked is counted here, from the CRM's own list of what reached it, with time zones written out by hand: nothing
 //! of it comes from the code under test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +24,7 @@ use perennial_core::replay::read;
 use perennial_core::signal::{Account, Contact, Crm, Fact, Grain, OwnerRole, Signal, Subscription, Tier, Usage};
 use perennial_core::time::{Day, Timestamp};
 use perennial_store::{Belongs, NewSignal, QueueFilter, SignalRow, Store};
-use perennial_tools::{Answer, Diff, Finding, LookUp, Registry, Tool};
+use perennial_tools::{Answer, Ask, Diff, Finding, Known, LookUp, ReadPage, Registry, Tool, Undoing, WriteMap};
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -57,7 +57,51 @@ impl Tool for Kept {
         Crm::Salesforce
     }
 
-    fn execute<'a>(&'a self, _permit: Permit, effect: &'a Effect, at: Timestamp) -> Answer<'a, Receipt> {
+    fn writes(&self) -> &WriteMap {
+        static NONE: WriteMap = WriteMap {
+            account: BTreeMap::new(),
+            deal: BTreeMap::new(),
+        };
+        &NONE
+    }
+
+    fn page<'a>(&'a self, _ask: &'a Ask, _cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
+        panic!("nothing is read here")
+    }
+
+    fn fields<'a>(&'a self, _object: &'a str) -> Answer<'a, BTreeSet<String>> {
+        panic!("nothing is described here")
+    }
+
+    fn written_objects(&self) -> (&'static str, &'static str) {
+        ("Account", "Opportunity")
+    }
+
+    fn own_key(&self, _object: &str) -> Option<&'static str> {
+        None
+    }
+
+    fn undoing<'a>(&'a self, _effect: &'a Effect, _receipt: &'a Receipt) -> Answer<'a, Undoing> {
+        panic!("nothing is undone here")
+    }
+
+    fn undo<'a>(
+        &'a self,
+        _permit: Permit,
+        _effect: &'a Effect,
+        _receipt: &'a Receipt,
+        _at: Timestamp,
+    ) -> Answer<'a, Receipt> {
+        panic!("nothing is undone here")
+    }
+
+    fn execute<'a>(
+        &'a self,
+        _permit: Permit,
+        effect: &'a Effect,
+        _known: &'a Known,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt> {
         let Write::CreateNote { title, .. } = &effect.write else {
             panic!("only notes are written here");
         };

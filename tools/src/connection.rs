@@ -1,11 +1,16 @@
 //! How to reach one outside system, with every limit that holds on the way.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::auth::{Credentials, TokenKeeper};
+use crate::budget::Budget;
+use crate::ownership::WriteMap;
 
 /// How to reach one outside system. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -13,8 +18,10 @@ pub struct Connection {
     /// Root of the API without a path of its own, such as `https://example.my.salesforce.com`. Plain `http` only to this
     /// machine.
     pub base_url: String,
-    /// Bearer token.
-    pub token: SecretString,
+    /// How we show who we are.
+    pub credentials: Credentials,
+    /// Where tokens are kept for the next process; none keeps them in memory.
+    pub keeper: Option<Arc<dyn TokenKeeper>>,
     /// Requests per second that we allow ourselves, from 1.
     pub requests_per_second: u32,
     /// Requests that may leave at once after a pause, from 1.
@@ -31,6 +38,10 @@ pub struct Connection {
     pub user_agent: String,
     /// Largest answer that is read, in bytes.
     pub max_body_bytes: usize,
+    /// Where our fields go and who owns them; none for the fields that the CRM's adapter proposes.
+    pub writes: Option<WriteMap>,
+    /// The count of calls that is shared with other processes; none for one that is alone.
+    pub budget: Option<Arc<dyn Budget>>,
 }
 
 /// Whether an account that the CRM does not know may be made.
@@ -57,12 +68,19 @@ impl Connection {
     /// The description of a large Salesforce object is one to two megabytes.
     pub const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
-    /// A connection with the limits above, which makes no accounts.
+    /// A connection with a token and the limits above, which makes no accounts.
     #[must_use]
     pub fn new(base_url: impl Into<String>, token: SecretString) -> Connection {
+        Connection::with(base_url, Credentials::Token(token))
+    }
+
+    /// The same with other credentials.
+    #[must_use]
+    pub fn with(base_url: impl Into<String>, credentials: Credentials) -> Connection {
         Connection {
             base_url: base_url.into(),
-            token,
+            credentials,
+            keeper: None,
             requests_per_second: Connection::REQUESTS_PER_SECOND,
             burst: Connection::BURST,
             timeout_ms: Connection::TIMEOUT_MS,
@@ -71,6 +89,8 @@ impl Connection {
             create_missing_accounts: CreateMissing::Never,
             user_agent: concat!("perennial/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_body_bytes: Connection::MAX_BODY_BYTES,
+            writes: None,
+            budget: None,
         }
     }
 
@@ -81,22 +101,21 @@ impl Connection {
     pub(crate) fn base(&self) -> Result<Base, ConnectionError> {
         Base::parse(&self.base_url)
     }
+}
 
-    /// The header that carries the token, marked so that it shows in no debug output.
-    pub(crate) fn bearer(&self) -> Result<HeaderValue, ConnectionError> {
-        let token = self.token.expose_secret();
-        if token.trim().is_empty() {
-            return Err(ConnectionError::Token {
-                why: "it is empty".to_owned(),
-            });
-        }
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| ConnectionError::Token {
-                why: "it has characters that a header cannot carry".to_owned(),
-            })?;
-        value.set_sensitive(true);
-        Ok(value)
+/// The header that carries a token, marked so that it shows in no debug output.
+pub(crate) fn bearer(token: &SecretString) -> Result<HeaderValue, ConnectionError> {
+    let token = token.expose_secret().trim();
+    if token.is_empty() {
+        return Err(ConnectionError::Token {
+            why: "it is empty".to_owned(),
+        });
     }
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ConnectionError::Token {
+        why: "it has characters that a header cannot carry".to_owned(),
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Why a connection cannot be set up.
@@ -225,14 +244,8 @@ mod tests {
     fn the_token_shows_nowhere() {
         let connection = Connection::new("https://acme.example", SecretString::from("s3cret-token"));
         assert!(!format!("{connection:?}").contains("s3cret"));
-        assert!(!format!("{:?}", connection.bearer().expect("a header")).contains("s3cret"));
-        let broken = Connection::new("https://acme.example", SecretString::from("s3c\nret"));
-        assert!(
-            !broken
-                .bearer()
-                .expect_err("must be refused")
-                .to_string()
-                .contains("s3c")
-        );
+        assert!(!format!("{:?}", bearer(&SecretString::from("s3cret-token")).expect("a header")).contains("s3cret"));
+        let refused = bearer(&SecretString::from("s3c\nret")).expect_err("must be refused");
+        assert!(!refused.to_string().contains("s3c"));
     }
 }

@@ -1,11 +1,13 @@
 //! Why an effect did not come about, sorted by what the caller must do about it.
 //!
 //! INVARIANT (no customer text in errors): `message` and `why` hold the vendor's codes and words with everything that we
-//! sent blotted out; values live only in [`SendError::Conflict`], whose `Display` leaves them out.
+//! sent blotted out; values live only in [`FieldConflict`] and [`Image`], which no `Display` shows.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use perennial_core::signal::Crm;
+use serde::{Deserialize, Serialize};
 
 /// What went wrong with an effect.
 #[derive(Debug, thiserror::Error)]
@@ -22,19 +24,15 @@ pub enum SendError {
         /// What a person can do.
         remedy: String,
     },
-    /// Someone else changed the record since it was last read. Nothing was written.
-    #[error("`{field}` of `{object}` `{record}` was changed by someone else")]
+    /// Someone else changed the record since what we do was decided. Nothing was written.
+    #[error("{} of `{object}` `{record}` was changed by someone else", names(.fields))]
     Conflict {
         /// Object of the CRM.
         object: String,
         /// Record id.
         record: String,
-        /// Field of the CRM.
-        field: String,
-        /// What we read before; may be customer text.
-        ours_before: Option<String>,
-        /// What it is now; may be customer text.
-        theirs_now: Option<String>,
+        /// What was changed, at least one field.
+        fields: Vec<FieldConflict>,
     },
     /// It is certain that nothing of the effect was written: try again, not sooner than `retry_after`.
     #[error("the CRM asked us to wait {} s: {why}", .retry_after.as_secs())]
@@ -50,6 +48,8 @@ pub enum SendError {
         /// What happened to the answer.
         #[source]
         source: Lost,
+        /// What a change of fields found and sent, where one was under way: it is what undoing it needs.
+        image: Option<Box<Image>>,
     },
     /// The credentials are not accepted. Nothing was written.
     #[error("the CRM does not accept our credentials")]
@@ -65,6 +65,33 @@ pub enum SendError {
         /// What a person can do.
         remedy: String,
     },
+}
+
+/// A field that someone else changed. Its values may be customer text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldConflict {
+    /// Field of the CRM.
+    pub field: String,
+    /// What we took it to hold; `None` where we never knew.
+    pub known: Option<String>,
+    /// What it holds now; empty for nothing.
+    pub theirs: String,
+    /// What we would write.
+    pub ours: String,
+}
+
+/// A change of fields: what was there and what was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Values before, by field of the CRM; absent means empty.
+    pub before: BTreeMap<String, String>,
+    /// Values sent, by field of the CRM.
+    pub after: BTreeMap<String, String>,
+}
+
+fn names(fields: &[FieldConflict]) -> String {
+    let names: Vec<String> = fields.iter().map(|field| format!("`{}`", field.field)).collect();
+    names.join(", ")
 }
 
 /// What happened to an answer.
@@ -116,19 +143,36 @@ impl SendError {
         }
     }
 
-    pub(crate) fn unreadable(what: impl Into<String>) -> SendError {
-        SendError::Unknown {
-            source: Lost::Unreadable { what: what.into() },
+    pub(crate) fn lost(source: Lost) -> SendError {
+        SendError::Unknown { source, image: None }
+    }
+
+    /// The same error, with what a change found and sent where its answer is lost.
+    pub(crate) fn with_image(self, image: Image) -> SendError {
+        match self {
+            SendError::Unknown { source, .. } => SendError::Unknown {
+                source,
+                image: Some(Box::new(image)),
+            },
+            SendError::Refused { .. }
+            | SendError::Conflict { .. }
+            | SendError::Busy { .. }
+            | SendError::Unauthorised { .. }
+            | SendError::NotConfigured { .. } => self,
         }
+    }
+
+    pub(crate) fn unreadable(what: impl Into<String>) -> SendError {
+        SendError::lost(Lost::Unreadable { what: what.into() })
     }
 
     /// What an error means once an earlier part of the same effect has been written: "nothing was written" no longer
     /// holds, so everything but a refusal becomes unknown.
     pub(crate) fn after(self, done: &str) -> SendError {
-        let half = |why: String| SendError::Unknown {
-            source: Lost::Half {
+        let half = |why: String| {
+            SendError::lost(Lost::Half {
                 what: format!("{done}; then: {why}"),
-            },
+            })
         };
         match self {
             SendError::Refused {

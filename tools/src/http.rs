@@ -22,6 +22,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use perennial_core::action::Effect;
 use perennial_core::signal::Crm;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
@@ -29,6 +30,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use crate::auth::{Bearer, Tokens};
+use crate::budget::{Allowance, Lane};
 use crate::connection::{Base, Connection, ConnectionError};
 use crate::error::{Lost, SendError};
 use breaker::Breaker;
@@ -57,6 +60,8 @@ pub(crate) struct Dialect {
     pub(crate) remedy: fn(&str) -> &'static str,
     /// What a person can do about refused credentials.
     pub(crate) token_remedy: &'static str,
+    /// Path at which tokens are asked for.
+    pub(crate) sign_in: &'static str,
 }
 
 /// An error answer of the vendor.
@@ -91,6 +96,7 @@ pub(crate) struct Call<'a> {
     pub(crate) object: &'static str,
     /// Effect it serves, for tracing.
     pub(crate) effect: Option<&'a str>,
+    pub(crate) lane: Lane,
 }
 
 impl<'a> Call<'a> {
@@ -103,6 +109,7 @@ impl<'a> Call<'a> {
             nature: Nature::Harmless,
             object,
             effect: None,
+            lane: Lane::Normal,
         }
     }
 
@@ -122,16 +129,21 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(crate) fn serving(self, effect: &'a str) -> Call<'a> {
+    pub(crate) fn serving(self, effect: &'a Effect) -> Call<'a> {
         Call {
-            effect: Some(effect),
+            effect: Some(effect.id.as_str()),
+            lane: Lane::of(effect),
             ..self
         }
     }
 
+    pub(crate) fn on(self, lane: Lane) -> Call<'a> {
+        Call { lane, ..self }
+    }
+
     fn unknown(&self, source: Lost, why: &str) -> Trouble {
         match self.nature {
-            Nature::Write => Trouble::end(SendError::Unknown { source }),
+            Nature::Write => Trouble::end(SendError::lost(source)),
             Nature::Harmless => Trouble::wait(why, None),
         }
     }
@@ -231,9 +243,10 @@ impl Trouble {
 pub(crate) struct Http {
     dialect: Dialect,
     base: Base,
-    bearer: HeaderValue,
+    tokens: Tokens,
     carrier: Box<dyn Carrier>,
     limit: Limit,
+    allowance: Allowance,
     breaker: Breaker,
     max_attempts: u32,
     max_body_bytes: usize,
@@ -272,9 +285,14 @@ impl Http {
         Ok(Http {
             dialect,
             base: connection.base()?,
-            bearer: connection.bearer()?,
+            tokens: Tokens::new(
+                connection.credentials.clone(),
+                connection.keeper.clone(),
+                dialect.sign_in,
+            )?,
             carrier,
             limit: Limit::new(connection.requests_per_second, connection.burst)?,
+            allowance: Allowance::new(dialect.crm, connection.budget.clone()),
             breaker: Breaker::new(),
             max_attempts: connection.max_attempts,
             max_body_bytes: connection.max_body_bytes,
@@ -290,11 +308,23 @@ impl Http {
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, SendError> {
         let mut pauses = self.pauses();
         let mut attempt: u32 = 1;
+        let mut refused: Option<Bearer> = None;
         loop {
-            let trouble = match self.attempt(call, attempt).await {
+            let remedy = self.dialect.token_remedy;
+            let bearer = self
+                .tokens
+                .bearer(self.carrier.as_ref(), &self.base, refused.as_ref(), remedy)
+                .await?;
+            let trouble = match self.attempt(call, &bearer, attempt).await {
                 Ok(reply) => return Ok(reply),
                 Err(trouble) => trouble,
             };
+            // A refused token wrote nothing, so a new one may be tried, once.
+            let is_refusal = matches!(*trouble.error, SendError::Unauthorised { .. });
+            if is_refusal && refused.is_none() && self.tokens.is_renewable() {
+                refused = Some(bearer);
+                continue;
+            }
             let Again::After(named) = trouble.again else {
                 return Err(*trouble.error);
             };
@@ -322,11 +352,17 @@ impl Http {
             .build()
     }
 
-    async fn attempt(&self, call: &Call<'_>, attempt: u32) -> Result<Reply, Trouble> {
+    async fn attempt(&self, call: &Call<'_>, bearer: &Bearer, attempt: u32) -> Result<Reply, Trouble> {
         let ticket = self.breaker.enter().map_err(|retry_after| {
             Trouble::end(SendError::Busy {
                 retry_after,
                 why: "the CRM failed several times in a row; we pause".to_owned(),
+            })
+        })?;
+        self.allowance.one(call.lane).await.map_err(|none| {
+            Trouble::end(SendError::Busy {
+                retry_after: none.retry_after,
+                why: none.why,
             })
         })?;
         self.limit.ready().await.map_err(|retry_after| {
@@ -335,12 +371,13 @@ impl Http {
                 why: "too many requests are waiting for our own rate limit".to_owned(),
             })
         })?;
-        let request = self.request(call).map_err(Trouble::end)?;
+        let request = self.request(call, bearer).map_err(Trouble::end)?;
         let started = Instant::now();
         let answer = self.carrier.carry(request).await;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match answer {
             Ok(raw) => {
+                self.allowance.hear(&raw.headers).await;
                 let status = raw.status.as_u16();
                 let result = self.judge(call, raw);
                 let code = match &result {
@@ -374,9 +411,7 @@ impl Http {
 
     fn too_large(&self, call: &Call<'_>, limit: usize) -> Trouble {
         Trouble::end(match call.nature {
-            Nature::Write => SendError::Unknown {
-                source: Lost::TooLarge { limit },
-            },
+            Nature::Write => SendError::lost(Lost::TooLarge { limit }),
             Nature::Harmless => SendError::refused(
                 call.object,
                 "ANSWER_TOO_LARGE",
@@ -386,7 +421,7 @@ impl Http {
         })
     }
 
-    fn request(&self, call: &Call<'_>) -> Result<reqwest::Request, SendError> {
+    fn request(&self, call: &Call<'_>, bearer: &Bearer) -> Result<reqwest::Request, SendError> {
         let url = Url::parse(&format!("{}{}", self.base.as_str(), call.path)).map_err(|_| {
             SendError::refused(
                 call.object,
@@ -397,7 +432,7 @@ impl Http {
         })?;
         let mut request = reqwest::Request::new(call.method.clone(), url);
         let headers = request.headers_mut();
-        headers.insert(header::AUTHORIZATION, self.bearer.clone());
+        headers.insert(header::AUTHORIZATION, bearer.header.clone());
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(etag) = &call.if_match {
             headers.insert(header::IF_MATCH, etag.clone());
@@ -467,9 +502,7 @@ impl Http {
     fn stranger(&self, call: &Call<'_>, status: u16) -> Trouble {
         Trouble::end(
             if call.nature == Nature::Write && !matches!(status, 307 | 308 | 413 | 414 | 431) {
-                SendError::Unknown {
-                    source: Lost::Status { status },
-                }
+                SendError::lost(Lost::Status { status })
             } else {
                 SendError::refused(
                     call.object,

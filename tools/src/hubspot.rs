@@ -9,12 +9,14 @@
 
 mod check;
 mod map;
+mod read;
 #[cfg(test)]
 mod tests;
+mod undo;
 #[doc(hidden)]
 pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::action::{Done, Effect, Permit, Receipt};
 use perennial_core::signal::Crm;
@@ -27,8 +29,10 @@ use crate::fields::{self, Wanted};
 use crate::http::path::segment;
 use crate::http::scrub::scrub;
 use crate::http::{Call, Http};
-use crate::text::{same, shown};
-use crate::{Answer, Connection, ConnectionError, CreateMissing, Diff, Finding, LookUp, SendError, Tool};
+use crate::{
+    Answer, Ask, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known, LookUp, ReadPage,
+    SendError, Tool, Undoing, WriteMap, ownership,
+};
 use map::{ACCOUNT_KEY, COMPANIES, DEALS, EFFECT_KEY, Place, Plan};
 use wire::{Associations, Batch, Details, Record};
 
@@ -38,10 +42,20 @@ const VERSION: &str = "2026-09";
 /// Where people work when the account does not say otherwise.
 const APP_HOST: &str = "app.hubspot.com";
 
+/// A change of properties that is wanted.
+#[derive(Clone, Copy)]
+struct Change<'a> {
+    object: &'static str,
+    place: &'a Place,
+    wanted: &'a [Wanted],
+    known: &'a Known,
+}
+
 /// HubSpot.
 pub struct HubSpot {
     http: Http,
     create_missing: CreateMissing,
+    writes: WriteMap,
     details: OnceCell<Details>,
 }
 
@@ -54,19 +68,28 @@ impl HubSpot {
         Ok(HubSpot {
             http: Http::new(&connection, wire::DIALECT)?,
             create_missing: connection.create_missing_accounts,
+            writes: connection.writes.unwrap_or_else(map::writes),
             details: OnceCell::new(),
         })
     }
 
-    async fn run(&self, effect: &Effect, at: Timestamp) -> Result<Receipt, SendError> {
-        match map::plan(effect, at)? {
-            Plan::Change { object, place, wanted } => self.change(effect, object, &place, &wanted, at).await,
+    async fn run(&self, effect: &Effect, known: &Known, at: Timestamp) -> Result<Receipt, SendError> {
+        match map::plan(effect, &self.writes, at)? {
+            Plan::Change { object, place, wanted } => {
+                let change = Change {
+                    object,
+                    place: &place,
+                    wanted: &wanted,
+                    known,
+                };
+                self.change(effect, change, at).await
+            }
             Plan::Keyed { object, wanted } => self.create(effect, object, &wanted, at).await,
         }
     }
 
     async fn find(&self, effect: &Effect, at: Timestamp) -> Result<LookUp, SendError> {
-        match map::plan(effect, at)? {
+        match map::plan(effect, &self.writes, at)? {
             Plan::Change { object, place, wanted } => {
                 let Some(record) = self.fetch(effect, object, &place, &wanted).await? else {
                     return Ok(LookUp::Absent);
@@ -102,7 +125,7 @@ impl HubSpot {
     }
 
     async fn live(&self, effect: &Effect) -> Result<Diff, SendError> {
-        let (object, place, wanted) = match map::plan(effect, Timestamp::EPOCH)? {
+        let (object, place, wanted) = match map::plan(effect, &self.writes, Timestamp::EPOCH)? {
             Plan::Change { object, place, wanted } => (object, place, wanted),
             Plan::Keyed { object, mut wanted } => {
                 if object == map::NOTES {
@@ -125,16 +148,16 @@ impl HubSpot {
         })
     }
 
-    /// Reads, compares, writes what differs. INVARIANT (compare first): nothing is written over a value that was not read
-    /// just before.
-    async fn change(
-        &self,
-        effect: &Effect,
-        object: &'static str,
-        place: &Place,
-        wanted: &[Wanted],
-        at: Timestamp,
-    ) -> Result<Receipt, SendError> {
+    /// Reads, compares, writes what differs, and sees what came of it. INVARIANT (compare first): nothing is written over a value
+    /// that was not read just before, and nothing over one that somebody else has put there; see [`crate::ownership`].
+    /// HubSpot has no conditional request: an edit between our reading and our writing is not seen.
+    async fn change(&self, effect: &Effect, change: Change<'_>, at: Timestamp) -> Result<Receipt, SendError> {
+        let Change {
+            object,
+            place,
+            wanted,
+            known,
+        } = change;
         let record = match self.fetch(effect, object, place, wanted).await? {
             Some(record) => record,
             None if object == COMPANIES => {
@@ -148,19 +171,53 @@ impl HubSpot {
         if differing.is_empty() {
             return Ok(self.receipt(Done::NoChange, object, &record.id, &record.id, at).await);
         }
+        ownership::guard(object, &record.id, &differing, &record.properties, known)?;
+        let left = || wanted.iter().filter(|field| field.owner == FieldOwner::Crm);
+        let image = Image {
+            before: fields::before(differing.iter().copied(), &record.properties),
+            after: fields::after(differing.iter().copied().chain(left())),
+        };
         let path = format!("{}/{}", objects(object), segment(object, &record.id)?);
         let body = json!({ "properties": fields::body(differing.iter().copied()) });
-        let call = Call::write(Method::PATCH, object, path, body).serving(effect.id.as_str());
-        let reply = self.http.send(&call).await?.ok()?;
-        if !reply.body.is_empty() {
-            let written: Record = reply.json()?;
-            took_effect(object, &differing, &written)?;
+        let call = Call::write(Method::PATCH, object, path, body).serving(effect);
+        let send = async {
+            let reply = self.http.send(&call).await?.ok()?;
+            let is_empty = reply.body.is_empty();
+            (!is_empty).then(|| reply.json::<Record>()).transpose()
+        };
+        let written = send.await;
+        let written = match written {
+            Ok(written) => written,
+            Err(error) => return Err(error.with_image(image)),
+        };
+        let says_all = |record: &Record| {
+            let has = |field: &&Wanted| record.properties.contains_key(field.name.as_ref());
+            differing.iter().all(has)
+        };
+        let written = match written.filter(says_all) {
+            Some(written) => written,
+            None => {
+                let again = self.fetch(effect, object, &Place::Id(record.id.clone()), wanted).await;
+                let again = again.map_err(|error| error.after("the properties were sent").with_image(image))?;
+                again.ok_or_else(|| missing(object))?
+            }
+        };
+        let (kept, applied): (Vec<&Wanted>, Vec<&Wanted>) = differing
+            .iter()
+            .copied()
+            .partition(|field| fields::differing(std::slice::from_ref(*field), &written.properties).len() == 1);
+        if applied.is_empty() {
+            return Err(not_applied(object, &kept));
         }
-        let receipt = self.receipt(Done::Updated, object, &record.id, &record.id, at).await;
+        let mut after = fields::after(applied.iter().copied().chain(left()));
+        for field in kept {
+            let note = "HubSpot reported success and kept the old value".to_owned();
+            after.insert(format!("{} (not written)", field.name), note);
+        }
         Ok(Receipt {
-            before: fields::before(differing.iter().copied(), &record.properties),
-            after: fields::after(differing),
-            ..receipt
+            before: fields::before(applied, &record.properties),
+            after,
+            ..self.receipt(Done::Updated, object, &record.id, &record.id, at).await
         })
     }
 
@@ -197,7 +254,7 @@ impl HubSpot {
         // The same association twice is one association, so a lost answer here may be repeated.
         let call = Call {
             method: Method::PUT,
-            ..Call::get(object, path).harmless().serving(effect.id.as_str())
+            ..Call::get(object, path).harmless().serving(effect)
         };
         let associated = self.http.send(&call).await.and_then(crate::http::Reply::ok);
         associated.map_err(|error| error.after("the record exists, but not on the company"))?;
@@ -252,7 +309,7 @@ impl HubSpot {
             "properties": fields::body(wanted),
         });
         let path = format!("{}/batch/upsert", objects(object));
-        let call = Call::write(Method::POST, object, path, json!({ "inputs": [input] })).serving(effect.id.as_str());
+        let call = Call::write(Method::POST, object, path, json!({ "inputs": [input] })).serving(effect);
         let reply = self.http.send(&call).await?.ok()?;
         let batch: Batch = reply.json()?;
         if batch.num_errors > 0 || !batch.errors.is_empty() {
@@ -282,9 +339,7 @@ impl HubSpot {
     ) -> Result<bool, SendError> {
         let path = format!("/crm/associations/{VERSION}/{object}/{COMPANIES}/batch/read");
         let body = json!({ "inputs": [{ "id": record }] });
-        let call = Call::write(Method::POST, object, path, body)
-            .harmless()
-            .serving(effect.id.as_str());
+        let call = Call::write(Method::POST, object, path, body).harmless().serving(effect);
         // A record without associations is reported as an error inside a success, or as not found.
         let reply = self.http.send(&call).await?;
         if reply.status == StatusCode::NOT_FOUND {
@@ -310,16 +365,23 @@ impl HubSpot {
         place: &Place,
         wanted: &[Wanted],
     ) -> Result<Option<Record>, SendError> {
+        self.fetch_named(effect, object, place, &fields::names(&["hs_object_id"], wanted))
+            .await
+    }
+
+    async fn fetch_named(
+        &self,
+        effect: &Effect,
+        object: &'static str,
+        place: &Place,
+        names: &str,
+    ) -> Result<Option<Record>, SendError> {
         let (value, by) = match place {
             Place::Id(id) => (id, String::new()),
             Place::Key(property, value) => (value, format!("&idProperty={property}")),
         };
-        let names = fields::names(&["hs_object_id"], wanted);
         let path = format!("{}/{}?properties={names}{by}", objects(object), segment(object, value)?);
-        let reply = self
-            .http
-            .send(&Call::get(object, path).serving(effect.id.as_str()))
-            .await?;
+        let reply = self.http.send(&Call::get(object, path).serving(effect)).await?;
         if reply.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -370,10 +432,53 @@ impl Tool for HubSpot {
         Crm::HubSpot
     }
 
-    fn execute<'a>(&'a self, permit: Permit, effect: &'a Effect, at: Timestamp) -> Answer<'a, Receipt> {
+    fn writes(&self) -> &WriteMap {
+        &self.writes
+    }
+
+    fn execute<'a>(
+        &'a self,
+        permit: Permit,
+        effect: &'a Effect,
+        known: &'a Known,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt> {
         Box::pin(async move {
             crate::covered(Crm::HubSpot, &permit, effect)?;
-            self.run(effect, at).await
+            self.run(effect, known, at).await
+        })
+    }
+
+    fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
+        Box::pin(self.read_page(ask, cursor))
+    }
+
+    fn fields<'a>(&'a self, object: &'a str) -> Answer<'a, BTreeSet<String>> {
+        Box::pin(self.visible(object))
+    }
+
+    fn written_objects(&self) -> (&'static str, &'static str) {
+        (COMPANIES, DEALS)
+    }
+
+    fn own_key(&self, object: &str) -> Option<&'static str> {
+        matches!(object, map::TASKS | map::NOTES).then_some(EFFECT_KEY)
+    }
+
+    fn undoing<'a>(&'a self, effect: &'a Effect, receipt: &'a Receipt) -> Answer<'a, Undoing> {
+        Box::pin(async move { Ok(self.look_back(effect, receipt).await?.1) })
+    }
+
+    fn undo<'a>(
+        &'a self,
+        permit: Permit,
+        effect: &'a Effect,
+        receipt: &'a Receipt,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt> {
+        Box::pin(async move {
+            crate::covered(Crm::HubSpot, &permit, effect)?;
+            self.take_back(effect, receipt, at).await
         })
     }
 
@@ -405,20 +510,32 @@ fn is_hubspot(host: &str) -> bool {
     plain && host.ends_with(".hubspot.com")
 }
 
-/// HubSpot answers some writes with success and changes nothing, so the answer is compared with what was asked.
-fn took_effect(object: &str, asked: &[&Wanted], written: &Record) -> Result<(), SendError> {
-    let ignored = asked.iter().find(|field| {
-        let now = written.properties.get(field.name);
-        now.is_some_and(|now| !same(&shown(now).unwrap_or_default(), &field.text))
-    });
-    match ignored {
-        None => Ok(()),
-        Some(field) => Err(SendError::refused(
-            object,
-            "NOT_APPLIED",
-            &format!("HubSpot reported success but kept the old value of {}", field.name),
-            "a rule of the portal forbids this value: change it there or by hand",
-        )),
+/// HubSpot answers some writes with success and changes nothing, so what the record says afterwards is compared with what was
+/// asked.
+fn not_applied(object: &str, kept: &[&Wanted]) -> SendError {
+    let names: Vec<&str> = kept.iter().map(|field| field.name.as_ref()).collect();
+    SendError::refused(
+        object,
+        "NOT_APPLIED",
+        &format!(
+            "HubSpot reported success but kept the old value of {}",
+            names.join(", ")
+        ),
+        "a rule of the portal forbids this value: change it there or by hand",
+    )
+}
+
+/// Whether old values are back where they were: a portal may refuse them in silence.
+fn not_back(object: &str, after: &BTreeMap<String, String>, now: &fields::Live) -> Result<(), SendError> {
+    let wanted: Vec<Wanted> = after
+        .iter()
+        .map(|(name, value)| Wanted::text(name.clone(), value.clone()))
+        .collect();
+    let kept = fields::differing(&wanted, now);
+    if kept.is_empty() {
+        Ok(())
+    } else {
+        Err(not_applied(object, &kept))
     }
 }
 

@@ -7,18 +7,23 @@
 //! Deliberately not here: choosing what to write (core), leases, attempts and settle times (agent and store). A tool
 //! carries out one effect, says what it did, and forgets it.
 
+mod auth;
+mod budget;
 mod connection;
 mod error;
 mod fields;
 mod http;
 pub mod hubspot;
+mod ownership;
+mod reading;
 pub mod salesforce;
 mod text;
+mod undo;
 
 #[cfg(test)]
 mod test_kit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -26,8 +31,12 @@ use perennial_core::action::{Effect, Permit, Receipt};
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 
+pub use auth::{Credentials, Kept, TokenKeeper};
+pub use budget::{Budget, Lane, NoCalls};
 pub use connection::{Connection, ConnectionError, CreateMissing};
-pub use error::{Lost, SendError};
+pub use error::{FieldConflict, Image, Lost, SendError};
+pub use ownership::{FieldOwner, FieldRule, Known, WriteMap};
+pub use reading::{Ask, ReadPage, ReadRow};
 
 /// What a tool answers, later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, SendError>>;
@@ -37,14 +46,23 @@ pub trait Tool: Send + Sync {
     /// The system this tool speaks to.
     fn crm(&self) -> Crm;
 
+    /// Where our fields go there, and who owns them.
+    fn writes(&self) -> &WriteMap;
+
     /// Carries out one effect. The permit is consumed. `at` is the present, for the receipt.
     ///
     /// Carrying out the same effect again is safe: creations go by the effect's id, changes are compared with the live
-    /// record first.
+    /// record first. A change goes only over values in `known`; see [`FieldOwner`].
     ///
     /// # Errors
     /// [`SendError`]; its variants say what the caller must do. After [`SendError::Unknown`] ask [`Tool::look_up`].
-    fn execute<'a>(&'a self, permit: Permit, effect: &'a Effect, at: Timestamp) -> Answer<'a, Receipt>;
+    fn execute<'a>(
+        &'a self,
+        permit: Permit,
+        effect: &'a Effect,
+        known: &'a Known,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt>;
 
     /// Whether an effect whose answer was lost took place: creations by idempotency key, changes by comparing the live
     /// record with what was wanted. Never writes.
@@ -61,6 +79,44 @@ pub trait Tool: Send + Sync {
     /// # Errors
     /// [`SendError`]. A record that does not exist yet is no error: its `record` is `None`.
     fn read<'a>(&'a self, effect: &'a Effect) -> Answer<'a, Diff>;
+
+    /// The next page of records of an object, deleted ones too. Begin without a cursor and go on until a page has none.
+    ///
+    /// Where the records come in the order of their changes, a page says how far that is ([`ReadPage::reached`]).
+    ///
+    /// # Errors
+    /// [`SendError`], except that nothing was sent that could change a record.
+    fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage>;
+
+    /// The fields of an object that we may see there. Never writes.
+    ///
+    /// # Errors
+    /// [`SendError`]; [`SendError::Refused`] where there is no such object, or none that we may see.
+    fn fields<'a>(&'a self, object: &'a str) -> Answer<'a, BTreeSet<String>>;
+
+    /// Object whose records are accounts, and object whose records are deals.
+    fn written_objects(&self) -> (&'static str, &'static str);
+
+    /// Field that carries our key on records of an object that we make ourselves; `None` where we make none.
+    fn own_key(&self, object: &str) -> Option<&'static str>;
+
+    /// What undoing an effect would do now, by the receipt it left. Never writes.
+    ///
+    /// # Errors
+    /// [`SendError`]; [`SendError::Refused`] where there is nothing to undo, or what was there before is not known.
+    fn undoing<'a>(&'a self, effect: &'a Effect, receipt: &'a Receipt) -> Answer<'a, Undoing>;
+
+    /// Undoes an effect: puts the values before it back, or takes away the record that it made. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`SendError::Conflict`] with the fields that no longer hold what the effect wrote; nothing is written then.
+    fn undo<'a>(
+        &'a self,
+        permit: Permit,
+        effect: &'a Effect,
+        receipt: &'a Receipt,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt>;
 
     /// Connection, credentials, permissions, fields and budget. Never writes.
     ///
@@ -108,6 +164,28 @@ pub struct Diff {
     pub url: Option<String>,
     /// By field of the CRM. Holds every field the effect names, also those that already have the wanted value.
     pub fields: BTreeMap<String, Change>,
+}
+
+/// What undoing an effect would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undoing {
+    /// The change: what the fields hold now and what they will hold. Without fields where the record goes.
+    pub diff: Diff,
+    /// How.
+    pub how: UndoBy,
+    /// Fields that no longer hold what the effect wrote: while there are any, it is not undone.
+    pub changed: Vec<FieldConflict>,
+}
+
+/// How an effect is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UndoBy {
+    /// The values before it are written.
+    Writing,
+    /// The record that it made is deleted.
+    Deleting,
+    /// There is nothing left to do: the record is as it was before.
+    Nothing,
 }
 
 /// One field before and after.
@@ -183,7 +261,7 @@ impl Finding {
 /// An error as a line of a check.
 pub(crate) fn trouble(subject: &str, error: &SendError) -> Finding {
     let message = match error {
-        SendError::Unknown { source } => source.to_string(),
+        SendError::Unknown { source, .. } => source.to_string(),
         SendError::Refused { .. }
         | SendError::Conflict { .. }
         | SendError::Busy { .. }

@@ -8,11 +8,15 @@
 
 mod check;
 mod map;
+mod read;
 #[cfg(test)]
 mod tests;
+mod undo;
 #[doc(hidden)]
 pub mod wire;
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use perennial_core::action::{Done, Effect, Permit, Receipt};
@@ -27,7 +31,10 @@ use crate::fields::{self, Live, Wanted};
 use crate::http::path::{encode, segment};
 use crate::http::scrub::scrub;
 use crate::http::{Call, Http, Reply};
-use crate::{Answer, Connection, ConnectionError, CreateMissing, Diff, Finding, LookUp, SendError, Tool};
+use crate::{
+    Answer, Ask, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known, LookUp, ReadPage,
+    SendError, Tool, Undoing, WriteMap, ownership,
+};
 use map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, Place, Plan};
 use wire::{Organization, QueryPage, SaveResult};
 
@@ -44,7 +51,17 @@ const CONTENTION_WAIT: Duration = Duration::from_secs(10);
 pub struct Salesforce {
     http: Http,
     create_missing: CreateMissing,
+    writes: WriteMap,
     is_sandbox: OnceCell<bool>,
+}
+
+/// A change of fields that is wanted.
+#[derive(Clone, Copy)]
+struct Change<'a> {
+    object: &'static str,
+    place: &'a Place,
+    wanted: &'a [Wanted],
+    known: &'a Known,
 }
 
 /// A record as it is now.
@@ -63,19 +80,28 @@ impl Salesforce {
         Ok(Salesforce {
             http: Http::new(&connection, wire::DIALECT)?,
             create_missing: connection.create_missing_accounts,
+            writes: connection.writes.unwrap_or_else(map::writes),
             is_sandbox: OnceCell::new(),
         })
     }
 
-    async fn run(&self, effect: &Effect, at: Timestamp) -> Result<Receipt, SendError> {
-        match map::plan(effect)? {
-            Plan::Change { object, place, wanted } => self.change(effect, object, &place, &wanted, at).await,
+    async fn run(&self, effect: &Effect, known: &Known, at: Timestamp) -> Result<Receipt, SendError> {
+        match map::plan(effect, &self.writes)? {
+            Plan::Change { object, place, wanted } => {
+                let change = Change {
+                    object,
+                    place: &place,
+                    wanted: &wanted,
+                    known,
+                };
+                self.change(effect, change, at).await
+            }
             Plan::Keyed { object, parent, wanted } => self.create(effect, object, parent, &wanted, at).await,
         }
     }
 
     async fn find(&self, effect: &Effect, at: Timestamp) -> Result<LookUp, SendError> {
-        let (object, place, wanted) = match map::plan(effect)? {
+        let (object, place, wanted) = match map::plan(effect, &self.writes)? {
             Plan::Change { object, place, wanted } => (object, place, wanted),
             Plan::Keyed { object, wanted, .. } => (object, key_of(effect), wanted),
         };
@@ -94,7 +120,7 @@ impl Salesforce {
     }
 
     async fn live(&self, effect: &Effect) -> Result<Diff, SendError> {
-        let (object, place, wanted) = match map::plan(effect)? {
+        let (object, place, wanted) = match map::plan(effect, &self.writes)? {
             Plan::Change { object, place, wanted } => (object, place, wanted),
             Plan::Keyed { object, wanted, .. } => (object, key_of(effect), wanted),
         };
@@ -108,15 +134,12 @@ impl Salesforce {
     }
 
     /// Reads, compares, writes what differs. INVARIANT (compare first): nothing is written over a value that was not read
-    /// in the same round.
-    async fn change(
-        &self,
-        effect: &Effect,
-        object: &'static str,
-        place: &Place,
-        wanted: &[Wanted],
-        at: Timestamp,
-    ) -> Result<Receipt, SendError> {
+    /// in the same round, and nothing over one that somebody else has put there; see [`crate::ownership`].
+    async fn change(&self, effect: &Effect, change: Change<'_>, at: Timestamp) -> Result<Receipt, SendError> {
+        let Change {
+            object, place, wanted, ..
+        } = change;
+        let mut known = Cow::Borrowed(change.known);
         for _ in 0..ROUNDS {
             let record = match self.fetch(effect, object, place, wanted).await? {
                 Some(record) => record,
@@ -128,31 +151,39 @@ impl Salesforce {
                 None => return Err(missing(object)),
             };
             let differing = fields::differing(wanted, &record.live);
-            let before = fields::before(differing.iter().copied(), &record.live);
-            let after = fields::after(differing.iter().copied());
             if differing.is_empty() {
                 return Ok(self.receipt(Done::NoChange, object, &record.id, at));
             }
+            ownership::guard(object, &record.id, &differing, &record.live, &known)?;
+            let left = wanted.iter().filter(|field| field.owner == FieldOwner::Crm);
+            let image = Image {
+                before: fields::before(differing.iter().copied(), &record.live),
+                after: fields::after(differing.iter().copied().chain(left)),
+            };
             let path = format!("{}/{}", sobject(object), segment(object, &record.id)?);
             let body = Value::Object(fields::body(differing));
             let guarded = record.etag.is_some();
             let call = Call {
                 if_match: record.etag,
-                ..Call::write(Method::PATCH, object, path, body).serving(effect.id.as_str())
+                ..Call::write(Method::PATCH, object, path, body).serving(effect)
             };
-            let reply = self.http.send(&call).await?;
+            let reply = match self.http.send(&call).await {
+                Ok(reply) => reply,
+                Err(error) => return Err(error.with_image(image)),
+            };
             if guarded && reply.status == StatusCode::PRECONDITION_FAILED {
+                // What changed meanwhile is somebody's edit, unless it is a field that we do not write.
+                known = Cow::Owned(ownership::as_read(&known, wanted, &record.live));
                 continue;
             }
             let reply = reply.ok()?;
             if !reply.body.is_empty() {
                 saved(object, &reply, call.body.as_ref())?;
             }
-            let receipt = self.receipt(Done::Updated, object, &record.id, at);
             return Ok(Receipt {
-                before,
-                after,
-                ..receipt
+                before: image.before,
+                after: image.after,
+                ..self.receipt(Done::Updated, object, &record.id, at)
             });
         }
         Err(SendError::Busy {
@@ -182,7 +213,7 @@ impl Salesforce {
         let mut body = fields::body(wanted);
         body.insert(parent.to_owned(), Value::String(account.clone()));
         let path = place_path(object, &key)?;
-        let call = Call::write(Method::PATCH, object, path, Value::Object(body)).serving(effect.id.as_str());
+        let call = Call::write(Method::PATCH, object, path, Value::Object(body)).serving(effect);
         let reply = self.http.send(&call).await?;
         if reply.status == StatusCode::MULTIPLE_CHOICES {
             return Err(several(object));
@@ -233,7 +264,7 @@ impl Salesforce {
             CreateMissing::InSandbox => {}
         }
         let body = Value::Object(fields::body([&map::account_name(effect)]));
-        let call = Call::write(Method::PATCH, ACCOUNT, place_path(ACCOUNT, &place)?, body).serving(effect.id.as_str());
+        let call = Call::write(Method::PATCH, ACCOUNT, place_path(ACCOUNT, &place)?, body).serving(effect);
         let reply = self.http.send(&call).await?;
         if reply.status == StatusCode::MULTIPLE_CHOICES {
             return Err(several(ACCOUNT));
@@ -260,15 +291,19 @@ impl Salesforce {
         place: &Place,
         wanted: &[Wanted],
     ) -> Result<Option<Record>, SendError> {
-        let path = format!(
-            "{}?fields={}",
-            place_path(object, place)?,
-            fields::names(&["Id"], wanted)
-        );
-        let reply = self
-            .http
-            .send(&Call::get(object, path).serving(effect.id.as_str()))
-            .await?;
+        self.fetch_named(effect, object, place, &fields::names(&["Id"], wanted))
+            .await
+    }
+
+    async fn fetch_named(
+        &self,
+        effect: &Effect,
+        object: &'static str,
+        place: &Place,
+        names: &str,
+    ) -> Result<Option<Record>, SendError> {
+        let path = format!("{}?fields={names}", place_path(object, place)?);
+        let reply = self.http.send(&Call::get(object, path).serving(effect)).await?;
         match reply.status {
             StatusCode::NOT_FOUND => return Ok(None),
             StatusCode::MULTIPLE_CHOICES => return Err(several(object)),
@@ -321,10 +356,53 @@ impl Tool for Salesforce {
         Crm::Salesforce
     }
 
-    fn execute<'a>(&'a self, permit: Permit, effect: &'a Effect, at: Timestamp) -> Answer<'a, Receipt> {
+    fn writes(&self) -> &WriteMap {
+        &self.writes
+    }
+
+    fn execute<'a>(
+        &'a self,
+        permit: Permit,
+        effect: &'a Effect,
+        known: &'a Known,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt> {
         Box::pin(async move {
             crate::covered(Crm::Salesforce, &permit, effect)?;
-            self.run(effect, at).await
+            self.run(effect, known, at).await
+        })
+    }
+
+    fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
+        Box::pin(self.read_page(ask, cursor))
+    }
+
+    fn fields<'a>(&'a self, object: &'a str) -> Answer<'a, BTreeSet<String>> {
+        Box::pin(self.visible(object))
+    }
+
+    fn written_objects(&self) -> (&'static str, &'static str) {
+        (map::ACCOUNT, map::OPPORTUNITY)
+    }
+
+    fn own_key(&self, object: &str) -> Option<&'static str> {
+        matches!(object, map::TASK | map::NOTE).then_some(EFFECT_KEY)
+    }
+
+    fn undoing<'a>(&'a self, effect: &'a Effect, receipt: &'a Receipt) -> Answer<'a, Undoing> {
+        Box::pin(async move { Ok(self.look_back(effect, receipt).await?.1) })
+    }
+
+    fn undo<'a>(
+        &'a self,
+        permit: Permit,
+        effect: &'a Effect,
+        receipt: &'a Receipt,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt> {
+        Box::pin(async move {
+            crate::covered(Crm::Salesforce, &permit, effect)?;
+            self.take_back(effect, receipt, at).await
         })
     }
 

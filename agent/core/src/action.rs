@@ -56,6 +56,16 @@ word_enum! {
 }
 
 word_enum! {
+    /// Fields of a deal that we may write in a CRM.
+    DealField {
+        /// What comes next, in a sentence.
+        NextStep = "next_step",
+        /// Stage in the words of the CRM.
+        Stage = "stage",
+    }
+}
+
+word_enum! {
     /// How urgent a task is.
     Priority {
         /// Today.
@@ -110,6 +120,9 @@ pub enum Write {
         /// New stage, in the words of the CRM.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stage: Option<String>,
+        /// What these fields said when it was decided, where the facts knew it: another value is somebody's edit.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        seen: BTreeMap<DealField, String>,
     },
 }
 
@@ -281,6 +294,8 @@ word_enum! {
         NoChange = "no_change",
         /// Found its own earlier work by the idempotency key.
         AlreadyDone = "already_done",
+        /// Took away a record of its own, when a person undid its making.
+        Deleted = "deleted",
     }
 }
 
@@ -303,6 +318,16 @@ pub struct Receipt {
     pub after: BTreeMap<String, String>,
     /// When the answer came.
     pub at: Timestamp,
+}
+
+impl Receipt {
+    /// Values written by field, without the remarks about cut and untouched fields (`<field> (..)`).
+    pub fn values_after(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.after
+            .iter()
+            .filter(|(name, _)| !name.ends_with(')'))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
 }
 
 word_enum! {
@@ -372,5 +397,7 @@ word_enum! {
         Failed = "failed",
         /// Taken back before it was sent.
         Withdrawn = "withdrawn",
+        /// Not written: somebody else changed the record meanwhile, and a person says whose value stays.
+        Conflict = "conflict",
     }
 }

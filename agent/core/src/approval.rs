@@ -168,6 +168,8 @@ pub enum Event {
     Executed,
     /// An effect was refused for good.
     Failed,
+    /// Somebody else changed a record meanwhile: whose value stays is for a person to say.
+    Conflict,
     /// A person lets a failed action try again.
     Retry,
 }
@@ -404,6 +406,13 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
             "is permitted",
             ActionState::Failed,
         ),
+        Event::Conflict => from(
+            item,
+            &[ActionState::Permitted],
+            "asking about a conflict",
+            "is permitted",
+            ActionState::Pending,
+        ),
         Event::Retry => from(item, &[ActionState::Failed], "retrying", "failed", ActionState::Pending),
     }
 }
@@ -534,6 +543,27 @@ fn roles(needs: &[OwnerRole]) -> String {
     needs.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
 }
 
+/// The right to undo one effect: a person asks for it whose role would have sufficed to approve its action.
+///
+/// # Errors
+/// [`Refused::Role`].
+pub fn undo(effect: &Effect, need: &Need, person: &Person, content: Hash, now: Timestamp) -> Result<Permit, Refused> {
+    if !person.roles.iter().any(|role| need.sufficient.contains(role)) {
+        return Err(Refused::Role {
+            person: person.id.clone(),
+            needs: need.role,
+        });
+    }
+    let ground = Ground::Approval {
+        by: person.id.clone(),
+        authority: None,
+        with: Vec::new(),
+        at: now,
+        content,
+    };
+    Ok(Permit::new(effect.action.clone(), std::slice::from_ref(effect), ground))
+}
+
 /// Whether a person stops an action by it.
 fn stops(event: &Event) -> bool {
     match event {
@@ -550,6 +580,7 @@ fn stops(event: &Event) -> bool {
         | Event::Expire
         | Event::Executed
         | Event::Failed
+        | Event::Conflict
         | Event::Retry => false,
     }
 }
@@ -611,14 +642,16 @@ fn same_write(a: &crate::action::Write, b: &crate::action::Write) -> bool {
             Write::UpdateOpportunity {
                 opportunity: a,
                 crm_id: ai,
+                seen: a_seen,
                 ..
             },
             Write::UpdateOpportunity {
                 opportunity: b,
                 crm_id: bi,
+                seen: b_seen,
                 ..
             },
-        ) => a == b && ai == bi,
+        ) => a == b && ai == bi && a_seen == b_seen,
         (
             Write::UpdateAccount { .. }
             | Write::CreateTask { .. }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{AccountField, ActionState, Effect, Target, Write};
+use crate::action::{AccountField, ActionState, DealField, Effect, Target, Write};
 use crate::decide::{Inputs, Note, NoteKind};
 use crate::draft::Draft;
 use crate::feature::{Features, Renewal, label};
@@ -382,6 +382,7 @@ fn effects(
                 crm_id: deal.fact.crm.as_ref().filter(|c| c.crm == tool).map(|c| c.id.clone()),
                 next_step: next_step.as_ref().map(|text| text.fill(slots)),
                 stage: stage.clone(),
+                seen: seen(&deal.fact),
             })
         }
     });
@@ -433,6 +434,13 @@ pub fn worst_posture(postures: &[crate::score::Posture]) -> &'static str {
         .map(|p| p.state)
         .max()
         .map_or("none due", PostureState::as_str)
+}
+
+/// What a deal said in the fields that a step may write.
+fn seen(deal: &Opportunity) -> BTreeMap<DealField, String> {
+    let next_step = deal.next_step.clone().map(|text| (DealField::NextStep, text));
+    let stage = deal.stage.clone().map(|text| (DealField::Stage, text));
+    next_step.into_iter().chain(stage).collect()
 }
 
 /// The oldest open deal of a kind.

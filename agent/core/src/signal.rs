@@ -368,6 +368,8 @@ pub enum Fact {
     Treatment(Treatment),
     /// A score set by a person.
     ScoreOverride(ScoreOverride),
+    /// The record of this kind was deleted at its source: from this version on there is none.
+    Gone(FactKind),
 }
 
 impl Fact {
@@ -392,6 +394,7 @@ impl Fact {
             Fact::Assignment(_) => FactKind::Assignment,
             Fact::Treatment(_) => FactKind::Treatment,
             Fact::ScoreOverride(_) => FactKind::ScoreOverride,
+            Fact::Gone(kind) => *kind,
         }
     }
 }

@@ -202,7 +202,7 @@ impl Snapshot {
                 Fact::Assignment(fact) => snapshot.assignments.push(Held { record, at, fact }),
                 Fact::Treatment(fact) => snapshot.treatments.push(Held { record, at, fact }),
                 Fact::ScoreOverride(fact) => snapshot.overrides.push(Held { record, at, fact }),
-                Fact::Owner(_) | Fact::Product(_) => {}
+                Fact::Owner(_) | Fact::Product(_) | Fact::Gone(_) => {}
             }
         }
         snapshot.sort();
@@ -321,7 +321,8 @@ impl Portfolio {
                 | Fact::ChurnEvent(_)
                 | Fact::Assignment(_)
                 | Fact::Treatment(_)
-                | Fact::ScoreOverride(_) => {}
+                | Fact::ScoreOverride(_)
+                | Fact::Gone(_) => {}
             }
         }
         portfolio

@@ -6,7 +6,7 @@ use perennial_core::explore::LoggedChoice;
 use perennial_core::replay::read;
 use perennial_core::score::Contribution;
 use perennial_core::signal::OwnerRole;
-use perennial_store::{ActionRow, ApprovalRow, DecisionRow, DraftRow, EffectRow, Store};
+use perennial_store::{ActionRow, ApprovalRow, ConflictRow, DecisionRow, DraftRow, EffectRow, Store};
 use perennial_tools::Diff;
 use serde_json::{Value, json};
 
@@ -31,6 +31,7 @@ pub(super) struct Detail {
     still_needed: Vec<OwnerRole>,
     live: Vec<Live>,
     choice: Option<LoggedChoice>,
+    conflicts: Vec<ConflictRow>,
 }
 
 /// What the CRM says now about what an effect would change.
@@ -47,7 +48,7 @@ impl Detail {
             .await?
             .ok_or_else(|| Failure::failed(format!("the decision {} of this action is not stored", row.decision)))?;
         let effects: Vec<Effect> = read("list of effects", &row.effects)?;
-        let tools = config.tools().map_err(Failure::input)?;
+        let tools = config.tools_of(store).map_err(Failure::input)?;
         let mut read_live = Vec::new();
         for effect in &effects {
             read_live.push(match tools.get(effect.tool) {
@@ -72,6 +73,7 @@ impl Detail {
             approvals: store.approvals_of(&row.id).await?,
             still_needed: still_needed(config, store, &row).await?,
             live: read_live,
+            conflicts: store.conflicts_of(&row.id).await?,
             stored,
             effects,
             row,
@@ -122,6 +124,7 @@ impl Detail {
             .zip(&self.live)
             .map(|(e, l)| write_json(e, l))
             .collect();
+        document["conflicts"] = self.conflicts.iter().map(conflict_json).collect();
         document["effects"] = self.outbox.iter().map(effect_json).collect();
         document["drafts"] = self
             .drafts
@@ -187,6 +190,51 @@ fn contributions(list: &[Contribution]) -> Vec<Value> {
             })
         })
         .collect()
+}
+
+fn conflict_json(conflict: &ConflictRow) -> Value {
+    json!({
+        "effect": conflict.effect,
+        "object": conflict.object,
+        "record": conflict.record,
+        "field": conflict.field.field,
+        "known": conflict.field.known,
+        "theirs": conflict.field.theirs,
+        "ours": conflict.field.ours,
+        "at": conflict.at,
+        "resolution": conflict.resolution,
+        "by": conflict.person,
+    })
+}
+
+/// Edits of others that an action met: both values, and what a person can say.
+fn conflicts(detail: &Detail, output: &Output) {
+    if detail.conflicts.is_empty() {
+        return;
+    }
+    output.heading("somebody else changed the record");
+    let shown = |text: &str| {
+        if text.is_empty() {
+            "(empty)".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    for conflict in &detail.conflicts {
+        let field = &conflict.field;
+        output.line(&format!("{} {} {}", conflict.object, conflict.record, field.field));
+        let known = field
+            .known
+            .as_deref()
+            .map_or_else(|| "never read here".to_owned(), shown);
+        output.line(&format!("  decided on  {known}"));
+        output.line(&format!("  theirs      {}", shown(&field.theirs)));
+        output.line(&format!("  ours        {}", shown(&field.ours)));
+        match (&conflict.resolution, &conflict.person) {
+            (Some(whose), Some(person)) => output.line(&format!("  {person} decided for {whose}")),
+            _ => output.line("  `queue approve` writes ours over it, `queue reject` keeps theirs"),
+        }
+    }
 }
 
 fn write_json(effect: &Effect, live: &Live) -> Value {
@@ -279,6 +327,7 @@ pub(super) fn show(detail: &Detail, output: &Output) {
     evidence(p, output);
     scores(&detail.decision, output);
     writes(detail, output);
+    conflicts(detail, output);
     drafts(detail, output);
     history(detail, output);
     others(detail, output);

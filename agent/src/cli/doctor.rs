@@ -1,7 +1,7 @@
 //! `perennial doctor`: what is right, what is not, and how to mend it.
 
-use perennial_store::{DatabaseUrl, SourceDatabase};
-use perennial_tools::Level;
+use perennial_store::{DatabaseUrl, SourceDatabase, Store};
+use perennial_tools::{Level, Tool};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
@@ -149,6 +149,7 @@ async fn database(config: &Config, checks: &mut Vec<Check>) {
             checks.push(Check::new(Level::Bad, "database", error.to_string(), Some(remedy)));
         }
     }
+    calls(config, &store, checks).await;
     match store.effect_counts(None).await {
         Ok(counts) if counts.unknown + counts.failed > 0 => {
             let text = format!(
@@ -193,6 +194,66 @@ async fn crms(config: &Config, checks: &mut Vec<Check>) {
             ),
             Err(error) => checks.push(Check::new(Level::Bad, crm.as_str(), error.to_string(), None)),
         }
+        mapped(config, tool.as_ref(), checks).await;
+    }
+}
+
+/// What a mapping reads, held against what the CRM shows us.
+async fn mapped(config: &Config, tool: &dyn Tool, checks: &mut Vec<Check>) {
+    let crm = tool.crm();
+    let mapping = match super::sync::mapping(config, crm) {
+        Ok(mapping) => mapping,
+        Err(failure) => {
+            checks.push(Check::new(Level::Bad, crm.as_str(), failure.to_string(), None));
+            return;
+        }
+    };
+    let mut missing = Vec::new();
+    let mut seen = 0;
+    for (object, columns) in mapping.objects() {
+        match tool.fields(&object).await {
+            // Fields of parents and associations are not among the object's own.
+            Ok(fields) => {
+                seen += columns.len();
+                let gone = columns.iter().filter(|c| !c.contains('.') && !fields.contains(*c));
+                missing.extend(gone.map(|column| format!("{object}.{column}")));
+            }
+            Err(error) => missing.push(format!("{object} ({error})")),
+        }
+    }
+    checks.push(if missing.is_empty() {
+        let text = format!("mapping: all {seen} columns are there");
+        Check::new(Level::Ok, crm.as_str(), text, None)
+    } else {
+        let text = format!("mapping: not there, or hidden from us: {}", missing.join(", "));
+        let remedy = "let the integration user read them, or name others in the mapping".to_owned();
+        Check::new(Level::Warn, crm.as_str(), text, Some(remedy))
+    });
+}
+
+/// The calls of the day, as all processes have counted them.
+async fn calls(config: &Config, store: &Store, checks: &mut Vec<Check>) {
+    let budgets = match store.call_budgets().await {
+        Ok(budgets) => budgets,
+        Err(error) => {
+            checks.push(Check::new(Level::Bad, "calls", error.to_string(), None));
+            return;
+        }
+    };
+    for budget in budgets.iter().filter(|budget| budget.resets_at > config.clock.now()) {
+        let told = budget.told.map_or("not told".to_owned(), |told| told.to_string());
+        let text = format!(
+            "{} calls used until {} (the CRM allows: {told})",
+            budget.used, budget.resets_at
+        );
+        checks.push(match budget.warned_at {
+            Some(at) => {
+                let text = format!("{text}; 80 % were passed at {at}");
+                let remedy = "find who uses the calls, or raise daily_calls where the plan allows it".to_owned();
+                Check::new(Level::Warn, budget.tool.as_str(), text, Some(remedy))
+            }
+            None => Check::new(Level::Ok, budget.tool.as_str(), text, None),
+        });
     }
 }
 

@@ -426,7 +426,7 @@ async fn deciding(config: &Config, store: &Store, by: &By) -> Result<(Person, Pe
 
 /// Carries out what is due.
 async fn carry_out(config: &Config, store: &Store, as_of: Timestamp) -> Result<(), Failure> {
-    let tools = config.tools().map_err(Failure::input)?;
+    let tools = config.tools_of(store).map_err(Failure::input)?;
     let engine = Engine {
         config,
         store,

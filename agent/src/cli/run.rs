@@ -80,7 +80,7 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
         return walk::shadow(&config, &steps, args.out.as_deref(), output).await;
     }
     let store = open(&config, Need::Existing).await?;
-    let tools = config.tools().map_err(Failure::input)?;
+    let tools = config.tools_of(&store).map_err(Failure::input)?;
     let stop = stop_signal();
     let engine = Engine {
         config: &config,
@@ -216,8 +216,8 @@ fn print(output: &Output, report: &RunReport, connected: bool) {
     ));
     let e = &report.effects;
     output.line(&format!(
-        "effects in CRMs: {} done, {} waiting, {} unknown, {} failed",
-        e.done, e.waiting, e.unknown, e.failed
+        "effects in CRMs: {} done, {} waiting, {} unknown, {} failed, {} in conflict with somebody's edit",
+        e.done, e.waiting, e.unknown, e.failed, e.conflicts
     ));
     if !report.playbooks.is_empty() {
         output.heading("proposed, by playbook");

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use perennial_sandbox::{Clock, Options, Sandbox, Seed, StartError, System};
+use perennial_tools::Credentials;
+use secrecy::ExposeSecret as _;
 
 use super::{Failure, Output};
 use crate::config::{Config, Overrides};
@@ -32,7 +34,6 @@ pub(super) async fn sandbox(args: &SandboxArgs, overrides: &Overrides, output: &
         None => Seed::default(),
     };
     let from_config = |access: &Option<crate::config::CrmAccess>| -> (u16, Option<String>) {
-        use secrecy::ExposeSecret as _;
         match access {
             Some(access) if access.base_url.starts_with("http://127.0.0.1:") => {
                 let port = access
@@ -40,7 +41,7 @@ pub(super) async fn sandbox(args: &SandboxArgs, overrides: &Overrides, output: &
                     .rsplit(':')
                     .next()
                     .and_then(|p| p.trim_end_matches('/').parse().ok());
-                (port.unwrap_or(0), Some(access.token.expose_secret().to_owned()))
+                (port.unwrap_or(0), token_of(&access.credentials))
             }
             Some(_) | None => (0, None),
         }
@@ -102,5 +103,13 @@ pub(crate) fn started(error: StartError) -> Failure {
     match &error {
         StartError::PortTaken { .. } | StartError::Seed { .. } | StartError::Custom { .. } => Failure::input(error),
         StartError::Listen { .. } => Failure::failed(error),
+    }
+}
+
+/// The token that a local server is to take: only a fixed one is known beforehand.
+fn token_of(credentials: &Credentials) -> Option<String> {
+    match credentials {
+        Credentials::Token(token) => Some(token.expose_secret().to_owned()),
+        Credentials::Jwt { .. } | Credentials::ClientCredentials { .. } | Credentials::Refresh { .. } => None,
     }
 }

@@ -146,7 +146,12 @@ impl EventAccess {
 }
 
 /// A secret from the environment, else from a file.
-fn secret(what: String, variable: &str, file: Option<&Path>, key: &'static str) -> Result<String, ConfigError> {
+pub(super) fn secret(
+    what: String,
+    variable: &str,
+    file: Option<&Path>,
+    key: &'static str,
+) -> Result<String, ConfigError> {
     let variable = variable.to_owned();
     match (std::env::var(&variable).ok(), file) {
         (Some(text), _) => Ok(text.trim().to_owned()),

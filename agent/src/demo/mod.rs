@@ -139,7 +139,7 @@ async fn main_job(
         Mapping::load(&args.dir.join("mapping.toml")).map_err(|problems| ImportError::NotReady { problems })?;
     let import_options = ImportOptions::new(args.dir.clone());
     let imported = import(store, &args.dir.join("data"), &mapping, &import_options, |_| {}).await?;
-    let tools = config.tools().map_err(Failure::input)?;
+    let tools = config.tools_of(store).map_err(Failure::input)?;
     let (_keep, stop) = watch::channel(false);
     let engine = Engine {
         config,

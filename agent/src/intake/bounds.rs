@@ -86,6 +86,7 @@ pub(super) fn check(fact: &Fact) -> Checked {
             money_not_negative("amount", opportunity.amount)
         }
         Fact::ChurnEvent(event) => money_not_negative("refund", event.refund),
+        Fact::Gone(_) => Ok(()),
         Fact::ScoreOverride(fact) => scale("value", fact.value, 0, 100),
         Fact::Treatment(treatment) => scale("propensity", treatment.propensity, 0, 1),
     }

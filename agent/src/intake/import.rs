@@ -173,6 +173,8 @@ pub(super) struct Batch {
     pub(super) places: Vec<(u64, Range<usize>)>,
     pub(super) raw: Vec<u8>,
     pub(super) refused: Vec<Refused>,
+    /// Rows that only say what we wrote ourselves; they count as duplicates.
+    pub(super) own: u64,
     /// Keys that no row of the file had; known with its last batch.
     pub(super) unseen: Vec<String>,
 }
@@ -404,6 +406,7 @@ impl Tally {
         self.bytes += batch.bytes;
         file.read += batch.read;
         file.rejected += batch.refused.len() as u64;
+        file.duplicate += batch.own;
         if file.read > 0 {
             self.warnings.extend(batch.unseen.iter().map(|key| {
                 format!(

@@ -7,15 +7,18 @@ mod fields;
 mod format;
 mod read;
 mod toml;
+mod writes;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use perennial_core::action::{AccountField, DealField};
 use perennial_core::ids::SourceId;
 use perennial_core::policy::gate::Vocabulary;
 use perennial_core::signal::{FactKind, Grain};
+use perennial_tools::{FieldRule, WriteMap};
 
 use super::problem::Problem;
 use super::value::{Converter, Format, Value};
@@ -28,6 +31,8 @@ pub struct Mapping {
     pub(super) text: Arc<str>,
     pub(super) entries: Vec<Entry>,
     pub(super) queries: Vec<Entry>,
+    pub(super) objects: Vec<Entry>,
+    pub(super) writes: Option<Writes>,
     pub(super) ignored: Vec<String>,
 }
 
@@ -69,17 +74,42 @@ impl Mapping {
         &self.source
     }
 
+    /// The objects of a CRM that are read, each with its columns.
+    #[must_use]
+    pub fn objects(&self) -> Vec<(String, Vec<String>)> {
+        let of = |entry: &Entry| (entry.path.clone(), entry.bind_all().1);
+        self.objects.iter().map(of).collect()
+    }
+
+    /// Where our fields go, as this mapping says it; none where it does not.
+    #[must_use]
+    pub fn writes(&self) -> Option<WriteMap> {
+        self.writes.as_ref().map(|writes| WriteMap {
+            account: writes.account.clone(),
+            deal: writes.deal.clone(),
+        })
+    }
+
     pub(super) fn problem(&self, span: Range<usize>, message: impl Into<String>, help: Option<String>) -> Problem {
         Problem::at(&self.file, &self.text, span, message, help)
     }
 }
 
-/// One `[[file]]` or `[[query]]` of a mapping.
+/// What `[write]` says: where our fields go in a CRM, and who owns them. A field that is not named is not written.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Writes {
+    pub account: BTreeMap<AccountField, FieldRule>,
+    pub deal: BTreeMap<DealField, FieldRule>,
+}
+
+/// One `[[file]]`, `[[query]]` or `[[object]]` of a mapping.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    /// Path of the file, or name of the query.
+    /// Path of the file, or name of the query or of the object of a CRM.
     pub path: String,
     pub query: Option<Query>,
+    /// How far each reading of an object goes back, in seconds.
+    pub overlap_s: i64,
     pub span: Range<usize>,
     pub kind: FactKind,
     pub format: Arc<Format>,

@@ -1,7 +1,7 @@
 //! Intake: files of a source become signals.
 //!
 //! `perennial import DIR --mapping FILE` reads files of CSV or JSON Lines by a mapping, which says for each file what its rows are and
-//! which column or key fills which field. `perennial pull NAME` does the same with queries of another database. The work streams: one thread reads rows while the store writes, with a bounded queue
+//! which column or key fills which field. `perennial pull NAME` does the same with queries of another database, `perennial sync` with the records of a CRM. The work streams: one thread reads rows while the store writes, with a bounded queue
 //! between them, so memory does not grow with the files.
 //!
 //! Promises: all that can be known to be wrong before the first row is found before the first row, and all of it at
@@ -22,6 +22,7 @@ mod pull;
 mod record;
 mod rejects;
 mod rows;
+mod sync;
 mod text;
 mod value;
 
@@ -35,4 +36,5 @@ pub(crate) use problem::help_with_words;
 pub use pull::{PullError, Pulled, check_queries, pull};
 pub(crate) use record::Reject;
 pub(crate) use rejects::{Outcome, Refused, Rejects};
+pub use sync::{SyncError, SyncOptions, Synced, sync};
 pub(crate) use text::Encoding;

@@ -180,7 +180,7 @@ fn earlier(reached: Watermark, overlap: i64) -> Watermark {
 }
 
 /// A watermark for people.
-fn shown(watermark: Watermark) -> String {
+pub(super) fn shown(watermark: Watermark) -> String {
     match watermark.kind {
         WatermarkKind::Number => watermark.value.to_string(),
         WatermarkKind::Date => {
@@ -340,7 +340,7 @@ async fn take_in(
 }
 
 /// The cells of a row of a query.
-struct RowCells<'a>(&'a [Option<String>]);
+pub(super) struct RowCells<'a>(pub(super) &'a [Option<String>]);
 
 impl Cells for RowCells<'_> {
     fn width(&self) -> usize {

@@ -300,6 +300,7 @@ async fn outbox(store: &Store) {
         let outcomes: Vec<EffectOutcome> = leases
             .iter()
             .map(|lease| EffectOutcome {
+                learned: Vec::new(),
                 account: lease.effect.target.account.clone(),
                 effect: lease.effect.id.clone(),
                 fence: lease.fence,

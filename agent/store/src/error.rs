@@ -57,7 +57,7 @@ pub enum StoreError {
         name: String,
     },
     /// An abbreviated id stands for several: write more of it.
-    #[error("`{prefix}` stands for several actions, such as {}: write more of the id", .matches.join(", "))]
+    #[error("`{prefix}` stands for several, such as {}: write more of the id", .matches.join(", "))]
     Ambiguous {
         /// What was asked for.
         prefix: String,

@@ -28,7 +28,10 @@ tables!(
     "approval",
     "attempt",
     "choice",
+    "conflict",
     "content",
+    "crm_budget",
+    "crm_token",
     "day_plan",
     "decision",
     "draft",
@@ -36,6 +39,7 @@ tables!(
     "event_key",
     "event_person",
     "event_salt",
+    "known_field",
     "ledger",
     "ledger_head",
     "live_content",
@@ -47,7 +51,9 @@ tables!(
     "run_decision",
     "signal",
     "signal_moved",
+    "undone",
     "watermark",
+    "write_image",
 );
 
 pub(crate) static SIZE: Statement = Statement::differ(
@@ -109,6 +115,10 @@ impl Store {
 pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
     [
         crate::due::ALL,
+        crate::budget::ALL,
+        crate::conflicts::ALL,
+        crate::tokens::ALL,
+        crate::undone::ALL,
         crate::planned::ALL,
         crate::reservations::ALL,
         crate::migrate::ALL,

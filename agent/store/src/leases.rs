@@ -9,7 +9,8 @@ use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 
 use crate::Store;
-use crate::convert::{json, limit, word};
+use crate::conflicts;
+use crate::convert::{json, limit, time, word};
 use crate::db::{Col, Column, Durability, Row, Statement, Tx, args};
 use crate::error::Result;
 use crate::ledger;
@@ -32,7 +33,7 @@ pub(crate) static LOCK_READY: Statement = Statement::differ(
 pub(crate) static HEADS: Statement = Statement::rows(
     "reading effects to carry out",
     "select e.account_id, e.tool, o.effect_id, o.state, o.due_us, o.lease_until_us, o.unsure, o.attempts, o.fence, o.effect,
-         o.permit, a.effects, a.kind, a.verdict
+         o.permit, a.effects, a.kind, a.verdict, coalesce(d.committed_us, 0), i.body
      from (select e.at, e.account_id, e.tool, coalesce(
              (select h.effect_id from outbox h where h.tenant_id = $1 and h.account_id = e.account_id
                  and h.effect_id = e.held and h.state in ('waiting', 'leased', 'unknown')),
@@ -45,6 +46,8 @@ pub(crate) static HEADS: Statement = Statement::rows(
          from {rows}) as e
      left join outbox o on o.tenant_id = $1 and o.account_id = e.account_id and o.effect_id = e.effect_id
      left join action a on a.tenant_id = $1 and a.account_id = o.account_id and a.action_id = o.action_id
+     left join decision d on d.tenant_id = $1 and d.account_id = a.account_id and d.decision_id = a.decision_id
+     left join write_image i on i.tenant_id = $1 and i.account_id = o.account_id and i.effect_id = o.effect_id
      order by e.at",
     3,
     &[Col::Text("account_id"), Col::Text("tool"), Col::Text("held")],
@@ -163,7 +166,7 @@ pub(crate) static FREE_LANES: Statement = Statement::rows(
 pub(crate) static SETTLED_OF: Statement = Statement::rows(
     "looking for finished actions",
     "select o.action_id, o.account_id, sum(case when o.state = 'failed' then 1 else 0 end),
-         sum(case when o.state = 'withdrawn' then 0 else 1 end)
+         sum(case when o.state = 'withdrawn' then 0 else 1 end), sum(case when o.state = 'conflict' then 1 else 0 end)
      from {rows} cross join outbox o
      where o.tenant_id = $1 and o.account_id = e.account_id and o.action_id = e.action_id
      group by o.action_id, o.account_id
@@ -176,7 +179,8 @@ pub(crate) static SETTLED: Statement = Statement::same(
     "looking for finished actions",
     "select a.action_id, a.account_id, (select count(*) from outbox o
          where o.tenant_id = $1 and o.action_id = a.action_id and o.state = 'failed'), (select count(*) from outbox o
-         where o.tenant_id = $1 and o.action_id = a.action_id and o.state <> 'withdrawn')
+         where o.tenant_id = $1 and o.action_id = a.action_id and o.state <> 'withdrawn'), (select count(*) from outbox o
+         where o.tenant_id = $1 and o.action_id = a.action_id and o.state = 'conflict')
      from action a where a.tenant_id = $1 and a.state = 'permitted' and not exists (
          select 1 from outbox o where o.tenant_id = $1 and o.action_id = a.action_id
              and o.state in ('waiting', 'leased', 'unknown'))",
@@ -419,6 +423,7 @@ impl Store {
                 | EffectResult::NotNow { .. }
                 | EffectResult::Withdrawn { .. }
                 | EffectResult::Unknown { .. }
+                | EffectResult::Conflict { .. }
                 | EffectResult::Failed { .. } => None,
             })
             .collect();
@@ -435,7 +440,10 @@ impl Store {
         // One row an action, its earliest failed step, so that each later step has one reason.
         let mut failed: BTreeMap<(&str, &str), i64> = BTreeMap::new();
         for (outcome, action, step) in settled {
-            if matches!(outcome.result, EffectResult::Failed { .. }) {
+            if matches!(
+                outcome.result,
+                EffectResult::Failed { .. } | EffectResult::Conflict { .. }
+            ) {
                 let first = failed
                     .entry((outcome.account.as_str(), action.as_str()))
                     .or_insert(*step);
@@ -450,6 +458,8 @@ impl Store {
             ];
             tx.execute(&BLOCK, args![self.tenant.0], Some(&rows)).await?;
         }
+        conflicts::learn(tx, self.tenant.0, each()).await?;
+        conflicts::record(tx, self.tenant.0, settled).await?;
         planned::follow(tx, self.tenant.0, settled).await
     }
 
@@ -548,6 +558,8 @@ fn claim(row: &Row, now: i64, until: i64) -> Result<(Lane, Option<Claim>)> {
         } else {
             EffectState::Waiting
         },
+        decided_at: time(row.int(14)?),
+        image: row.opt_text(15)?,
     };
     let lane = Lane {
         held: effect_id.clone(),
@@ -569,10 +581,11 @@ fn next(outcome: &EffectOutcome) -> (EffectState, Option<Timestamp>, Option<&str
     match &outcome.result {
         EffectResult::Done(_) => (EffectState::Done, None, None),
         EffectResult::Again { error, due_at } => (EffectState::Waiting, Some(*due_at), Some(error)),
-        EffectResult::Unknown { error, due_at } => (EffectState::Unknown, Some(*due_at), Some(error)),
+        EffectResult::Unknown { error, due_at, .. } => (EffectState::Unknown, Some(*due_at), Some(error)),
         EffectResult::NotNow { why, due_at } => (EffectState::Waiting, Some(*due_at), Some(why)),
         EffectResult::Withdrawn { why } => (EffectState::Withdrawn, None, Some(why)),
         EffectResult::Failed { error } => (EffectState::Failed, None, Some(error)),
+        EffectResult::Conflict { error, .. } => (EffectState::Conflict, None, Some(error)),
     }
 }
 
@@ -582,5 +595,6 @@ fn settled_action(row: &Row) -> Result<SettledAction> {
         account: AccountId::new(row.text(1)?),
         any_failed: row.int(2)? > 0,
         withdrawn: row.int(3)? == 0,
+        conflict: row.int(4)? > 0,
     })
 }

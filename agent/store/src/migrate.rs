@@ -36,7 +36,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0006_live"),
     migration!("0007_choices"),
     migration!("0008_reservation"),
-    migration!("0009_people"),
+    migration!("0009_write_safety"),
+    migration!("0010_crm_access"),
+    migration!("0011_people"),
 ];
 
 /// Version of the schema this program works with.

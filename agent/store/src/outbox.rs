@@ -26,7 +26,7 @@ pub(crate) static ENQUEUE: Statement = Statement::rows(
      from {rows} where true
      on conflict (tenant_id, account_id, effect_id) do update set state = 'waiting', unsure = 0, due_us = excluded.due_us,
          attempts = 0, error = null, effect = excluded.effect, permit = excluded.permit
-     where outbox.state in ('failed', 'withdrawn')",
+     where outbox.state in ('failed', 'withdrawn', 'conflict')",
     2,
     &[
         Col::Text("account_id"),
@@ -129,7 +129,7 @@ impl Store {
                 EffectState::Waiting | EffectState::Leased => counts.waiting += count,
                 EffectState::Done => counts.done += count,
                 EffectState::Unknown => counts.unknown += count,
-                EffectState::Failed => counts.failed += count,
+                EffectState::Failed | EffectState::Conflict => counts.failed += count,
                 // Nothing came of them, and nothing will.
                 EffectState::Withdrawn => {}
             }

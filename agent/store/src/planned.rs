@@ -88,6 +88,7 @@ pub(crate) async fn follow(tx: &mut Tx<'_>, tenant: i64, settled: &[(&EffectOutc
             EffectResult::Done(_)
             | EffectResult::Again { .. }
             | EffectResult::Unknown { .. }
+            | EffectResult::Conflict { .. }
             | EffectResult::Failed { .. } => {}
         }
     }

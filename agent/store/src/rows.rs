@@ -1,5 +1,6 @@
 //! What goes in and comes out: one struct per row, in core types.
 
+use crate::conflicts::{ConflictField, Learned};
 use perennial_core::action::{ActionKind, ActionState, Effect, EffectState, PermitRecord, Receipt};
 use perennial_core::ids::{AccountId, ActionId, DecisionId, EffectId, OwnerId, PlaybookId, RunId};
 use perennial_core::replay::Hash;
@@ -391,6 +392,10 @@ pub struct LeasedEffect {
     pub fence: i64,
     /// `Waiting`: do it. `Unknown`: an earlier attempt was begun and its answer is missing, look it up first.
     pub state: EffectState,
+    /// When the decision was stored that the effect follows from.
+    pub decided_at: Timestamp,
+    /// What an attempt found and sent whose answer is missing, as text.
+    pub image: Option<String>,
 }
 
 /// What came of an attempt.
@@ -404,6 +409,8 @@ pub struct EffectOutcome {
     pub fence: i64,
     /// What came of it.
     pub result: EffectResult,
+    /// What became known of fields on the way.
+    pub learned: Vec<Learned>,
     /// Entries for the ledger; not written when the fence is stale.
     pub ledger: Vec<LedgerDraft>,
     /// When.
@@ -428,6 +435,19 @@ pub enum EffectResult {
         error: String,
         /// Not before.
         due_at: Timestamp,
+        /// What was found and sent, as text, where a change of fields was under way.
+        image: Option<String>,
+    },
+    /// Not sent: somebody else changed the record. Later steps of the action wait with it for a person.
+    Conflict {
+        /// Why.
+        error: String,
+        /// Object of the CRM.
+        object: String,
+        /// Record id there.
+        record: String,
+        /// What was changed.
+        fields: Vec<ConflictField>,
     },
     /// Not sent: this is no moment for it. It counts as no attempt, and the other steps that wait are put off with it.
     NotNow {
@@ -468,6 +488,8 @@ pub struct SettledAction {
     pub any_failed: bool,
     /// Whether none was sent and all were taken back.
     pub withdrawn: bool,
+    /// Whether a person has to settle a conflict.
+    pub conflict: bool,
 }
 
 /// How many effects stand where.
@@ -479,7 +501,7 @@ pub struct EffectCounts {
     pub waiting: u64,
     /// Answer lost, to be looked up.
     pub unknown: u64,
-    /// Failed for good.
+    /// Failed for good, or somebody else's edit stands against it.
     pub failed: u64,
 }
 

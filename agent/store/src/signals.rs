@@ -136,6 +136,10 @@ pub struct SignalRow {
     account: String,
     /// Whether it is new only when it differs from the latest revision.
     restates: bool,
+    /// Whether it is new only when a revision of the record is known.
+    only_known: bool,
+    /// Hash of the body that it would have without what we wrote there ourselves.
+    without_ours: Option<String>,
 }
 
 /// What a row says beside its body.
@@ -190,6 +194,8 @@ impl SignalRow {
             via,
             account,
             restates: false,
+            only_known: false,
+            without_ours: None,
         }
     }
 
@@ -198,6 +204,25 @@ impl SignalRow {
     #[must_use]
     pub fn restating(self) -> SignalRow {
         SignalRow { restates: true, ..self }
+    }
+
+    /// New only when a revision of the record is known: what is not there cannot go.
+    #[must_use]
+    pub fn only_of_known(self) -> SignalRow {
+        SignalRow {
+            only_known: true,
+            ..self
+        }
+    }
+
+    /// No news when the record differs from its latest revision only by what we wrote there ourselves: `without` is what it
+    /// would say with the values from before.
+    #[must_use]
+    pub fn no_echo(self, without: &SignalRow) -> SignalRow {
+        SignalRow {
+            without_ours: Some(without.body_hash.clone()),
+            ..self
+        }
     }
 
     /// Id of the record in its source.
@@ -409,11 +434,16 @@ fn plan(prepared: &[SignalRow], known: &Revisions) -> Plan {
             .or_else(|| {
                 let known = known.get(key.0)?;
                 let (_, latest) = known.last_key_value()?;
-                if signal.restates && latest.body_hash == signal.body_hash {
-                    return Some(latest.body_hash.as_str());
+                let is_echo = signal.without_ours.as_ref() == Some(&latest.body_hash);
+                if signal.restates && (latest.body_hash == signal.body_hash || is_echo) {
+                    return Some(signal.body_hash.as_str());
                 }
                 Some(known.get(&key.1)?.body_hash.as_str())
             });
+        if signal.only_known && there.is_none() && !known.contains_key(key.0) {
+            stored.push(Stored::Duplicate);
+            continue;
+        }
         let outcome = match there.map(|there| signal.body_hash.as_str().cmp(there)) {
             None => Stored::New,
             Some(std::cmp::Ordering::Equal) => Stored::Duplicate,

@@ -7,6 +7,7 @@ use perennial_core::signal::OwnerRole;
 use perennial_core::time::Timestamp;
 
 use crate::Store;
+use crate::conflicts;
 use crate::convert::{hash, time};
 use crate::db::{Col, Column, Durability, Statement, args};
 use crate::due;
@@ -172,6 +173,9 @@ impl Store {
                 None,
             )
             .await?;
+        }
+        if let Some(approval) = &t.approval {
+            conflicts::settle(&mut tx, self.tenant.0, &t.action, approval).await?;
         }
         let effects: Vec<Enqueued<'_>> = t
             .outbox

@@ -86,10 +86,7 @@ fn a_person_who_may_not_decide_changes_nothing() {
         "an abbreviation of many ids",
         &["queue", "approve", "act_", "--as", CSM],
         2,
-        &[
-            "`act_` stands for several actions, such as act_",
-            "write more of the id",
-        ],
+        &["`act_` stands for several, such as act_", "write more of the id"],
     );
 }
 

@@ -47,7 +47,7 @@ fn a_wrong_line_of_the_configuration_is_named_with_its_remedy() {
         &[
             "perennial.toml:3:1",
             "unknown key `token`",
-            "known: `base_url`, `token_file`",
+            "known: `base_url`, `token_file`, `auth`",
         ],
     );
     configured(

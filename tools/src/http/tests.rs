@@ -19,6 +19,7 @@ const DIALECT: Dialect = Dialect {
         })
     },
     remedy: |_| "mend it",
+    sign_in: "/token",
     token_remedy: "renew it",
 };
 
@@ -282,7 +283,8 @@ async fn an_answer_that_is_too_large_is_not_read() {
         matches!(
             error,
             SendError::Unknown {
-                source: Lost::TooLarge { limit: 1_000 }
+                source: Lost::TooLarge { limit: 1_000 },
+                ..
             }
         ),
         "{error:?}"

@@ -1,43 +1,71 @@
 //! What `doctor` asks about a HubSpot connection.
 
+use std::collections::BTreeSet;
+
 use super::map::{ACCOUNT_KEY, COMPANIES, DEALS, EFFECT_KEY, NOTES, OPPORTUNITY_KEY, TASKS};
 use super::wire::{Details, Properties};
 use super::{HubSpot, VERSION};
 use crate::http::Call;
+use crate::http::path::segment;
+use crate::reading::known_name;
 use crate::{CreateMissing, Finding, SendError};
 
 /// Share of the burst budget in percent from which we warn.
 const BURST_WARN_PERCENT: u64 = 80;
 
-/// Properties that must be there, by object; the first is the unique one that serves as external id.
-const NEEDED: [(&str, &[&str]); 4] = [
-    (
-        COMPANIES,
-        &[
-            ACCOUNT_KEY,
-            "perennial_health",
-            "perennial_renewal_risk",
-            "perennial_posture",
-            "perennial_next_step",
-            "perennial_summary",
-        ],
-    ),
-    (DEALS, &[OPPORTUNITY_KEY, "hs_next_step", "dealstage"]),
-    (
-        TASKS,
-        &[
-            EFFECT_KEY,
-            "hs_task_subject",
-            "hs_task_body",
-            "hs_timestamp",
-            "hs_task_status",
-            "hs_task_priority",
-        ],
-    ),
-    (NOTES, &[EFFECT_KEY, "hs_note_body", "hs_timestamp"]),
-];
-
 impl HubSpot {
+    /// Properties that must be there, by object; the first is the unique one that serves as external id.
+    fn needed(&self) -> [(&'static str, Vec<&str>); 4] {
+        [
+            (
+                COMPANIES,
+                std::iter::once(ACCOUNT_KEY)
+                    .chain(self.writes.account_fields())
+                    .collect(),
+            ),
+            (
+                DEALS,
+                std::iter::once(OPPORTUNITY_KEY)
+                    .chain(self.writes.deal_fields())
+                    .collect(),
+            ),
+            (
+                TASKS,
+                vec![
+                    EFFECT_KEY,
+                    "hs_task_subject",
+                    "hs_task_body",
+                    "hs_timestamp",
+                    "hs_task_status",
+                    "hs_task_priority",
+                ],
+            ),
+            (NOTES, vec![EFFECT_KEY, "hs_note_body", "hs_timestamp"]),
+        ]
+    }
+
+    /// The properties of an object that the token may read. Our people have no list of them.
+    pub(super) async fn visible(&self, object: &str) -> Result<BTreeSet<String>, SendError> {
+        if object == "owners" {
+            let known = [
+                "id",
+                "email",
+                "firstName",
+                "lastName",
+                "userId",
+                "archived",
+                "createdAt",
+                "updatedAt",
+            ];
+            return Ok(known.into_iter().map(str::to_owned).collect());
+        }
+        let path = format!("/crm/properties/{VERSION}/{}", segment(object, object)?);
+        let reply = self.http.send(&Call::get(known_name(object), path)).await?;
+        let found: Properties = reply.ok()?.json()?;
+        let names = found.results.into_iter().map(|property| property.name);
+        Ok(names.chain(std::iter::once("hs_object_id".to_owned())).collect())
+    }
+
     pub(super) async fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let call = Call::get("account", format!("/account-info/{VERSION}/details"));
@@ -70,8 +98,8 @@ impl HubSpot {
         ));
         findings.push(Finding::ok("token", "accepted"));
         findings.push(budget(burst));
-        for (object, properties) in NEEDED {
-            findings.push(self.object(object, properties).await);
+        for (object, properties) in self.needed() {
+            findings.push(self.object(object, &properties).await);
         }
         if self.create_missing == CreateMissing::InSandbox
             && let Some(details) = details
@@ -181,7 +209,13 @@ mod tests {
 
     #[test]
     fn missing_and_repeatable_properties_are_named() {
-        let (_, needed) = NEEDED[0];
+        let needed = &[
+            ACCOUNT_KEY,
+            "perennial_health",
+            "perennial_renewal_risk",
+            "perennial_posture",
+            "perennial_next_step",
+        ][..];
         assert_eq!(judge("x", needed, &described(needed, true)).level, Level::Ok);
         let finding = judge("x", needed, &described(&needed[..4], true));
         assert!(finding.level == Level::Bad && finding.message.contains("perennial_next_step"));

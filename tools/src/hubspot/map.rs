@@ -1,12 +1,14 @@
 //! Effects as properties of HubSpot. Pure. Every value is a text; an empty text clears.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use perennial_core::action::{AccountField, Effect, Priority, Write};
+use perennial_core::action::{AccountField, DealField, Effect, Priority, Write};
 use perennial_core::time::Timestamp;
 
 use crate::error::SendError;
 use crate::fields::Wanted;
+use crate::ownership::{FieldRule, WriteMap};
 use crate::text::{Fitted, fit, fit_html, html_lines, inert};
 
 pub(super) const COMPANIES: &str = "companies";
@@ -52,27 +54,41 @@ pub(super) enum Place {
     Key(&'static str, String),
 }
 
+/// Where our fields go when no mapping says so.
+pub(super) fn writes() -> WriteMap {
+    WriteMap::of(
+        [
+            "perennial_health",
+            "perennial_renewal_risk",
+            "perennial_posture",
+            "perennial_next_step",
+            "perennial_summary",
+        ],
+        ["hs_next_step", "dealstage"],
+    )
+}
+
 /// `at` stands on notes as their time, where HubSpot asks for one.
-pub(super) fn plan(effect: &Effect, at: Timestamp) -> Result<Plan, SendError> {
+pub(super) fn plan(effect: &Effect, writes: &WriteMap, at: Timestamp) -> Result<Plan, SendError> {
     Ok(match &effect.write {
         Write::UpdateAccount { fields } => Plan::Change {
             object: COMPANIES,
             place: company_place(effect)?,
-            wanted: account(fields)?,
+            wanted: account(fields, writes)?,
         },
         Write::UpdateOpportunity {
             opportunity,
             crm_id,
             next_step,
             stage,
+            seen: _,
         } => {
-            let mut wanted = Vec::new();
-            if let Some(text) = next_step {
-                wanted.push(text_property("hs_next_step", text));
-            }
-            if let Some(stage) = stage {
-                wanted.push(text_property("dealstage", stage));
-            }
+            let values = [(DealField::NextStep, next_step), (DealField::Stage, stage)];
+            let property = |(field, text): (DealField, &Option<String>)| {
+                let (rule, text) = (writes.deal.get(&field)?, text.as_ref()?);
+                Some(text_property(rule.field.clone(), text).ruled(rule))
+            };
+            let wanted = values.into_iter().filter_map(property).collect();
             Plan::Change {
                 object: DEALS,
                 place: match crm_id {
@@ -139,34 +155,36 @@ pub(super) fn new_company(effect: &Effect) -> [Wanted; 2] {
     ]
 }
 
-fn account(fields: &BTreeMap<AccountField, String>) -> Result<Vec<Wanted>, SendError> {
-    fields
+fn account(fields: &BTreeMap<AccountField, String>, writes: &WriteMap) -> Result<Vec<Wanted>, SendError> {
+    let ruled = fields
         .iter()
-        .map(|(field, text)| {
-            Ok(match field {
-                AccountField::Health => number_property("perennial_health", text)?,
-                AccountField::RenewalRisk => number_property("perennial_renewal_risk", text)?,
-                AccountField::Posture => text_property("perennial_posture", text),
-                AccountField::NextStep => text_property("perennial_next_step", text),
-                AccountField::Summary => text_property("perennial_summary", text),
-            })
+        .filter_map(|(field, text)| Some((field, text, writes.account.get(field)?)));
+    ruled
+        .map(|(field, text, rule)| {
+            let wanted = match field {
+                AccountField::Health | AccountField::RenewalRisk => number_property(rule, text)?,
+                AccountField::Posture | AccountField::NextStep | AccountField::Summary => {
+                    text_property(rule.field.clone(), text)
+                }
+            };
+            Ok(wanted.ruled(rule))
         })
         .collect()
 }
 
-fn text_property(name: &'static str, text: &str) -> Wanted {
+fn text_property(name: impl Into<Cow<'static, str>>, text: &str) -> Wanted {
     Wanted::fitted(name, fit(text, TEXT_MAX), TEXT_MAX)
 }
 
-fn number_property(name: &'static str, text: &str) -> Result<Wanted, SendError> {
+fn number_property(rule: &FieldRule, text: &str) -> Result<Wanted, SendError> {
     let trimmed = text.trim();
     if trimmed.is_empty() || serde_json::from_str::<serde_json::Number>(trimmed).is_ok() {
-        return Ok(Wanted::text(name, trimmed));
+        return Ok(Wanted::text(rule.field.clone(), trimmed));
     }
     Err(SendError::refused(
         COMPANIES,
         "NOT_A_NUMBER",
-        &format!("{name} takes a number"),
+        &format!("{} takes a number", rule.field),
         "correct the value and approve again",
     ))
 }

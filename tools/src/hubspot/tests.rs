@@ -26,7 +26,9 @@ fn tool(server: &Server) -> HubSpot {
 }
 
 async fn run(server: &Server, effect: &Effect) -> Result<Receipt, SendError> {
-    tool(server).execute(permit(effect), effect, now()).await
+    tool(server)
+        .execute(permit(effect), effect, &Known::nothing(), now())
+        .await
 }
 
 fn refusal(result: Result<Receipt, SendError>) -> (String, String) {
@@ -71,7 +73,7 @@ fn linked() -> Say {
 
 #[test]
 fn effects_become_properties_and_every_value_is_text() {
-    let plan = |write| map::plan(&effect(Crm::HubSpot, None, write), now());
+    let plan = |write| map::plan(&effect(Crm::HubSpot, None, write), &map::writes(), now());
     let Plan::Keyed { object, wanted } = plan(task()).expect("a plan") else {
         panic!("a record of ours");
     };
@@ -110,7 +112,9 @@ fn a_long_note_fits_with_its_markup() {
         title: "t".repeat(300),
         body: "a<b\n".repeat(40_000),
     };
-    let Plan::Keyed { wanted, .. } = map::plan(&effect(Crm::HubSpot, None, note), now()).expect("a plan") else {
+    let Plan::Keyed { wanted, .. } =
+        map::plan(&effect(Crm::HubSpot, None, note), &map::writes(), now()).expect("a plan")
+    else {
         panic!("a record of ours");
     };
     assert!(wanted[0].text.encode_utf16().count() <= 65_536);
@@ -160,11 +164,53 @@ async fn a_success_that_changed_nothing_is_refused() {
         crm_id: Some("5".to_owned()),
         next_step: None,
         stage: Some("closedwon".to_owned()),
+        seen: BTreeMap::new(),
     };
-    let server = Server::script(vec![stage("open"), stage("open")]).await;
+    let effect = effect(Crm::HubSpot, None, write);
+    let mut known = Known::nothing();
+    known.accept("dealstage", "open");
+    // Also where the answer to the write says nothing about the property: then the record is read once more.
+    for answers in [
+        vec![stage("open"), stage("open")],
+        vec![stage("open"), record("5", json!({})), stage("open")],
+    ] {
+        let server = Server::script(answers).await;
+        let result = tool(&server).execute(permit(&effect), &effect, &known, now()).await;
+        assert_eq!(refusal(result).0, "NOT_APPLIED");
+    }
+    let server = Server::script(vec![stage("open"), record("5", json!({})), stage("closedwon")]).await;
+    let result = tool(&server).execute(permit(&effect), &effect, &known, now()).await;
+    assert_eq!(result.expect("a receipt").done, Done::Updated);
+    // A stage that nobody here has seen is somebody's edit.
+    let server = Server::script(vec![stage("contractsent")]).await;
+    let result = tool(&server).execute(permit(&effect), &effect, &known, now()).await;
+    assert!(matches!(result, Err(SendError::Conflict { .. })), "{result:?}");
+    assert_eq!(server.writes(), 0);
+}
+
+#[tokio::test]
+async fn an_undone_change_is_written_back_and_read_again() {
+    let health = |text: &str| record("9", json!({"perennial_health": text}));
+    let effect = effect(Crm::HubSpot, None, update(AccountField::Health, "72"));
+    let server = Server::script(vec![health("60"), health("72")]).await;
+    let receipt = run(&server, &effect).await.expect("a receipt");
+    let undo = async |answers| {
+        let server = Server::script(answers).await;
+        let undone = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
+        (undone, server.writes())
+    };
+    let (undone, writes) = undo(vec![health("72"), health("60"), health("60")]).await;
     assert_eq!(
-        refusal(run(&server, &effect(Crm::HubSpot, None, write)).await).0,
-        "NOT_APPLIED"
+        (undone.expect("a receipt").after["perennial_health"].as_str(), writes),
+        ("60", 1)
+    );
+    // The portal kept our value although it reported success.
+    let (undone, _) = undo(vec![health("72"), health("72"), health("72")]).await;
+    assert_eq!(refusal(undone).0, "NOT_APPLIED");
+    let (undone, writes) = undo(vec![health("65")]).await;
+    assert!(
+        matches!(undone, Err(SendError::Conflict { .. })) && writes == 0,
+        "{undone:?}"
     );
 }
 
@@ -211,7 +257,8 @@ async fn a_task_without_its_company_is_absent_and_doing_it_again_repairs_it() {
         matches!(
             &error,
             SendError::Unknown {
-                source: crate::Lost::Half { .. }
+                source: crate::Lost::Half { .. },
+                ..
             }
         ),
         "{error:?}"
@@ -299,7 +346,12 @@ async fn an_unknown_company_is_made_only_in_a_test_account() {
     };
     let server = Server::script(vec![not_found(), not_found(), details("STANDARD")]).await;
     assert_eq!(
-        refusal(with(&server).execute(permit(&effect), &effect, now()).await).0,
+        refusal(
+            with(&server)
+                .execute(permit(&effect), &effect, &Known::nothing(), now())
+                .await
+        )
+        .0,
         "RECORD_NOT_FOUND"
     );
     assert_eq!(server.writes(), 0);
@@ -313,7 +365,7 @@ async fn an_unknown_company_is_made_only_in_a_test_account() {
     ];
     let server = Server::script(answers).await;
     with(&server)
-        .execute(permit(&effect), &effect, now())
+        .execute(permit(&effect), &effect, &Known::nothing(), now())
         .await
         .expect("a receipt");
     let made = &server.seen()[3].body["inputs"][0];

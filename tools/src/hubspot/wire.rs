@@ -16,6 +16,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     crm: Crm::HubSpot,
     fault,
     remedy,
+    sign_in: "/oauth/2026-09/token",
     token_remedy: "HubSpot does not accept the token: put a valid service key or private app token into the configuration",
 };
 
@@ -93,6 +94,8 @@ pub(super) struct Associations {
 /// The associations of one record.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct AssociationsOf {
+    #[serde(default)]
+    pub(super) from: Option<AssociatedTo>,
     #[serde(default)]
     pub(super) to: Vec<AssociatedTo>,
     #[serde(flatten)]

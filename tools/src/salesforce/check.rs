@@ -1,46 +1,60 @@
 //! What `doctor` asks about a Salesforce connection.
 
+use std::collections::BTreeSet;
+
 use reqwest::StatusCode;
 
 use super::map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, NOTE, OPPORTUNITY, OPPORTUNITY_KEY, TASK};
 use super::wire::{Describe, Limits};
 use super::{Salesforce, VERSION, data, sobject};
 use crate::http::Call;
+use crate::http::path::segment;
+use crate::reading::known_name;
 use crate::{CreateMissing, Finding, SendError};
 
 /// Share of the daily budget in percent from which we warn.
 const BUDGET_WARN_PERCENT: i64 = 80;
 
-/// Fields that must be there, by object; the first is the external id.
-const NEEDED: [(&str, &[&str]); 4] = [
-    (
-        ACCOUNT,
-        &[
-            ACCOUNT_KEY,
-            "Perennial_Health__c",
-            "Perennial_Renewal_Risk__c",
-            "Perennial_Posture__c",
-            "Perennial_Next_Step__c",
-            "Perennial_Summary__c",
-        ],
-    ),
-    (OPPORTUNITY, &[OPPORTUNITY_KEY, "NextStep", "StageName"]),
-    (
-        TASK,
-        &[
-            EFFECT_KEY,
-            "Subject",
-            "Description",
-            "ActivityDate",
-            "Priority",
-            "Status",
-            "WhatId",
-        ],
-    ),
-    (NOTE, &[EFFECT_KEY, "Title", "Body", "ParentId"]),
-];
-
 impl Salesforce {
+    /// Fields that must be there, by object; the first is the external id.
+    fn needed(&self) -> [(&'static str, Vec<&str>); 4] {
+        [
+            (
+                ACCOUNT,
+                std::iter::once(ACCOUNT_KEY)
+                    .chain(self.writes.account_fields())
+                    .collect(),
+            ),
+            (
+                OPPORTUNITY,
+                std::iter::once(OPPORTUNITY_KEY)
+                    .chain(self.writes.deal_fields())
+                    .collect(),
+            ),
+            (
+                TASK,
+                vec![
+                    EFFECT_KEY,
+                    "Subject",
+                    "Description",
+                    "ActivityDate",
+                    "Priority",
+                    "Status",
+                    "WhatId",
+                ],
+            ),
+            (NOTE, vec![EFFECT_KEY, "Title", "Body", "ParentId"]),
+        ]
+    }
+
+    /// The fields of an object that the integration user sees.
+    pub(super) async fn visible(&self, object: &str) -> Result<BTreeSet<String>, SendError> {
+        let path = format!("{}/describe", sobject(segment(object, object)?.as_ref()));
+        let reply = self.http.send(&Call::get(known_name(object), path)).await?;
+        let described: Describe = reply.ok()?.json()?;
+        Ok(described.fields.into_iter().map(|field| field.name).collect())
+    }
+
     pub(super) async fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let limits = self.http.send(&Call::get("limits", format!("{}/limits", data()))).await;
@@ -77,8 +91,8 @@ impl Salesforce {
                 return findings;
             }
         }
-        for (object, fields) in NEEDED {
-            findings.push(self.object(object, fields).await);
+        for (object, fields) in self.needed() {
+            findings.push(self.object(object, &fields).await);
         }
         if self.create_missing == CreateMissing::InSandbox {
             findings.push(match self.is_sandbox().await {

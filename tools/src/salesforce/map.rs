@@ -1,12 +1,14 @@
 //! Effects as fields of Salesforce. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use perennial_core::action::{AccountField, Effect, Priority, Write};
+use perennial_core::action::{AccountField, DealField, Effect, Priority, Write};
 use serde_json::{Number, Value};
 
 use crate::error::SendError;
 use crate::fields::Wanted;
+use crate::ownership::{FieldRule, WriteMap};
 use crate::text::fit;
 
 pub(super) const ACCOUNT: &str = "Account";
@@ -53,26 +55,40 @@ pub(super) enum Place {
     Key(&'static str, String),
 }
 
-pub(super) fn plan(effect: &Effect) -> Result<Plan, SendError> {
+/// Where our fields go when no mapping says so.
+pub(super) fn writes() -> WriteMap {
+    WriteMap::of(
+        [
+            "Perennial_Health__c",
+            "Perennial_Renewal_Risk__c",
+            "Perennial_Posture__c",
+            "Perennial_Next_Step__c",
+            "Perennial_Summary__c",
+        ],
+        ["NextStep", "StageName"],
+    )
+}
+
+pub(super) fn plan(effect: &Effect, writes: &WriteMap) -> Result<Plan, SendError> {
     Ok(match &effect.write {
         Write::UpdateAccount { fields } => Plan::Change {
             object: ACCOUNT,
             place: account_place(effect)?,
-            wanted: account(fields)?,
+            wanted: account(fields, writes)?,
         },
         Write::UpdateOpportunity {
             opportunity,
             crm_id,
             next_step,
             stage,
+            seen: _,
         } => {
-            let mut wanted = Vec::new();
-            if let Some(text) = next_step {
-                wanted.push(text_field("NextStep", text, LINE_MAX));
-            }
-            if let Some(stage) = stage {
-                wanted.push(text_field("StageName", stage, LINE_MAX));
-            }
+            let values = [(DealField::NextStep, next_step), (DealField::Stage, stage)];
+            let field = |(field, text): (DealField, &Option<String>)| {
+                let (rule, text) = (writes.deal.get(&field)?, text.as_ref()?);
+                Some(text_field(rule.field.clone(), text, LINE_MAX).ruled(rule))
+            };
+            let wanted = values.into_iter().filter_map(field).collect();
             Plan::Change {
                 object: OPPORTUNITY,
                 place: match crm_id {
@@ -140,23 +156,24 @@ pub(super) fn account_name(effect: &Effect) -> Wanted {
     )
 }
 
-fn account(fields: &BTreeMap<AccountField, String>) -> Result<Vec<Wanted>, SendError> {
-    fields
+fn account(fields: &BTreeMap<AccountField, String>, writes: &WriteMap) -> Result<Vec<Wanted>, SendError> {
+    let ruled = fields
         .iter()
-        .map(|(field, text)| {
-            Ok(match field {
-                AccountField::Health => number_field("Perennial_Health__c", text)?,
-                AccountField::RenewalRisk => number_field("Perennial_Renewal_Risk__c", text)?,
-                AccountField::Posture => text_field("Perennial_Posture__c", text, LINE_MAX),
-                AccountField::NextStep => text_field("Perennial_Next_Step__c", text, LINE_MAX),
-                AccountField::Summary => text_field("Perennial_Summary__c", text, BODY_MAX),
-            })
+        .filter_map(|(field, text)| Some((field, text, writes.account.get(field)?)));
+    ruled
+        .map(|(field, text, rule)| {
+            let wanted = match field {
+                AccountField::Health | AccountField::RenewalRisk => number_field(rule, text)?,
+                AccountField::Posture | AccountField::NextStep => text_field(rule.field.clone(), text, LINE_MAX),
+                AccountField::Summary => text_field(rule.field.clone(), text, BODY_MAX),
+            };
+            Ok(wanted.ruled(rule))
         })
         .collect()
 }
 
 /// Empty is null: Salesforce keeps no empty texts.
-fn text_field(name: &'static str, text: &str, limit: usize) -> Wanted {
+fn text_field(name: impl Into<Cow<'static, str>>, text: &str, limit: usize) -> Wanted {
     let wanted = Wanted::fitted(name, fit(text, limit), limit);
     let send = if wanted.text.is_empty() {
         Value::Null
@@ -166,7 +183,7 @@ fn text_field(name: &'static str, text: &str, limit: usize) -> Wanted {
     Wanted { send, ..wanted }
 }
 
-fn number_field(name: &'static str, text: &str) -> Result<Wanted, SendError> {
+fn number_field(rule: &FieldRule, text: &str) -> Result<Wanted, SendError> {
     let trimmed = text.trim();
     let send = if trimmed.is_empty() {
         Value::Null
@@ -175,7 +192,7 @@ fn number_field(name: &'static str, text: &str) -> Result<Wanted, SendError> {
             SendError::refused(
                 ACCOUNT,
                 "NOT_A_NUMBER",
-                &format!("{name} takes a number"),
+                &format!("{} takes a number", rule.field),
                 "correct the value and approve again",
             )
         })?;
@@ -183,7 +200,7 @@ fn number_field(name: &'static str, text: &str) -> Result<Wanted, SendError> {
     };
     Ok(Wanted {
         send,
-        ..Wanted::text(name, trimmed)
+        ..Wanted::text(rule.field.clone(), trimmed)
     })
 }
 

@@ -31,8 +31,20 @@ fn tool(server: &Server) -> Salesforce {
     Salesforce::new(server.connection()).expect("a tool")
 }
 
+fn known(field: &str, value: &str) -> Known {
+    let mut known = Known::nothing();
+    known.accept(field, value);
+    known
+}
+
+async fn run_knowing(server: &Server, effect: &Effect, known: &Known) -> Result<Receipt, SendError> {
+    tool(server).execute(permit(effect), effect, known, now()).await
+}
+
 async fn run(server: &Server, effect: &Effect) -> Result<Receipt, SendError> {
-    tool(server).execute(permit(effect), effect, now()).await
+    tool(server)
+        .execute(permit(effect), effect, &Known::nothing(), now())
+        .await
 }
 
 fn refusal(result: Result<Receipt, SendError>) -> (String, String) {
@@ -70,7 +82,7 @@ fn effects_become_fields() {
         (AccountField::NextStep, ""),
     ]);
     let effect_of = |write| effect(Crm::Salesforce, None, write);
-    let Plan::Change { object, place, wanted } = map::plan(&effect_of(fields)).expect("a plan") else {
+    let Plan::Change { object, place, wanted } = map::plan(&effect_of(fields), &map::writes()).expect("a plan") else {
         panic!("a change");
     };
     assert_eq!((object, place), (ACCOUNT, Place::Key(ACCOUNT_KEY, "A/1 ü".to_owned())));
@@ -79,9 +91,9 @@ fn effects_become_fields() {
         body,
         json!({"Perennial_Health__c": 72, "Perennial_Renewal_Risk__c": 12.5, "Perennial_Next_Step__c": null})
     );
-    assert!(map::plan(&effect_of(update(&[(AccountField::Health, "good")]))).is_err());
+    assert!(map::plan(&effect_of(update(&[(AccountField::Health, "good")])), &map::writes()).is_err());
 
-    let Plan::Keyed { object, parent, wanted } = map::plan(&effect_of(task())).expect("a plan") else {
+    let Plan::Keyed { object, parent, wanted } = map::plan(&effect_of(task()), &map::writes()).expect("a plan") else {
         panic!("a record of ours");
     };
     assert_eq!((object, parent), ("Task", "WhatId"));
@@ -98,7 +110,8 @@ fn long_texts_are_cut_and_the_receipt_says_so() {
         title: "ü".repeat(100),
         body: "x".repeat(40_000),
     };
-    let Plan::Keyed { wanted, .. } = map::plan(&effect(Crm::Salesforce, None, write)).expect("a plan") else {
+    let Plan::Keyed { wanted, .. } = map::plan(&effect(Crm::Salesforce, None, write), &map::writes()).expect("a plan")
+    else {
         panic!("a record of ours");
     };
     let after = fields::after(&wanted);
@@ -157,19 +170,122 @@ async fn a_record_that_changed_meanwhile_is_read_and_decided_again() {
     // Someone else wrote the wanted value: there is nothing left to do.
     let server = Server::script(vec![account("\"1\"", 60.0), stale(), account("\"2\"", 72.0)]).await;
     assert_eq!(run(&server, &wanted()).await.expect("a receipt").done, Done::NoChange);
-    // Someone else wrote another value: ours goes over theirs, and theirs is the before-image.
+    // Someone else wrote another field: ours goes over the value that we read.
     let done = Say::Raw(204, vec![], String::new());
-    let server = Server::script(vec![account("\"1\"", 60.0), stale(), account("\"2\"", 61.0), done]).await;
+    let server = Server::script(vec![account("\"1\"", 60.0), stale(), account("\"2\"", 60.0), done]).await;
     assert_eq!(
         run(&server, &wanted()).await.expect("a receipt").before["Perennial_Health__c"],
-        "61"
+        "60"
     );
     assert_eq!(server.seen()[3].headers["if-match"], "\"2\"");
+    // Someone else wrote another value into the same field: it stays, and both are told.
+    let server = Server::script(vec![account("\"1\"", 60.0), stale(), account("\"2\"", 61.0)]).await;
+    let Err(SendError::Conflict { fields, record, .. }) = run(&server, &wanted()).await else {
+        panic!("somebody's edit");
+    };
+    assert_eq!(record, ACCOUNT_ID);
+    let [field] = &fields[..] else { panic!("one field") };
+    assert_eq!(
+        (field.known.as_deref(), field.theirs.as_str(), field.ours.as_str()),
+        (Some("60"), "61", "72")
+    );
+    assert_eq!(server.writes(), 1);
     // It goes on changing.
-    let answers = vec![account("\"1\"", 60.0), stale(), account("\"2\"", 61.0), stale()];
+    let answers = vec![account("\"1\"", 60.0), stale(), account("\"2\"", 60.0), stale()];
     let server = Server::script(answers).await;
     assert!(matches!(run(&server, &wanted()).await, Err(SendError::Busy { .. })));
     assert_eq!(server.writes(), 2);
+}
+
+#[tokio::test]
+async fn an_edit_of_somebody_else_is_not_written_over() {
+    let effect = effect(Crm::Salesforce, None, update(&[(AccountField::Health, "72")]));
+    let server = Server::script(vec![account("\"1\"", 55.0)]).await;
+    let result = run_knowing(&server, &effect, &known("Perennial_Health__c", "60")).await;
+    assert!(matches!(result, Err(SendError::Conflict { .. })), "{result:?}");
+    assert_eq!(server.writes(), 0);
+    // They wrote what we want: nothing is left to do, and nobody is asked.
+    let server = Server::script(vec![account("\"1\"", 72.0)]).await;
+    let receipt = run_knowing(&server, &effect, &known("Perennial_Health__c", "60")).await;
+    assert_eq!(receipt.expect("a receipt").done, Done::NoChange);
+}
+
+#[tokio::test]
+async fn a_field_of_the_crm_is_never_written() {
+    let mut writes = map::writes();
+    writes.account.get_mut(&AccountField::Posture).expect("a rule").owner = FieldOwner::Crm;
+    let server = Server::script(vec![account("\"1\"", 60.0), Say::Raw(204, vec![], String::new())]).await;
+    let connection = Connection {
+        writes: Some(writes),
+        ..server.connection()
+    };
+    let tool = Salesforce::new(connection).expect("a tool");
+    let wanted = update(&[(AccountField::Health, "72"), (AccountField::Posture, "at risk")]);
+    let effect = effect(Crm::Salesforce, None, wanted);
+    let receipt = tool.execute(permit(&effect), &effect, &Known::nothing(), now()).await;
+    let receipt = receipt.expect("a receipt");
+    assert_eq!(server.seen()[1].body, json!({"Perennial_Health__c": 72}));
+    assert_eq!(
+        receipt.values_after().collect::<Vec<_>>(),
+        [("Perennial_Health__c", "72")]
+    );
+    assert!(receipt.after["Perennial_Posture__c (not written)"].contains("leaves it to the CRM"));
+}
+
+#[tokio::test]
+async fn an_undone_change_puts_the_old_values_back_unless_somebody_changed_them() {
+    let done = || Say::Raw(204, vec![], String::new());
+    let effect = effect(Crm::Salesforce, None, update(&[(AccountField::Health, "72")]));
+    let server = Server::script(vec![account("\"1\"", 60.0), done(), account("\"2\"", 72.0), done()]).await;
+    let receipt = run(&server, &effect).await.expect("a receipt");
+    let undone = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
+    let undone = undone.expect("a receipt");
+    assert_eq!(
+        (undone.done, undone.after["Perennial_Health__c"].as_str()),
+        (Done::Updated, "60")
+    );
+    let back = &server.seen()[3];
+    assert_eq!(
+        (back.method.as_str(), &back.body),
+        ("PATCH", &json!({"Perennial_Health__c": 60}))
+    );
+    assert_eq!(back.headers["if-match"], "\"2\"");
+    // Somebody has changed it since: it stays, and the field is named.
+    let server = Server::script(vec![account("\"3\"", 65.0), account("\"3\"", 65.0)]).await;
+    let undoing = tool(&server).undoing(&effect, &receipt).await.expect("a picture");
+    assert_eq!(undoing.changed[0].field, "Perennial_Health__c");
+    let refused = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
+    assert!(matches!(refused, Err(SendError::Conflict { .. })), "{refused:?}");
+    assert_eq!(server.writes(), 0);
+    // It is as it was: there is nothing to do.
+    let server = Server::script(vec![account("\"4\"", 60.0)]).await;
+    let undone = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
+    assert_eq!(undone.expect("a receipt").done, Done::NoChange);
+}
+
+#[tokio::test]
+async fn an_undone_task_is_deleted_unless_somebody_worked_on_it() {
+    let effect = effect(Crm::Salesforce, Some(ACCOUNT_ID), task());
+    let fields = |status: &str| {
+        json!({"Id": "00T000000000001AAA", "Subject": "Call Ana", "Description": "She asked for it.",
+            "ActivityDate": "2026-12-01", "Priority": "High", "Status": status, "WhatId": ACCOUNT_ID})
+    };
+    let task = |status: &str| Say::Json(200, fields(status));
+    let server = Server::script(vec![not_found(), saved(201, true)]).await;
+    let receipt = run(&server, &effect).await.expect("a receipt");
+    let server = Server::script(vec![task("Completed")]).await;
+    let refused = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
+    let Err(SendError::Conflict { fields, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(fields[0].field, "Status");
+    let answers = vec![task("Not Started"), Say::Raw(204, vec![], String::new()), not_found()];
+    let server = Server::script(answers).await;
+    let undone = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
+    assert_eq!(undone.expect("a receipt").done, Done::Deleted);
+    assert_eq!(server.seen()[1].method, "DELETE");
+    let again = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
+    assert_eq!(again.expect("a receipt").done, Done::NoChange, "it is gone already");
 }
 
 #[tokio::test]
@@ -181,7 +297,10 @@ async fn a_lost_change_is_unknown_and_looking_up_settles_it() {
     ];
     let server = Server::script(answers).await;
     let effect = effect(Crm::Salesforce, None, update(&[(AccountField::Health, "72")]));
-    assert!(matches!(run(&server, &effect).await, Err(SendError::Unknown { .. })));
+    let Err(SendError::Unknown { image: Some(image), .. }) = run(&server, &effect).await else {
+        panic!("unknown, with what it found");
+    };
+    assert_eq!(image.before["Perennial_Health__c"], "60");
     assert_eq!(server.writes(), 1);
     let LookUp::Done(receipt) = tool(&server).look_up(&effect, now()).await.expect("an answer") else {
         panic!("it took place");
@@ -277,7 +396,7 @@ async fn an_unknown_account_is_made_only_in_a_sandbox() {
     let tool = with(&server);
     for _ in 0..2 {
         assert_eq!(
-            refusal(tool.execute(permit(&effect), &effect, now()).await).0,
+            refusal(tool.execute(permit(&effect), &effect, &Known::nothing(), now()).await).0,
             "RECORD_NOT_FOUND"
         );
     }
@@ -291,7 +410,7 @@ async fn an_unknown_account_is_made_only_in_a_sandbox() {
     let blank = Say::Json(200, json!({"Id": ACCOUNT_ID, "Perennial_Health__c": null}));
     let server = Server::script(vec![not_found(), organization(true), made, blank, done]).await;
     let receipt = with(&server)
-        .execute(permit(&effect), &effect, now())
+        .execute(permit(&effect), &effect, &Known::nothing(), now())
         .await
         .expect("a receipt");
     assert_eq!((receipt.done, receipt.before.len()), (Done::Updated, 0));
@@ -309,6 +428,7 @@ async fn a_deal_is_compared_before_it_is_written() {
         crm_id: None,
         next_step: Some("Send the paper".to_owned()),
         stage: Some("Negotiation".to_owned()),
+        seen: BTreeMap::new(),
     };
     let effect = effect(Crm::Salesforce, None, write);
     let deal = || {
@@ -321,7 +441,9 @@ async fn a_deal_is_compared_before_it_is_written() {
     let diff = tool(&server).read(&effect).await.expect("a picture");
     assert_eq!(diff.fields["NextStep"].before.as_deref(), Some("Wait"));
     assert!(diff.fields["NextStep"].is_change() && !diff.fields["StageName"].is_change());
-    let receipt = run(&server, &effect).await.expect("a receipt");
+    let receipt = run_knowing(&server, &effect, &known("NextStep", "Wait"))
+        .await
+        .expect("a receipt");
     assert_eq!(receipt.before["NextStep"], "Wait");
     assert_eq!(server.seen()[2].body, json!({"NextStep": "Send the paper"}));
     assert!(
@@ -354,7 +476,9 @@ async fn a_permit_for_another_system_or_action_is_refused() {
     assert_eq!(refusal(run(&server, &other).await).0, "WRONG_PERMIT");
     let mut moved = own.clone();
     moved.action = perennial_core::ids::ActionId::new("act_2");
-    let result = tool(&server).execute(permit(&own), &moved, now()).await;
+    let result = tool(&server)
+        .execute(permit(&own), &moved, &Known::nothing(), now())
+        .await;
     assert_eq!(refusal(result).0, "WRONG_PERMIT");
     assert!(server.seen().is_empty());
 }

@@ -15,6 +15,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     crm: Crm::Salesforce,
     fault,
     remedy,
+    sign_in: "/services/oauth2/token",
     token_remedy: "the Salesforce session has ended or was revoked: put a fresh access token into the configuration",
 };
 

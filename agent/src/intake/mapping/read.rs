@@ -26,7 +26,12 @@ const FILE_KEYS: &[&str] = &["path"];
 
 const QUERY_KEYS: &[&str] = &["name", "sql", "watermark", "overlap"];
 
-/// Keys of both.
+const OBJECT_KEYS: &[&str] = &["name", "overlap"];
+
+/// Seconds that each reading of an object goes back: longer than searches lag and clocks differ.
+const OBJECT_OVERLAP_S: i64 = 300;
+
+/// Keys of all.
 const RECORD_KEYS: &[&str] = &[
     "kind", "key", "account", "event", "observed", "skip", "defaults", "fields", "usage",
 ];
@@ -60,20 +65,37 @@ pub(super) fn mapping(path: &Path, text: Arc<str>, named: &Vocabulary) -> Result
     let found = root_section(&mut reading, &root);
     reading.problems.sort_by_key(|problem| (problem.line, problem.column));
     match found {
-        Some((source, [entries, queries], ignored)) if reading.problems.is_empty() => Ok(Mapping {
-            source,
-            file: path.to_owned(),
-            text,
-            entries,
-            queries,
-            ignored,
-        }),
+        Some(root) if reading.problems.is_empty() => {
+            let [entries, queries, objects] = root.entries;
+            Ok(Mapping {
+                source: root.source,
+                file: path.to_owned(),
+                text,
+                entries,
+                queries,
+                objects,
+                writes: root.writes,
+                ignored: root.ignored,
+            })
+        }
         _ => Err(reading.problems),
     }
 }
 
-fn root_section(reading: &mut Reading<'_>, root: &Section<'_>) -> Option<(SourceId, [Vec<Entry>; 2], Vec<String>)> {
-    reading.only(root, &["source", "defaults", "file", "query", "ignore"]);
+/// What stands in the text.
+struct Root {
+    source: SourceId,
+    /// Files, queries, objects.
+    entries: [Vec<Entry>; 3],
+    writes: Option<super::Writes>,
+    ignored: Vec<String>,
+}
+
+fn root_section(reading: &mut Reading<'_>, root: &Section<'_>) -> Option<Root> {
+    reading.only(
+        root,
+        &["source", "defaults", "file", "query", "object", "write", "ignore"],
+    );
     let source = source(reading, root);
     let mut style = Style::default();
     if let Some(node) = root.get("defaults")
@@ -87,13 +109,21 @@ fn root_section(reading: &mut Reading<'_>, root: &Section<'_>) -> Option<(Source
         .map(|node| ignored(reading, node))
         .unwrap_or_default();
     let help = "add one [[file]] with `path`, `kind` and `key` for each kind of record";
-    if root.get("query").is_none() {
+    if ["query", "object", "write"].iter().all(|key| root.get(key).is_none()) {
         reading.required(root, "file", help);
     }
     let files = entries(reading, root, "file", &style, help);
     let help = "add one [[query]] with `name`, `sql`, `kind` and `key` for each kind of record";
     let queries = entries(reading, root, "query", &style, help);
-    Some((source?, [files, queries], ignored))
+    let help = "add one [[object]] with `name`, `kind` and `key` for each kind of record";
+    let objects = entries(reading, root, "object", &style, help);
+    let writes = root.get("write").map(|node| super::writes::read(reading, node));
+    Some(Root {
+        source: source?,
+        entries: [files, queries, objects],
+        writes,
+        ignored,
+    })
 }
 
 /// The `[[file]]` or `[[query]]` entries.
@@ -165,13 +195,22 @@ fn ignored(reading: &mut Reading<'_>, node: &Node<'_>) -> Vec<String> {
 }
 
 fn entry(reading: &mut Reading<'_>, section: &Section<'_>, style: &Style, what: &str) -> Option<Entry> {
-    let (path, query) = if what == "query" {
-        reading.only(section, &[QUERY_KEYS, RECORD_KEYS].concat());
-        (name(reading, section), query(reading, section).map(Some))
-    } else {
-        reading.only(section, &[FILE_KEYS, RECORD_KEYS].concat());
-        (path(reading, section), Some(None))
+    let (path, query) = match what {
+        "query" => {
+            reading.only(section, &[QUERY_KEYS, RECORD_KEYS].concat());
+            (name(reading, section), query(reading, section).map(Some))
+        }
+        "object" => {
+            reading.only(section, &[OBJECT_KEYS, RECORD_KEYS].concat());
+            (object(reading, section), Some(None))
+        }
+        _ => {
+            reading.only(section, &[FILE_KEYS, RECORD_KEYS].concat());
+            (path(reading, section), Some(None))
+        }
     };
+    let overlap = section.get("overlap").filter(|_| what == "object");
+    let overlap_s = overlap.and_then(|node| reading.integer(node, "overlap", 0, OVERLAP_MAX));
     let kind = kind(reading, section);
     let mut style = style.clone();
     if let Some(node) = section.get("defaults")
@@ -200,6 +239,7 @@ fn entry(reading: &mut Reading<'_>, section: &Section<'_>, style: &Style, what: 
     Some(Entry {
         path,
         query: query?,
+        overlap_s: overlap_s.unwrap_or(OBJECT_OVERLAP_S),
         span,
         kind,
         format: Arc::new(style.format),
@@ -224,6 +264,22 @@ fn name(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<(String, std
     if name.len() > 64 || !name.chars().all(fits) {
         let help = "use up to 64 small letters, digits, `-` and `_`";
         reading.problem(node.span(), format!("`{name}` cannot name a query"), help);
+        return None;
+    }
+    Some((name, node.span()))
+}
+
+fn object(reading: &mut Reading<'_>, section: &Section<'_>) -> Option<(String, std::ops::Range<usize>)> {
+    let node = reading.required(
+        section,
+        "name",
+        "name the object of the CRM, such as \"Account\" or \"companies\"",
+    )?;
+    let name = reading.text(node, "name")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.len() > 64 || !name.chars().all(fits) {
+        let help = "use the API name of the object: letters, digits and `_`";
+        reading.problem(node.span(), format!("`{name}` cannot name an object"), help);
         return None;
     }
     Some((name, node.span()))

@@ -35,6 +35,7 @@ fn receipt() -> Receipt {
 
 pub(crate) fn outcome(lease: &LeasedEffect, result: EffectResult) -> EffectOutcome {
     EffectOutcome {
+        learned: Vec::new(),
         account: lease.effect.target.account.clone(),
         effect: lease.effect.id.clone(),
         fence: lease.fence,
@@ -127,6 +128,7 @@ async fn a_lease_that_ran_out_is_unknown_and_its_fence_is_stale(bed: Bed) {
     let lost = EffectResult::Unknown {
         error: "no answer".to_owned(),
         due_at: at(5),
+        image: None,
     };
     let again = [outcome(&new[0], lost), done(&new[0])];
     let report = bed.store.settle_effects(&again).await.expect("settles");

@@ -52,6 +52,8 @@ fn both_migrations_write_the_same_tables_and_columns() {
         assert_eq!(columns[0], "tenant_id", "{table}");
         let portfolio_wide = [
             "content",
+            "crm_budget",
+            "crm_token",
             "run",
             "ledger_head",
             "event_salt",
