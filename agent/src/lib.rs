@@ -16,11 +16,15 @@ pub mod holdout;
 pub mod intake;
 mod limits;
 pub mod measure;
+mod meters;
+pub mod probes;
 pub mod queue;
 pub mod ranking;
 pub mod simulate;
+pub mod stopping;
 pub mod walk;
 pub mod whatif;
+pub mod worker;
 
 /// The mind makes and drops many small texts: this allocator is made for that.
 #[global_allocator]

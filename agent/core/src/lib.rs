@@ -31,4 +31,5 @@ pub mod replay;
 pub mod score;
 pub mod signal;
 pub mod snapshot;
+pub mod stop;
 pub mod time;

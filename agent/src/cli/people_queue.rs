@@ -156,7 +156,11 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
             if waiting_only {
                 rows.retain(|r| r.state != ActionState::Permitted || planned.contains_key(&r.id));
             }
-            list(&rows, &planned, limit, today, output)
+            list(&rows, &planned, limit, today, output)?;
+            for stop in store.stops().await? {
+                eprintln!("! stopped: {}", crate::stopping::sentence(&stop));
+            }
+            Ok(())
         }
         QueueCommand::Show { id, offline } => {
             let row = store.action(&id).await?;

@@ -133,3 +133,11 @@ pub enum StoreError {
         source: sqlx::Error,
     },
 }
+
+impl StoreError {
+    /// Whether it passes by itself: the database is away, or busy.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(self, StoreError::Unreachable { .. } | StoreError::Locked { .. })
+    }
+}

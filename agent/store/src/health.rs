@@ -36,6 +36,7 @@ tables!(
     "event_key",
     "event_person",
     "event_salt",
+    "leader",
     "ledger",
     "ledger_head",
     "live_content",
@@ -47,7 +48,9 @@ tables!(
     "run_decision",
     "signal",
     "signal_moved",
+    "stop",
     "watermark",
+    "worker",
 );
 
 pub(crate) static SIZE: Statement = Statement::differ(
@@ -126,6 +129,8 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::events::ALL,
         crate::watermark::ALL,
         crate::choices::ALL,
+        crate::stops::ALL,
+        crate::workers::ALL,
         ALL,
     ]
     .into_iter()

@@ -36,9 +36,11 @@ mod signals;
 mod slim;
 mod snapshots;
 mod source;
+mod stops;
 mod transitions;
 mod url;
 mod watermark;
+mod workers;
 
 pub use due::DueAccount;
 pub use error::{Result, StoreError};
@@ -52,6 +54,7 @@ pub use slim::WaitingItem;
 pub use source::{SourceColumn, SourceDatabase, SourceError, SourceQuery, SourceRow};
 pub use url::{DatabaseUrl, NotADatabase, Options, Secret};
 pub use watermark::{Watermark, WatermarkKind};
+pub use workers::{QueueState, Wakes, WorkerRow};
 
 /// The store of one tenant. Cheap to clone; all clones share their connections.
 #[derive(Debug, Clone)]

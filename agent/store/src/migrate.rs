@@ -36,6 +36,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0006_live"),
     migration!("0007_choices"),
     migration!("0008_reservation"),
+    migration!("0013_workers"),
 ];
 
 /// Version of the schema this program works with.

@@ -15,6 +15,7 @@ use crate::convert::{json, unsigned, word};
 use crate::db::{Col, Column, Statement, Tx, args};
 use crate::error::Result;
 use crate::rows::{EffectCounts, EffectRow, OutboxRow};
+use crate::workers;
 use perennial_core::action::EffectState;
 
 pub(crate) static ENQUEUE: Statement = Statement::rows(
@@ -105,6 +106,7 @@ pub(crate) async fn enqueue(tx: &mut Tx<'_>, tenant: TenantId, effects: &[Enqueu
         Column::int(effects.iter().map(|e| e.row.due_at.us())),
     ];
     tx.execute(&OPEN_LANES, args![tenant.0], Some(&rows)).await?;
+    workers::wake(tx, tenant).await?;
     Ok(stored)
 }
 

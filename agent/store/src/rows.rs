@@ -349,6 +349,8 @@ pub struct LeasedEffect {
     pub all: Vec<Effect>,
     /// Kind of the action.
     pub kind: ActionKind,
+    /// Tier of the account when the action was decided.
+    pub tier: Option<Tier>,
     /// Verdict of the action in a word.
     pub verdict: String,
     /// Attempts begun, this one included.

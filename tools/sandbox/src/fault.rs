@@ -1,7 +1,7 @@
 //! Faults that a test or a demo asks for: the ways a real CRM fails, on demand.
 //!
-//! Promises: faults are used up in the order they were injected, each `times` times, and only by API requests.
-//! Does not: fail by chance. Nothing here is random.
+//! Promises: faults are used up in the order they were injected, each `times` times, and only by API requests. A share of
+//! all requests fails where a test asks for it, by draws from its seed. Does not: anything that cannot be repeated.
 
 use std::time::Duration;
 
@@ -86,6 +86,37 @@ pub enum FaultKind {
     },
     /// The write happens, the JSON of the answer ends in the middle.
     TruncatedJson,
+}
+
+/// A share of all API requests fails, drawn from a seed: the same requests in the same order meet the same faults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreliable {
+    /// Where the draws begin.
+    pub seed: u64,
+    /// Of 1,000 requests, so many fail without effect: half of them are cut, half are answered 503.
+    pub before_permille: u16,
+    /// Of 1,000 requests, so many take effect and then the connection is cut.
+    pub after_permille: u16,
+}
+
+impl Unreliable {
+    /// The fault of the next request, if it meets one.
+    pub(crate) fn draw(&mut self) -> Option<FaultKind> {
+        // SplitMix64 (Steele, Lea and Flood 2014).
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.seed;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        let (of_1000, coin) = ((bits >> 1) % 1_000, bits & 1 == 0);
+        if of_1000 < u64::from(self.after_permille) {
+            Some(FaultKind::DropAfterCommit)
+        } else if of_1000 < u64::from(self.after_permille) + u64::from(self.before_permille) {
+            Some(if coin { FaultKind::DropBeforeCommit } else { FaultKind::Unavailable })
+        } else {
+            None
+        }
+    }
 }
 
 /// Takes the first waiting fault that this request meets.

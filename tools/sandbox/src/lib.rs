@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use fault::{Fault, FaultKind, RouteMatch};
+pub use fault::{Fault, FaultKind, RouteMatch, Unreliable};
 pub use limits::{Clock, Enforcement, Limits};
 pub use record::{Association, CallLine, Change, ChangeKind, FieldChange, Record, System};
 pub use seed::{Seed, SeedAssociation, SeedRecord};
@@ -256,6 +256,11 @@ impl Sandbox {
     /// Forgets all faults that have not happened yet.
     pub fn clear_faults(&self) {
         lock(&self.world).faults.clear();
+    }
+
+    /// Lets a share of all API requests fail from now on, beside the faults that were injected; `None` ends it.
+    pub fn set_unreliable(&self, unreliable: Option<Unreliable>) {
+        lock(&self.world).unreliable = unreliable;
     }
 
     /// Changes the vendors' budgets. Requests already counted stay counted.

@@ -72,6 +72,7 @@ async fn api(server: &Server, cut: &Cut, line: CallLine, call: &Call) -> Respons
     let (reply, after) = {
         let mut world = lock(&server.world);
         let fault = fault::take(&mut world.faults, server.system, &call.method, &call.path);
+        let fault = fault.or_else(|| world.unreliable.as_mut().and_then(fault::Unreliable::draw));
         let (reply, after) = meet(server, &mut world, call, fault);
         let status = if after == After::Cut { None } else { Some(reply.status) };
         world.note_call(CallLine { status, ..line });

@@ -205,6 +205,7 @@ pub(crate) struct World {
     pub(crate) hubspot: Crm,
     changes: Vec<Change>,
     pub(crate) faults: Vec<Fault>,
+    pub(crate) unreliable: Option<Unreliable>,
     pub(crate) calls: Vec<CallLine>,
     /// Salesforce requests counted against the daily budget.
     pub(crate) salesforce_used: u32,
@@ -223,6 +224,7 @@ impl World {
             hubspot: crate::hubspot::empty_crm(),
             changes: Vec::new(),
             faults: Vec::new(),
+            unreliable: None,
             calls: Vec::new(),
             salesforce_used: 0,
             cursors: Cursors::default(),

@@ -58,6 +58,9 @@ fn both_migrations_write_the_same_tables_and_columns() {
             "watermark",
             "live_content",
             "offered_content",
+            "worker",
+            "leader",
+            "stop",
         ]
         .contains(table);
         assert!(portfolio_wide || columns[1] == "account_id", "{table}");
@@ -100,6 +103,15 @@ async fn no_statement_reads_a_whole_table_unless_it_must() {
         "looking for records that moved",
         // Few rows in their indexes: runs that are not finished.
         "looking for a live run",
+        // A person lets things go on: rare, and every lane may have waited for it.
+        "looking at stopped lanes again",
+        // Asked every ten seconds at most, of what is unfinished.
+        "measuring the queue",
+        "measuring what is unfinished",
+        "measuring leases",
+        // Few rows: the processes of one installation.
+        "forgetting dead workers",
+        "reading which workers live",
     ];
     let bed = Bed::sqlite().await;
     let mut slow = Vec::new();
