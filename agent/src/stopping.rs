@@ -51,7 +51,10 @@ pub enum StoppingError {
 /// A stop as people read it.
 #[must_use]
 pub fn sentence(stop: &Stop) -> String {
-    format!("{} since {} by {}: {}", stop.scope, stop.since, stop.person, stop.reason)
+    format!(
+        "{} since {} by {}: {}",
+        stop.scope, stop.since, stop.person, stop.reason
+    )
 }
 
 /// Role that may let a scope go on: what reaches across accounts is a matter of whoever answers for all of them.

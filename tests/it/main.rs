@@ -7,6 +7,8 @@ mod architecture;
 mod bad_input;
 mod bundles;
 mod content;
+#[cfg(unix)]
+mod crash;
 mod crms;
 mod detect;
 mod docs;

@@ -112,7 +112,11 @@ impl Unreliable {
         if of_1000 < u64::from(self.after_permille) {
             Some(FaultKind::DropAfterCommit)
         } else if of_1000 < u64::from(self.after_permille) + u64::from(self.before_permille) {
-            Some(if coin { FaultKind::DropBeforeCommit } else { FaultKind::Unavailable })
+            Some(if coin {
+                FaultKind::DropBeforeCommit
+            } else {
+                FaultKind::Unavailable
+            })
         } else {
             None
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Unreliable};
 use crate::hubspot::Windows;
 use crate::limits::{Clock, Limits};
 use crate::record::{Association, CallLine, Change, ChangeKind, FieldChange, Record, System};
