@@ -143,7 +143,10 @@ async fn arm(arm: Arm<'_>) {
                     tokio::time::sleep(Duration::from_millis(draw.below(LIFE_MS) as u64)).await;
                     // SIGKILL: nothing is cleaned up.
                     child.kill().await.unwrap();
-                    killed.fetch_add(1, Ordering::Relaxed);
+                    let n = killed.fetch_add(1, Ordering::Relaxed) + 1;
+                    if n.is_multiple_of(50) {
+                        eprintln!("{}: {n} kills", arm.name);
+                    }
                 }
             }
         });
@@ -157,7 +160,7 @@ async fn arm(arm: Arm<'_>) {
             if unfinished(&store).await.is_ok_and(|n| n < LOW) {
                 feed(&store, &mut next, &mut fed).await;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     let cutting = async {

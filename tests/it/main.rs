@@ -18,6 +18,7 @@ mod fit;
 mod gate;
 mod history;
 mod holdout;
+mod leases;
 mod pictures;
 mod pipeline;
 mod policy;
@@ -26,6 +27,8 @@ mod ravenstack;
 mod scores;
 mod sources;
 mod watch;
+#[cfg(unix)]
+mod workers;
 mod world;
 mod year;
 

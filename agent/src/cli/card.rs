@@ -5,7 +5,7 @@ use perennial_core::decide::{Decision, Proposal};
 use perennial_core::explore::LoggedChoice;
 use perennial_core::replay::read;
 use perennial_core::score::Contribution;
-use perennial_store::{ActionRow, ApprovalRow, DecisionRow, DraftRow, EffectRow, Store};
+use perennial_store::{ActionRow, ApprovalRow, AttemptRow, DecisionRow, DraftRow, EffectRow, Store};
 use perennial_tools::Diff;
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ pub(super) struct Detail {
     stored: DecisionRow,
     effects: Vec<Effect>,
     outbox: Vec<EffectRow>,
+    attempts: Vec<AttemptRow>,
     drafts: Vec<DraftRow>,
     approvals: Vec<ApprovalRow>,
     live: Vec<Live>,
@@ -63,6 +64,7 @@ impl Detail {
             proposal: read("card", &row.card)?,
             decision: read("decision", &stored.output.text()?)?,
             outbox: store.effects_of(&row.id).await?,
+            attempts: store.attempts_of(&row.id).await?,
             drafts: store.drafts_of(&row.id).await?,
             approvals: store.approvals_of(&row.id).await?,
             live: read_live,
@@ -117,6 +119,20 @@ impl Detail {
             .map(|(e, l)| write_json(e, l))
             .collect();
         document["effects"] = self.outbox.iter().map(effect_json).collect();
+        document["history"] = self
+            .attempts
+            .iter()
+            .map(|a| {
+                json!({
+                    "effect": a.effect,
+                    "worker": a.worker,
+                    "begun_at": a.begun_at,
+                    "ended_at": a.ended_at,
+                    "result": a.result,
+                    "error": a.error,
+                })
+            })
+            .collect();
         document["drafts"] = self
             .drafts
             .iter()

@@ -129,6 +129,7 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::events::ALL,
         crate::watermark::ALL,
         crate::choices::ALL,
+        crate::copy::ALL,
         crate::stops::ALL,
         crate::workers::ALL,
         ALL,

@@ -14,6 +14,7 @@ mod args;
 mod choices;
 mod content;
 mod convert;
+mod copy;
 mod db;
 mod decisions;
 mod dialect;
@@ -42,6 +43,7 @@ mod url;
 mod watermark;
 mod workers;
 
+pub use copy::Copied;
 pub use due::DueAccount;
 pub use error::{Result, StoreError};
 pub use events::{EventDay, EventStored, EventUse, NewEvent};

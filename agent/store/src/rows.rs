@@ -470,6 +470,25 @@ pub struct EffectRow {
     pub error: Option<String>,
 }
 
+/// One attempt of an effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRow {
+    /// Which effect.
+    pub effect: EffectId,
+    /// Number of its lease.
+    pub fence: i64,
+    /// Who had it.
+    pub worker: String,
+    /// Begin.
+    pub begun_at: Timestamp,
+    /// End; none while it goes on, or when its worker died.
+    pub ended_at: Option<Timestamp>,
+    /// State of the effect after it.
+    pub result: Option<String>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
 /// An entry for the ledger, before it has its place in the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerDraft {
