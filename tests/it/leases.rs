@@ -350,7 +350,7 @@ async fn step(store: &Store, model: &mut Model, had: &mut BTreeMap<usize, Vec<Le
 fn leases_do_what_the_model_says_on_random_sequences() {
     let temp = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let cases = u32::try_from(number("PERENNIAL_LEASE_CASES", 60)).unwrap();
+    let cases = u32::try_from(number("PERENNIAL_LEASE_CASES", 24)).unwrap();
     for db in Database::both("lease_model", temp.path()) {
         let tenant = std::cell::Cell::new(0);
         let config = Config {

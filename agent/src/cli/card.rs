@@ -10,7 +10,7 @@ use perennial_tools::Diff;
 use serde_json::{Value, json};
 
 use super::output::{Need, amount, open};
-use super::people_queue::{account_name, item};
+use super::people_queue::{account_name, attempt_json, item};
 use super::{Failure, Output};
 use crate::config::Config;
 
@@ -119,20 +119,7 @@ impl Detail {
             .map(|(e, l)| write_json(e, l))
             .collect();
         document["effects"] = self.outbox.iter().map(effect_json).collect();
-        document["history"] = self
-            .attempts
-            .iter()
-            .map(|a| {
-                json!({
-                    "effect": a.effect,
-                    "worker": a.worker,
-                    "begun_at": a.begun_at,
-                    "ended_at": a.ended_at,
-                    "result": a.result,
-                    "error": a.error,
-                })
-            })
-            .collect();
+        document["history"] = self.attempts.iter().map(attempt_json).collect();
         document["drafts"] = self
             .drafts
             .iter()

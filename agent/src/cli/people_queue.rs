@@ -9,7 +9,7 @@ use perennial_core::approval::Event;
 use perennial_core::ids::{AccountId, ActionId, OwnerId, RunId};
 use perennial_core::replay::read;
 use perennial_core::time::Timestamp;
-use perennial_store::{ActionRow, QueueFilter, Store};
+use perennial_store::{ActionRow, AttemptRow, QueueFilter, Store};
 use serde_json::{Value, json};
 
 use super::card::{self, Detail};
@@ -228,6 +228,17 @@ pub(super) fn item(row: &ActionRow) -> Value {
         "day_position": row.day_position,
         "expires_at": row.expires_at,
         "snoozed_until": row.snoozed_until,
+    })
+}
+
+pub(super) fn attempt_json(attempt: &AttemptRow) -> Value {
+    json!({
+        "effect": attempt.effect,
+        "worker": attempt.worker,
+        "begun_at": attempt.begun_at,
+        "ended_at": attempt.ended_at,
+        "result": attempt.result,
+        "error": attempt.error,
     })
 }
 

@@ -229,6 +229,22 @@ impl TableColumn {
 }
 
 impl Cell {
+    fn int(&self) -> Option<i64> {
+        if let Cell::Int(value) = self { *value } else { None }
+    }
+
+    fn text(&self) -> Option<&str> {
+        if let Cell::Text(value) = self {
+            value.as_deref()
+        } else {
+            None
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if let Cell::Bytes(value) = self { value } else { &[] }
+    }
+
     fn arg(&self) -> Arg<'_> {
         match self {
             Cell::Int(value) => Arg::OptInt(*value),
@@ -250,29 +266,11 @@ fn cells(row: &Row, columns: &[TableColumn]) -> Result<Vec<Cell>> {
 }
 
 fn column(rows: &[Vec<Cell>], i: usize, kind: Kind) -> Column<'_> {
-    let cells = rows.iter().map(|row| &row[i]);
+    let cells = rows.iter().filter_map(|row| row.get(i));
     match kind {
-        Kind::Int => Column::OptInt(cells.map(|c| if let Cell::Int(n) = c { *n } else { None }).collect()),
-        Kind::Text => {
-            let text = |c| {
-                if let Cell::Text(text) = c {
-                    text.as_deref()
-                } else {
-                    None
-                }
-            };
-            Column::OptText(cells.map(text).collect())
-        }
-        Kind::Bytes => {
-            let bytes = |c| {
-                if let Cell::Bytes(bytes) = c {
-                    bytes.as_slice()
-                } else {
-                    &[]
-                }
-            };
-            Column::Bytes(cells.map(bytes).collect())
-        }
+        Kind::Int => Column::OptInt(cells.map(Cell::int).collect()),
+        Kind::Text => Column::OptText(cells.map(Cell::text).collect()),
+        Kind::Bytes => Column::Bytes(cells.map(Cell::bytes).collect()),
     }
 }
 
