@@ -1,6 +1,10 @@
 //! What the integration tests share: databases, the program as a process, data sets that may be absent.
 
 pub mod gate;
+pub mod postgres;
+#[cfg(unix)]
+pub mod sink;
+pub mod work;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -22,9 +22,11 @@ mod replay;
 mod run;
 mod sandbox;
 mod signals;
+mod stop;
 mod sync;
 mod undo;
 mod walk;
+mod worker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -88,6 +90,12 @@ enum Command {
     Listen(listen::ListenArgs),
     /// Decide about every account, do what policy lets run by itself, queue the rest
     Run(run::RunArgs),
+    /// Carry out effects until told to stop; any number at once on PostgreSQL
+    Worker(worker::WorkerArgs),
+    /// Hold everything, or a part of it, within a second; what was begun is ended, the rest waits
+    Stop(stop::StopArgs),
+    /// Let go on what was stopped
+    Resume(stop::StopArgs),
     /// What to do next over the whole book, the most valuable minute first; decides anew and writes nothing
     Rank(rank::RankArgs),
     /// What waits for people
@@ -212,6 +220,9 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Sync(args) => sync::run(&config(&overrides)?, &args, output).await,
         Command::Listen(args) => listen::listen(&config(&overrides)?, &args, output).await,
         Command::Run(args) => run::run(&config(&overrides)?, &args, output).await,
+        Command::Worker(args) => worker::worker(&config(&overrides)?, &args, output).await,
+        Command::Stop(args) => stop::stop(&config(&overrides)?, &args, output).await,
+        Command::Resume(args) => stop::resume(&config(&overrides)?, &args, output).await,
         Command::Rank(args) => rank::ranked(&config(&overrides)?, &args, output).await,
         Command::Queue(command) => people_queue::queue(&config(&overrides)?, command, output).await,
         Command::Account(command) => account::account(&config(&overrides)?, command, output).await,

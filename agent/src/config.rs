@@ -87,7 +87,8 @@ pub struct Limits {
     pub readers: u32,
     /// Effects leased at once.
     pub effects_per_lease: u32,
-    /// Milliseconds a worker may hold an effect before another takes it over: above the longest call with all its retries.
+    /// Milliseconds that a lease of effects holds without a sign of life: a worker extends its leases three times meanwhile, and
+    /// another looks an effect up `settle_ms` after the lease has ended.
     pub lease_ms: i64,
     /// Milliseconds after a lost answer before it is looked up: a request may commit after its caller gave up.
     pub settle_ms: i64,
@@ -142,7 +143,7 @@ impl Default for Limits {
             database_max_bytes: 0,
             readers: 4,
             effects_per_lease: 16,
-            lease_ms: 120_000,
+            lease_ms: 10_000,
             settle_ms: 2_000,
             effect_attempts: 8,
             drain_ms: 15_000,

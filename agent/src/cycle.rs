@@ -98,6 +98,8 @@ pub struct RunReport {
     pub actions: ActionCounts,
     /// Effects.
     pub effects: Effects,
+    /// What people have stopped, as sentences.
+    pub stopped: Vec<String>,
     /// Hash over all decisions, in the order of accounts.
     pub decisions_hash: Hash,
     /// Hash of policies and prompts.
@@ -234,6 +236,7 @@ struct Cycle<'a> {
     health: BTreeMap<&'static str, u64>,
     deferred: Vec<Deferred>,
     days: Vec<DaySummary>,
+    stopped: Vec<String>,
     interrupted: bool,
 }
 
@@ -298,6 +301,7 @@ impl<'a> Cycle<'a> {
             health: BTreeMap::new(),
             deferred: Vec::new(),
             days: Vec::new(),
+            stopped: Vec::new(),
             interrupted: false,
         }
     }
@@ -314,6 +318,7 @@ impl<'a> Cycle<'a> {
         let drained = dispatch::drain(self.engine, &self.run, Some(&self.run), progress).await?;
         self.interrupted |= *self.engine.stop.borrow();
         let open = self.engine.store.effect_counts(None).await?;
+        self.stopped = stopped(self.engine.store).await?;
         let effects = Effects {
             done: drained.done,
             waiting: open.waiting,
@@ -337,9 +342,13 @@ impl<'a> Cycle<'a> {
         self.portfolio = pages.portfolio();
         let decided = pages.decide(store, |_, at_all_times| at_all_times.next().and_then(Decided::of));
         let mut decided = std::pin::pin!(decided);
+        let mut begun = self.engine.config.clock.now();
         while let Some(batch) = decided.next().await {
             let batch = batch?.into_iter().flatten().collect();
+            let (known, now) = (self.accounts, self.engine.config.clock.now());
             self.commit(batch).await?;
+            crate::meters::decided(self.accounts - known, now.us() - begun.us());
+            begun = self.engine.config.clock.now();
             progress(Progress::Accounts(self.accounts));
             if *self.engine.stop.borrow() {
                 self.interrupted = true;
@@ -472,6 +481,7 @@ impl<'a> Cycle<'a> {
             decisions_new: self.decisions_new,
             actions: self.actions,
             effects,
+            stopped: std::mem::take(&mut self.stopped),
             decisions_hash: self.chain,
             content: self.policies.content,
             playbooks: std::mem::take(&mut self.playbooks),
@@ -482,6 +492,11 @@ impl<'a> Cycle<'a> {
             dry_run: self.options.dry_run,
         }
     }
+}
+
+/// What is stopped, as sentences.
+async fn stopped(store: &Store) -> Result<Vec<String>, StoreError> {
+    Ok(store.stops().await?.iter().map(crate::stopping::sentence).collect())
 }
 
 /// Runs by itself but puts a task on a person's desk: whether it fits is known when the whole book is decided.

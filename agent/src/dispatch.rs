@@ -6,15 +6,16 @@
 //! before it is sent again; a lease that ran out is somebody else's. No transaction is open while a tool is called.
 
 mod knowledge;
+mod pump;
+mod stops;
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
 use perennial_core::action::{ActionState, EffectState};
 use perennial_core::approval::{Event, apply};
 use perennial_core::ids::RunId;
 use perennial_core::replay::{Hash, canonical};
-use perennial_core::signal::Crm;
+use perennial_core::stop::{Stop, StopScope};
 use perennial_core::time::Timestamp;
 use perennial_store::{
     EffectOutcome, EffectResult, LeasedEffect, LedgerDraft, SettledAction, Store, StoreError, Transition,
@@ -23,8 +24,8 @@ use perennial_tools::{Known, LookUp, Registry, SendError};
 
 use crate::config::Limits;
 use crate::cycle::{Engine, Progress};
-use crate::limits::Sender;
 use crate::queue::item_of;
+pub(crate) use pump::Pump;
 
 /// Why dispatch stopped.
 #[derive(Debug, thiserror::Error)]
@@ -64,35 +65,27 @@ pub async fn drain(
     run: Option<&RunId>,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Drained, DispatchError> {
-    let clock = engine.config.clock;
     let limits = &engine.config.limits;
-    let crms: Vec<Crm> = engine.tools.crms().collect();
-    let worker = format!("{}-{}", worker.as_str(), std::process::id());
-    finish_settled(engine.store, clock.now()).await?;
-    let mut drained = Drained::default();
-    if crms.is_empty() {
-        return Ok(drained);
+    let name = format!("{}-{}", worker.as_str(), std::process::id());
+    finish_settled(engine.store, engine.config.clock.now()).await?;
+    let mut pump = Pump::new(engine, name);
+    if pump.crms().is_empty() {
+        return Ok(pump.drained);
     }
-    let mut sender = Sender::new(engine.config, engine.store);
     let mut idle_since: Option<Timestamp> = None;
     while !*engine.stop.borrow() {
-        let now = clock.now();
-        let lease_us = limits.lease_ms.saturating_mul(1000);
-        let leased = engine
-            .store
-            .lease_effects(&worker, &crms, limits.effects_per_lease, now, lease_us)
-            .await?;
-        if leased.is_empty() {
+        let begun = pump.fill().await?;
+        if begun == 0 && pump.is_empty() {
             // What was busy or unknown becomes due soon; what is not ours to wait for stays.
+            let now = pump.clock().await?.now();
             let counts = engine.store.effect_counts(None).await?;
             let since = *idle_since.get_or_insert(now);
             if counts.waiting + counts.unknown == 0 || now.us() - since.us() > limits.drain_ms.saturating_mul(1000) {
                 break;
             }
-            if !engine
-                .store
-                .has_due_before(&crms, now.us().saturating_add(limits.drain_ms * 1000))
-                .await?
+            let until = now.us().saturating_add(limits.drain_ms * 1000);
+            if !engine.store.has_due_before(pump.crms(), until).await?
+                || engine.store.stops().await?.iter().any(stops_all)
             {
                 break;
             }
@@ -100,39 +93,20 @@ pub async fn drain(
             continue;
         }
         idle_since = None;
-        let known = knowledge::of(engine.store, engine.tools, &leased).await?;
-        let mut asked = Vec::with_capacity(leased.len());
-        for (effect, known) in leased.into_iter().zip(known) {
-            let instead = sender.instead(&effect, clock.now()).await;
-            asked.push((effect, known, instead));
-        }
-        let outcomes: Vec<EffectOutcome> = stream::iter(asked)
-            .map(|(effect, known, instead)| attempt(engine.tools, limits, clock, effect, known, instead))
-            .buffer_unordered(limits.effects_per_lease.max(1) as usize)
-            .collect()
-            .await;
-        for outcome in &outcomes {
-            match outcome.result {
-                EffectResult::Done(_) => drained.done += 1,
-                EffectResult::Failed { .. } => drained.failed += 1,
-                EffectResult::Conflict { .. } => drained.conflicts += 1,
-                EffectResult::Again { .. }
-                | EffectResult::NotNow { .. }
-                | EffectResult::Withdrawn { .. }
-                | EffectResult::Unknown { .. } => {}
-            }
-        }
-        let report = engine.store.settle_effects(&outcomes).await?;
-        for action in report.actions {
-            finish(engine.store, &action, clock.now()).await?;
-        }
+        pump.settle(std::future::pending()).await?;
         if let Some(run) = run {
-            engine.store.heartbeat_run(run, clock.now()).await?;
+            engine.store.heartbeat_run(run, engine.config.clock.now()).await?;
         }
+        let drained = &pump.drained;
         progress(Progress::Effects(drained.done + drained.failed + drained.conflicts));
     }
-    engine.store.release_leases(&worker).await?;
-    Ok(drained)
+    pump.end().await?;
+    Ok(pump.drained)
+}
+
+/// Nothing becomes due while everything is stopped.
+fn stops_all(stop: &Stop) -> bool {
+    stop.scope == StopScope::All
 }
 
 /// One attempt: look up if an earlier answer was lost, else carry out.
@@ -325,7 +299,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Finishes actions whose effects had all settled when a process died.
-async fn finish_settled(store: &Store, now: Timestamp) -> Result<(), DispatchError> {
+pub(crate) async fn finish_settled(store: &Store, now: Timestamp) -> Result<(), DispatchError> {
     for action in store.settled_actions().await? {
         finish(store, &action, now).await?;
     }

@@ -17,13 +17,17 @@ pub mod holdout;
 pub mod intake;
 mod limits;
 pub mod measure;
+mod meters;
 pub mod people;
+pub mod probes;
 pub mod queue;
 pub mod ranking;
 pub mod simulate;
+pub mod stopping;
 mod tokens;
 pub mod walk;
 pub mod whatif;
+pub mod worker;
 
 pub use calls::StoreBudget;
 pub use tokens::{NotAKey, StoreTokens, TokenKey};

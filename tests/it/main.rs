@@ -8,6 +8,8 @@ mod architecture;
 mod bad_input;
 mod bundles;
 mod content;
+#[cfg(unix)]
+mod crash;
 mod crm_converge;
 mod crm_sync;
 mod crms;
@@ -20,6 +22,7 @@ mod gate;
 mod golden;
 mod history;
 mod holdout;
+mod leases;
 mod mutation;
 mod pictures;
 mod pipeline;
@@ -29,6 +32,8 @@ mod ravenstack;
 mod scores;
 mod sources;
 mod watch;
+#[cfg(unix)]
+mod workers;
 mod world;
 mod year;
 

@@ -31,5 +31,6 @@ pub mod replay;
 pub mod score;
 pub mod signal;
 pub mod snapshot;
+pub mod stop;
 pub mod time;
 pub mod word;

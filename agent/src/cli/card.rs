@@ -6,12 +6,12 @@ use perennial_core::explore::LoggedChoice;
 use perennial_core::replay::read;
 use perennial_core::score::Contribution;
 use perennial_core::signal::OwnerRole;
-use perennial_store::{ActionRow, ApprovalRow, ConflictRow, DecisionRow, DraftRow, EffectRow, Store};
+use perennial_store::{ActionRow, ApprovalRow, AttemptRow, ConflictRow, DecisionRow, DraftRow, EffectRow, Store};
 use perennial_tools::Diff;
 use serde_json::{Value, json};
 
 use super::output::{Need, amount, open};
-use super::people_queue::{account_name, item};
+use super::people_queue::{account_name, attempt_json, item};
 use super::{Failure, Output};
 use crate::bundles;
 use crate::config::Config;
@@ -26,6 +26,7 @@ pub(super) struct Detail {
     stored: DecisionRow,
     effects: Vec<Effect>,
     outbox: Vec<EffectRow>,
+    attempts: Vec<AttemptRow>,
     drafts: Vec<DraftRow>,
     approvals: Vec<ApprovalRow>,
     still_needed: Vec<OwnerRole>,
@@ -69,6 +70,7 @@ impl Detail {
             proposal: read("card", &row.card)?,
             decision: read("decision", &stored.output.text()?)?,
             outbox: store.effects_of(&row.id).await?,
+            attempts: store.attempts_of(&row.id).await?,
             drafts: store.drafts_of(&row.id).await?,
             approvals: store.approvals_of(&row.id).await?,
             still_needed: still_needed(config, store, &row).await?,
@@ -126,6 +128,7 @@ impl Detail {
             .collect();
         document["conflicts"] = self.conflicts.iter().map(conflict_json).collect();
         document["effects"] = self.outbox.iter().map(effect_json).collect();
+        document["history"] = self.attempts.iter().map(attempt_json).collect();
         document["drafts"] = self
             .drafts
             .iter()

@@ -2,8 +2,9 @@
 
 use clap::Subcommand;
 use perennial_core::ids::TenantId;
-use perennial_store::Store;
+use perennial_store::{DatabaseUrl, Store};
 
+use super::output::progress_bar;
 use super::{Failure, Output};
 use crate::config::Config;
 
@@ -11,6 +12,15 @@ use crate::config::Config;
 pub(super) enum DbCommand {
     /// Bring the schema to the version of this program
     Migrate,
+    /// Copy everything into an empty database of either kind, and check counts and ledger; stop all else first
+    Copy {
+        /// Database to copy: sqlite:PATH or postgres://USER@HOST/NAME
+        #[arg(long, value_name = "URL")]
+        from: String,
+        /// Empty database to copy into
+        #[arg(long, value_name = "URL")]
+        to: String,
+    },
 }
 
 pub(super) async fn db(config: &Config, command: &DbCommand, output: &Output) -> Result<(), Failure> {
@@ -32,5 +42,50 @@ pub(super) async fn db(config: &Config, command: &DbCommand, output: &Output) ->
             }
             Ok(())
         }
+        DbCommand::Copy { from, to } => copy(config, from, to, output).await,
     }
+}
+
+async fn copy(config: &Config, from: &str, to: &str, output: &Output) -> Result<(), Failure> {
+    if from == to {
+        return Err(Failure::input("--from and --to are the same database"));
+    }
+    let parse = |name: &str, url: &str| {
+        url.parse::<DatabaseUrl>().map_err(|_| {
+            Failure::input(format!(
+                "{name} is no database: write sqlite:PATH or postgres://USER@HOST/NAME"
+            ))
+        })
+    };
+    let (from, to) = (parse("--from", from)?, parse("--to", to)?);
+    if let DatabaseUrl::Sqlite(path) = &from
+        && !path.exists()
+    {
+        return Err(Failure::input(format!("there is no database at `{}`", path.display())));
+    }
+    let options = config.limits.store();
+    let source = Store::open_migrated(&from, TenantId::DEFAULT, &options).await?;
+    let target = Store::open(&to, TenantId::DEFAULT, &options).await?;
+    target.migrate().await?;
+    let bar = progress_bar(output, "copying");
+    let copied = target
+        .copy_from(&source, &mut |copied| {
+            bar.set_message(format!("{}: {} rows", copied.table, copied.rows))
+        })
+        .await?;
+    bar.finish_and_clear();
+    let head = target.ledger_head().await?;
+    source.close().await;
+    target.close().await;
+    let rows: u64 = copied.iter().map(|c| c.rows).sum();
+    if output.json() {
+        let tables: std::collections::BTreeMap<&str, u64> = copied.iter().map(|c| (c.table, c.rows)).collect();
+        output.document(&serde_json::json!({ "rows": rows, "tables": tables, "entries": head.seq, "head": head.hash }));
+    } else {
+        output.line(&format!(
+            "{rows} rows copied, counts equal, ledger of {} entries intact, head {}",
+            head.seq, head.hash
+        ));
+    }
+    Ok(())
 }

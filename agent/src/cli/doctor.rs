@@ -1,16 +1,19 @@
 //! `perennial doctor`: what is right, what is not, and how to mend it.
 
-use perennial_store::{DatabaseUrl, SourceDatabase, Store};
+use perennial_store::{DatabaseUrl, SourceDatabase, Store, StoreError};
 use perennial_tools::{Level, Tool};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
 use super::output::{Need, open};
 use super::{Failure, Output};
+use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::content;
 use crate::events::EventMapping;
 use crate::intake::{Mapping, check_queries};
+use crate::meters::seconds;
+use crate::worker::{ALIVE, SCHEDULES, SKEW_US, earlier};
 
 #[derive(Serialize)]
 struct Check {
@@ -165,6 +168,51 @@ async fn database(config: &Config, checks: &mut Vec<Check>) {
         }
         Err(error) => checks.push(Check::new(Level::Bad, "effects", error.to_string(), None)),
     }
+    if let Err(error) = execution(config, &store, checks).await {
+        checks.push(Check::new(Level::Bad, "workers", error.to_string(), None));
+    }
+}
+
+/// Workers that `doctor` names.
+const WORKERS: u32 = 1_000;
+
+async fn execution(config: &Config, store: &Store, checks: &mut Vec<Check>) -> Result<(), StoreError> {
+    for stop in store.stops().await? {
+        let remedy = "perennial resume, with the same scope, by somebody who may".to_owned();
+        checks.push(Check::new(
+            Level::Warn,
+            "stopped",
+            crate::stopping::sentence(&stop),
+            Some(remedy),
+        ));
+    }
+    let own = config.clock.now();
+    let shown = store.clock().await?.filter(|_| matches!(config.clock, Clock::System));
+    let now = shown.unwrap_or(own);
+    let ahead_us = own.us() - now.us();
+    if ahead_us.abs() > SKEW_US {
+        checks.push(skewed("this machine", ahead_us));
+    }
+    let workers = store.workers(earlier(now, ALIVE), WORKERS).await?;
+    for worker in workers.iter().filter(|worker| worker.ahead_us.abs() > SKEW_US) {
+        checks.push(skewed(&worker.worker, worker.ahead_us));
+    }
+    let text = match store.leader(SCHEDULES, now).await? {
+        Some(leader) => format!("{} alive, {leader} leads", workers.len()),
+        None => format!("{} alive, nobody leads", workers.len()),
+    };
+    checks.push(Check::new(Level::Ok, "workers", text, None));
+    Ok(())
+}
+
+fn skewed(who: &str, ahead_us: i64) -> Check {
+    let side = if ahead_us > 0 { "before" } else { "behind" };
+    let text = format!(
+        "the clock of {who} is {:.1} s {side} the database's",
+        seconds(ahead_us.abs())
+    );
+    let remedy = "set it by the network (NTP); leases and due times go by the database's clock meanwhile".to_owned();
+    Check::new(Level::Warn, "clock", text, Some(remedy))
 }
 
 async fn crms(config: &Config, checks: &mut Vec<Check>) {

@@ -14,7 +14,7 @@ use perennial_core::policy::Policies;
 use perennial_core::replay::read;
 use perennial_core::signal::OwnerRole;
 use perennial_core::time::Timestamp;
-use perennial_store::{ActionRow, QueueFilter, Store};
+use perennial_store::{ActionRow, AttemptRow, QueueFilter, Store};
 use serde_json::{Value, json};
 
 use super::card::{self, Detail};
@@ -226,7 +226,11 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
             if waiting_only {
                 rows.retain(|r| r.state != ActionState::Permitted || planned.contains_key(&r.id));
             }
-            list(&rows, &planned, limit, today, output)
+            list(&rows, &planned, limit, today, output)?;
+            for stop in store.stops().await? {
+                eprintln!("! stopped: {}", crate::stopping::sentence(&stop));
+            }
+            Ok(())
         }
         QueueCommand::Show { id, offline } => {
             let row = store.action(&id).await?;
@@ -329,6 +333,17 @@ pub(super) fn item(row: &ActionRow) -> Value {
         "snoozed_until": row.snoozed_until,
         "asked_role": row.asked_role,
         "asked_since": row.asked_since,
+    })
+}
+
+pub(super) fn attempt_json(attempt: &AttemptRow) -> Value {
+    json!({
+        "effect": attempt.effect,
+        "worker": attempt.worker,
+        "begun_at": attempt.begun_at,
+        "ended_at": attempt.ended_at,
+        "result": attempt.result,
+        "error": attempt.error,
     })
 }
 

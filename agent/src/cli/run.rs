@@ -8,6 +8,7 @@ use perennial_core::time::Timestamp;
 use tokio::sync::watch;
 
 use super::output::{Need, open, progress_bar};
+use super::worker::ProbeArgs;
 use super::{Failure, Output, time_argument, walk};
 use crate::config::Config;
 use crate::cycle::{Engine, Progress, RunOptions, RunReport, Step, run_once, watch};
@@ -20,6 +21,8 @@ pub(super) struct RunArgs {
     /// Go through all accounts once a day, and take up what is new about an account within seconds
     #[arg(long, conflicts_with_all = ["once", "every", "as_of", "dry_run", "shadow"])]
     watch: bool,
+    #[command(flatten)]
+    probes: ProbeArgs,
     /// Run again and again, such as 15m, 1h, 1d; with --shadow from one step to the next
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     every: Option<Duration>,
@@ -88,8 +91,10 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
         tools: &tools,
         stop: stop.clone(),
     };
+    let probes = args.probes.start(&config, &store).await?;
     if args.watch {
         let outcome = watch(&engine, &mut |step| told(output, &config, step)).await;
+        drop(probes);
         store.close().await;
         return outcome.map_err(Failure::from);
     }
@@ -214,6 +219,9 @@ fn print(output: &Output, report: &RunReport, connected: bool) {
         "actions: {} run by themselves, {} wait for a person, {} advised, {} denied, {} put off because the day is full",
         a.auto, a.waiting, a.advised, a.denied, a.deferred
     ));
+    for stop in &report.stopped {
+        output.line(&format!("! stopped: {stop}"));
+    }
     let e = &report.effects;
     output.line(&format!(
         "effects in CRMs: {} done, {} waiting, {} unknown, {} failed, {} in conflict with somebody's edit",

@@ -6,6 +6,7 @@ use clap::Args;
 use perennial_core::action::{Effect, Receipt};
 use perennial_core::approval;
 use perennial_core::replay::{Hash, canonical};
+use perennial_core::signal::OwnerRole;
 use perennial_store::{LedgerDraft, SentEffect, Store, UndoRow};
 use perennial_tools::{UndoBy, Undoing};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use super::{Failure, Output};
 use crate::bundles;
 use crate::config::Config;
 use crate::dispatch::learned_by;
-use crate::queue::person;
+use crate::people::person;
 
 #[derive(Debug, Args)]
 pub(super) struct UndoArgs {

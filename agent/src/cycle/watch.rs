@@ -25,7 +25,7 @@ use super::{
     start,
 };
 use crate::bundles::{self, BundleError};
-use crate::dispatch::{self, DispatchError};
+use crate::worker;
 
 /// What a step did.
 #[derive(Debug, Clone)]
@@ -267,8 +267,12 @@ impl<'a> Watch<'a> {
             let next = considered.next.map(|next| (id.clone(), next));
             Some((Decided::of(considered), next))
         });
+        let (clock, count) = (self.cycle.engine.config.clock, self.cycle.accounts);
+        let begun = clock.now();
         let (decided, next): (Vec<_>, Vec<_>) = page.await?.into_iter().flatten().unzip();
+        let took = clock.now().us() - begun.us();
         self.cycle.commit(decided.into_iter().flatten().collect()).await?;
+        crate::meters::decided(self.cycle.accounts - count, took);
         Ok(next.into_iter().flatten().collect())
     }
 
@@ -312,6 +316,7 @@ impl<'a> Watch<'a> {
             self.cycle.days.clear();
             self.cycle.plan(self.book.all(), None).await?;
             self.pass = None;
+            self.cycle.stopped = super::stopped(store).await?;
             return Ok(Step::PassDone(Box::new(self.cycle.report(Effects::default()))));
         };
         let later = self.decide(page.clone()).await?;
@@ -345,8 +350,6 @@ async fn opening(cycle: &mut Cycle<'_>) -> Result<Pages, RunError> {
 
 /// Pause before the next look for what is due when there was nothing.
 const POLL: Duration = Duration::from_millis(50);
-/// Pause before the next look for effects that are due.
-const SEND: Duration = Duration::from_millis(500);
 /// Pause before the next attempt when the database is away.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -402,40 +405,20 @@ async fn decide_on(
     outcome.and(finished.map_err(RunError::from))
 }
 
-async fn send_on(engine: &Engine<'_>, mut ended: tokio::sync::watch::Receiver<bool>) -> Result<(), RunError> {
-    let now = engine.config.clock.now();
-    let worker = RunId::derive(now, now);
-    while !*engine.stop.borrow() && !*ended.borrow() {
-        let wait = match dispatch::drain(engine, &worker, None, &mut |_| {}).await {
-            Ok(_) => SEND,
-            Err(error) => {
-                let error = RunError::from(error);
-                if !passes(&error) {
-                    return Err(error);
-                }
-                tracing::warn!(error = %error, "effects wait; trying again");
-                RETRY
-            }
-        };
-        tokio::select! {
-            () = pause(engine, wait) => {}
-            _ = ended.changed() => {}
-        }
-    }
+/// Carries out what may run, until deciding has ended.
+async fn send_on(engine: &Engine<'_>, ended: tokio::sync::watch::Receiver<bool>) -> Result<(), RunError> {
+    let sending = Engine { stop: ended, ..*engine };
+    worker::work(&sending).await?;
     Ok(())
 }
 
 /// Whether an error is one that passes by itself: the database is away or busy.
 fn passes(error: &RunError) -> bool {
-    let of_store = match error {
-        RunError::Store(error)
-        | RunError::Bundle(BundleError::Store(error))
-        | RunError::Dispatch(DispatchError::Store(error)) => Some(error),
-        RunError::Bundle(_) | RunError::Dispatch(_) | RunError::Empty | RunError::Stopped | RunError::Unreadable(_) => {
-            None
-        }
-    };
-    of_store.is_some_and(|e| matches!(e, StoreError::Unreachable { .. } | StoreError::Locked { .. }))
+    match error {
+        RunError::Store(error) | RunError::Bundle(BundleError::Store(error)) => error.passes(),
+        RunError::Dispatch(error) => worker::passes(error),
+        RunError::Bundle(_) | RunError::Empty | RunError::Stopped | RunError::Unreadable(_) => false,
+    }
 }
 
 async fn pause(engine: &Engine<'_>, time: Duration) {

@@ -95,6 +95,16 @@ pub enum StoreError {
         /// Version of this program.
         known: i64,
     },
+    /// The database that something is to be copied into holds something: name an empty one.
+    #[error("`{place}` is not empty ({rows} rows in {table}): copy into an empty database")]
+    NotEmpty {
+        /// Which database.
+        place: String,
+        /// A table with rows.
+        table: &'static str,
+        /// How many.
+        rows: u64,
+    },
     /// The action changed since it was read, or is gone: read it again and decide anew.
     #[error("the action `{action}` changed meanwhile: read it again")]
     Stale {
@@ -132,4 +142,12 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+}
+
+impl StoreError {
+    /// Whether it passes by itself: the database is away, or busy.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(self, StoreError::Unreachable { .. } | StoreError::Locked { .. })
+    }
 }

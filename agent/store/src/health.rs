@@ -34,12 +34,14 @@ tables!(
     "crm_token",
     "day_plan",
     "decision",
+    "delegation",
     "draft",
     "event_day",
     "event_key",
     "event_person",
     "event_salt",
     "known_field",
+    "leader",
     "ledger",
     "ledger_head",
     "live_content",
@@ -51,8 +53,10 @@ tables!(
     "run_decision",
     "signal",
     "signal_moved",
+    "stop",
     "undone",
     "watermark",
+    "worker",
     "write_image",
 );
 
@@ -137,6 +141,9 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::events::ALL,
         crate::watermark::ALL,
         crate::choices::ALL,
+        crate::copy::ALL,
+        crate::stops::ALL,
+        crate::workers::ALL,
         ALL,
     ]
     .into_iter()

@@ -1,225 +1,34 @@
 //! Leasing effects to workers, and settling them.
 
+mod statements;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::action::{ActionKind, Effect, EffectState, PermitRecord};
 use perennial_core::ids::{AccountId, ActionId};
 use perennial_core::replay::canonical;
-use perennial_core::signal::Crm;
+use perennial_core::signal::{Crm, Tier};
+use perennial_core::stop::StopScope;
 use perennial_core::time::Timestamp;
 
 use crate::Store;
 use crate::conflicts;
 use crate::convert::{json, limit, time, word};
-use crate::db::{Col, Column, Durability, Row, Statement, Tx, args};
+use crate::db::{Column, Durability, Row, Tx, args};
 use crate::error::Result;
 use crate::ledger;
 use crate::rows::{EffectOutcome, EffectResult, LeasedEffect, SettleReport, SettledAction};
-use crate::{planned, reservations};
-
-const EFFECT: &[Col] = &[Col::Text("account_id"), Col::Text("effect_id")];
-
-/// First statement of a claim: lanes that are ready, locked. On PostgreSQL the second one must be a statement of its own:
-/// only that one sees what others committed before the lock was ours.
-pub(crate) static LOCK_READY: Statement = Statement::differ(
-    "looking for effects to carry out",
-    "select account_id, tool, held from account_lane where tenant_id = $1 and tool = $2 and ready_us <= $3
-     order by ready_us, account_id limit $4",
-    "select account_id, tool, held from account_lane where tenant_id = $1 and tool = $2 and ready_us <= $3
-     order by ready_us, account_id limit $4 for update skip locked",
-);
-/// Second statement of a claim: the head of each lane. An effect whose lease ran out comes before all others of its lane;
-/// one that nobody has begun and that waits for a later moment comes behind them.
-pub(crate) static HEADS: Statement = Statement::rows(
-    "reading effects to carry out",
-    "select e.account_id, e.tool, o.effect_id, o.state, o.due_us, o.lease_until_us, o.unsure, o.attempts, o.fence, o.effect,
-         o.permit, a.effects, a.kind, a.verdict, coalesce(d.committed_us, 0), i.body
-     from (select e.at, e.account_id, e.tool, coalesce(
-             (select h.effect_id from outbox h where h.tenant_id = $1 and h.account_id = e.account_id
-                 and h.effect_id = e.held and h.state in ('waiting', 'leased', 'unknown')),
-             (select h.effect_id from outbox h where h.tenant_id = $1 and h.account_id = e.account_id and h.tool = e.tool
-                 and h.state in ('waiting', 'leased', 'unknown') and (h.attempts > 0 or h.due_us <= $2)
-                 order by h.action_seq, h.step limit 1),
-             (select h.effect_id from outbox h where h.tenant_id = $1 and h.account_id = e.account_id and h.tool = e.tool
-                 and h.state in ('waiting', 'leased', 'unknown') order by h.due_us, h.action_seq, h.step limit 1)
-             ) as effect_id
-         from {rows}) as e
-     left join outbox o on o.tenant_id = $1 and o.account_id = e.account_id and o.effect_id = e.effect_id
-     left join action a on a.tenant_id = $1 and a.account_id = o.account_id and a.action_id = o.action_id
-     left join decision d on d.tenant_id = $1 and d.account_id = a.account_id and d.decision_id = a.decision_id
-     left join write_image i on i.tenant_id = $1 and i.account_id = o.account_id and i.effect_id = o.effect_id
-     order by e.at",
-    3,
-    &[Col::Text("account_id"), Col::Text("tool"), Col::Text("held")],
-);
-pub(crate) static TAKE: Statement = Statement::rows(
-    "leasing effects",
-    "update outbox set state = 'leased', unsure = e.unsure, lease_until_us = $2, worker = $3, fence = fence + 1,
-         attempts = attempts + 1
-     from {rows}
-     where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.effect_id = e.effect_id",
-    4,
-    &[Col::Text("account_id"), Col::Text("effect_id"), Col::Int("unsure")],
-);
-pub(crate) static BEGIN_ATTEMPTS: Statement = Statement::rows(
-    "recording attempts",
-    "insert into attempt (tenant_id, account_id, effect_id, fence, worker, begun_us)
-     select $1, e.account_id, e.effect_id, e.fence, $2, $3 from {rows}",
-    4,
-    &[Col::Text("account_id"), Col::Text("effect_id"), Col::Int("fence")],
-);
-/// Lanes of a claim: held until the lease ends, or, with nothing to do now, ready when their head is.
-pub(crate) static HOLD_LANES: Statement = Statement::rows(
-    "holding lanes",
-    "update account_lane set held = e.effect_id, ready_us = e.ready_us from {rows}
-     where account_lane.tenant_id = $1 and account_lane.account_id = e.account_id and account_lane.tool = e.tool",
-    2,
-    &[
-        Col::Text("account_id"),
-        Col::Text("tool"),
-        Col::Text("effect_id"),
-        Col::Int("ready_us"),
-    ],
-);
-pub(crate) static LOCK_LANES: Statement = Statement::rows_differ(
-    "locking lanes",
-    "select count(*) from account_lane where tenant_id = $1 and account_id in (select e.account_id from {rows})",
-    "select account_id from account_lane where tenant_id = $1 and account_id in (select e.account_id from {rows})
-     order by account_id, tool for update",
-    2,
-    &[Col::Text("account_id")],
-);
-pub(crate) static LEASED: Statement = Statement::rows(
-    "reading leased effects",
-    "select o.account_id, o.effect_id, o.state, o.fence, o.action_id, o.step from {rows} cross join outbox o
-     where o.tenant_id = $1 and o.account_id = e.account_id and o.effect_id = e.effect_id",
-    2,
-    EFFECT,
-);
-pub(crate) static SETTLE: Statement = Statement::rows(
-    "settling effects",
-    "update outbox set state = e.state, unsure = e.unsure, due_us = coalesce(e.due_us, outbox.due_us),
-         attempts = attempts - e.back, lease_until_us = null, worker = null, error = e.error
-     from {rows}
-     where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.effect_id = e.effect_id",
-    2,
-    &[
-        Col::Text("account_id"),
-        Col::Text("effect_id"),
-        Col::Text("state"),
-        Col::Int("unsure"),
-        Col::Int("due_us"),
-        Col::Text("error"),
-        Col::Int("back"),
-    ],
-);
-pub(crate) static END_ATTEMPTS: Statement = Statement::rows(
-    "recording outcomes",
-    "update attempt set ended_us = e.ended_us, result = e.result, error = e.error from {rows}
-     where attempt.tenant_id = $1 and attempt.account_id = e.account_id and attempt.effect_id = e.effect_id
-         and attempt.fence = e.fence",
-    2,
-    &[
-        Col::Text("account_id"),
-        Col::Text("effect_id"),
-        Col::Int("fence"),
-        Col::Int("ended_us"),
-        Col::Text("result"),
-        Col::Text("error"),
-    ],
-);
-pub(crate) static INSERT_RECEIPTS: Statement = Statement::rows(
-    "storing receipts",
-    "insert into receipt (tenant_id, account_id, effect_id, fence, at_us, body)
-     select $1, e.account_id, e.effect_id, e.fence, e.at_us, e.body from {rows} where true
-     on conflict (tenant_id, account_id, effect_id) do nothing",
-    2,
-    &[
-        Col::Text("account_id"),
-        Col::Text("effect_id"),
-        Col::Int("fence"),
-        Col::Int("at_us"),
-        Col::Text("body"),
-    ],
-);
-/// Later steps of an action one of whose steps failed. One whose answer is missing is still looked up.
-pub(crate) static BLOCK: Statement = Statement::rows(
-    "giving up later steps",
-    "update outbox set state = 'failed', error = 'not attempted, step ' || e.step || ' failed' from {rows}
-     where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.action_id = e.action_id
-         and outbox.step > e.step and outbox.state = 'waiting'",
-    2,
-    &[Col::Text("account_id"), Col::Text("action_id"), Col::Int("step")],
-);
-/// Lanes of some accounts after their effects were let go: each is looked at when the first of its effects is due.
-pub(crate) static FREE_LANES: Statement = Statement::rows(
-    "freeing lanes",
-    "update account_lane set held = '', ready_us = (
-         select min(case when h.state = 'leased' then h.lease_until_us else h.due_us end) from outbox h
-         where h.tenant_id = $1 and h.account_id = account_lane.account_id and h.tool = account_lane.tool
-             and h.state in ('waiting', 'leased', 'unknown'))
-     where tenant_id = $1 and account_id in (select e.account_id from {rows})
-         and (held = '' or held in (select e.effect_id from {rows}))",
-    2,
-    EFFECT,
-);
-pub(crate) static SETTLED_OF: Statement = Statement::rows(
-    "looking for finished actions",
-    "select o.action_id, o.account_id, sum(case when o.state = 'failed' then 1 else 0 end),
-         sum(case when o.state = 'withdrawn' then 0 else 1 end), sum(case when o.state = 'conflict' then 1 else 0 end)
-     from {rows} cross join outbox o
-     where o.tenant_id = $1 and o.account_id = e.account_id and o.action_id = e.action_id
-     group by o.action_id, o.account_id
-     having sum(case when o.state in ('waiting', 'leased', 'unknown') then 1 else 0 end) = 0
-     order by o.action_id",
-    2,
-    &[Col::Text("account_id"), Col::Text("action_id")],
-);
-pub(crate) static SETTLED: Statement = Statement::same(
-    "looking for finished actions",
-    "select a.action_id, a.account_id, (select count(*) from outbox o
-         where o.tenant_id = $1 and o.action_id = a.action_id and o.state = 'failed'), (select count(*) from outbox o
-         where o.tenant_id = $1 and o.action_id = a.action_id and o.state <> 'withdrawn'), (select count(*) from outbox o
-         where o.tenant_id = $1 and o.action_id = a.action_id and o.state = 'conflict')
-     from action a where a.tenant_id = $1 and a.state = 'permitted' and not exists (
-         select 1 from outbox o where o.tenant_id = $1 and o.action_id = a.action_id
-             and o.state in ('waiting', 'leased', 'unknown'))",
-);
-pub(crate) static LEASED_BY: Statement = Statement::same(
-    "reading the leases of a worker",
-    "select account_id, effect_id from outbox where tenant_id = $1 and worker = $2 and state = 'leased'
-     order by account_id, effect_id",
-);
-pub(crate) static RELEASE: Statement = Statement::rows(
-    "releasing leases",
-    "update outbox set state = case when unsure = 1 then 'unknown' else 'waiting' end, lease_until_us = null, worker = null,
-         attempts = attempts - 1
-     from {rows}
-     where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.effect_id = e.effect_id
-         and outbox.worker = $2 and outbox.state = 'leased'",
-    3,
-    EFFECT,
-);
-
+use crate::{planned, reservations, stops};
 #[cfg(test)]
-pub(crate) static ALL: &[&Statement] = &[
-    &LOCK_READY,
-    &HEADS,
-    &TAKE,
-    &BEGIN_ATTEMPTS,
-    &HOLD_LANES,
-    &LOCK_LANES,
-    &LEASED,
-    &SETTLE,
-    &END_ATTEMPTS,
-    &INSERT_RECEIPTS,
-    &BLOCK,
-    &FREE_LANES,
-    &SETTLED_OF,
-    &SETTLED,
-    &LEASED_BY,
-    &RELEASE,
-];
+pub(crate) use statements::ALL;
+pub(crate) use statements::FREE_LANES;
+use statements::{
+    BEGIN_ATTEMPTS, BLOCK, END_ATTEMPTS, EXTEND, EXTEND_LANES, HEADS, HEADS_ALLOWED, HOLD_LANES, INSERT_RECEIPTS,
+    LEASED, LEASED_BY, LOCK_LANES, LOCK_READY, RELEASE, SETTLE, SETTLED, SETTLED_OF, TAKE,
+};
+
+/// How long a lane is left alone in which nothing may be begun because of a stop.
+const STOPPED_US: i64 = 60_000_000;
 
 /// The head of a lane, read while the lane is locked.
 struct Claim {
@@ -252,9 +61,21 @@ impl Store {
         now: Timestamp,
         lease_us: i64,
     ) -> Result<Vec<LeasedEffect>> {
-        let tools: BTreeSet<Crm> = tools.iter().copied().collect();
+        let mut tools: BTreeSet<Crm> = tools.iter().copied().collect();
         let until = now.us().saturating_add(lease_us);
         let mut tx = self.db.write(Durability::Full).await?;
+        // INVARIANT (a stop holds): read here, where nothing is leased yet.
+        let stops = stops::read(&mut tx, self.tenant.0).await?;
+        let mut within_lanes = false;
+        for stop in &stops {
+            match &stop.scope {
+                StopScope::All => tools.clear(),
+                StopScope::Tool(tool) => {
+                    tools.remove(tool);
+                }
+                StopScope::Tier(_) | StopScope::Kind(_) | StopScope::Account(_) => within_lanes = true,
+            }
+        }
         let mut ready = Vec::new();
         let mut left = rows;
         for (i, tool) in tools.iter().enumerate() {
@@ -276,10 +97,17 @@ impl Store {
             Column::text(ready.iter().map(|lane| lane.1.as_str())),
             Column::text(ready.iter().map(|lane| lane.2.as_str())),
         ];
-        let heads = tx.fetch(&HEADS, args![self.tenant.0, now.us()], Some(&lanes)).await?;
+        let heads = if within_lanes { &HEADS_ALLOWED } else { &HEADS };
+        let heads = tx.fetch(heads, args![self.tenant.0, now.us()], Some(&lanes)).await?;
         let (mut claims, mut lanes) = (Vec::new(), Vec::new());
         for row in &heads {
-            let (lane, claim) = claim(row, now.us(), until)?;
+            let (mut lane, claim) = claim(row, now.us(), until)?;
+            if within_lanes && claim.is_none() {
+                // It may hold something stopped. Whoever lets that go on has it looked at again; should that pass
+                // unseen between two transactions, it is looked at after a while anyway.
+                let later = now.us().saturating_add(STOPPED_US);
+                lane.ready_us = Some(lane.ready_us.unwrap_or(later).min(later));
+            }
             lanes.push(lane);
             claims.extend(claim);
         }
@@ -475,6 +303,54 @@ impl Store {
         Ok(actions)
     }
 
+    /// Extends all leases of a worker to `until`, those that ran out and that nobody took over too. How many it has.
+    ///
+    /// # Errors
+    /// What writing brings.
+    pub async fn extend_leases(&self, worker: &str, until: Timestamp) -> Result<u64> {
+        let leased = self.db.fetch(&LEASED_BY, args![self.tenant.0, worker], None).await?;
+        if leased.is_empty() {
+            return Ok(0);
+        }
+        let leased = leased
+            .iter()
+            .map(|row| Ok((row.text(0)?, row.text(1)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let rows = || {
+            [
+                Column::text(leased.iter().map(|(account, _)| account.as_str())),
+                Column::text(leased.iter().map(|(_, effect)| effect.as_str())),
+            ]
+        };
+        let mut tx = self.db.write(Durability::Full).await?;
+        let accounts = leased.iter().map(|(account, _)| account.as_str());
+        lock_lanes(&mut tx, self.tenant.0, accounts).await?;
+        // Read before the lanes were locked: what was settled or taken over since is left alone, its lane with it.
+        let held = tx
+            .fetch(&LEASED, args![self.tenant.0], Some(&rows()))
+            .await?
+            .iter()
+            .map(|row| Ok((row.text(0)?, row.text(1)?, row.text(2)?, row.opt_text(6)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let held: Vec<_> = held
+            .iter()
+            .filter(|(_, _, state, by)| state == EffectState::Leased.as_str() && by.as_deref() == Some(worker))
+            .collect();
+        let rows = || {
+            [
+                Column::text(held.iter().map(|row| row.0.as_str())),
+                Column::text(held.iter().map(|row| row.1.as_str())),
+            ]
+        };
+        let extended = tx
+            .execute(&EXTEND, args![self.tenant.0, until.us(), worker], Some(&rows()))
+            .await?;
+        tx.execute(&EXTEND_LANES, args![self.tenant.0, until.us()], Some(&rows()))
+            .await?;
+        tx.commit().await?;
+        Ok(extended)
+    }
+
     /// Gives back all leases of a worker that sends nothing any more: only what was surely not sent may be left. An
     /// effect whose earlier answer is missing stays unknown. How many were given back.
     ///
@@ -550,6 +426,10 @@ fn claim(row: &Row, now: i64, until: i64) -> Result<(Lane, Option<Claim>)> {
         permit,
         all: all.map_or(Ok(Vec::new()), |text| json("effects", &text))?,
         kind: word("kind of action", &row.text(12)?, ActionKind::from_word)?,
+        tier: row
+            .opt_text(14)?
+            .map(|tier| word("tier", &tier, Tier::from_word))
+            .transpose()?,
         verdict: row.text(13)?,
         attempts: row.int(7)? + 1,
         fence: row.int(8)? + 1,
@@ -558,8 +438,8 @@ fn claim(row: &Row, now: i64, until: i64) -> Result<(Lane, Option<Claim>)> {
         } else {
             EffectState::Waiting
         },
-        decided_at: time(row.int(14)?),
-        image: row.opt_text(15)?,
+        decided_at: time(row.int(15)?),
+        image: row.opt_text(16)?,
     };
     let lane = Lane {
         held: effect_id.clone(),

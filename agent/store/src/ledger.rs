@@ -9,7 +9,7 @@ use perennial_core::time::Timestamp;
 
 use crate::Store;
 use crate::convert::{hash, limit, time};
-use crate::db::{Col, Column, Durability, Statement, Tx, args};
+use crate::db::{Col, Column, Durability, Row, Statement, Tx, args};
 use crate::error::Result;
 use crate::rows::{LedgerDraft, LedgerEntry, LedgerHead};
 
@@ -172,21 +172,7 @@ impl Store {
             .db
             .fetch(&PAGE, args![self.tenant.0, after_seq, limit(rows)], None)
             .await?;
-        rows.iter()
-            .map(|row| {
-                let account = row.text(0)?;
-                Ok(LedgerEntry {
-                    account: (!account.is_empty()).then(|| AccountId::new(account)),
-                    seq: row.int(1)?,
-                    at: time(row.int(2)?),
-                    kind: row.text(3)?,
-                    reference: row.text(4)?,
-                    body: row.text(5)?,
-                    previous: hash(&row.text(6)?)?,
-                    hash: hash(&row.text(7)?)?,
-                })
-            })
-            .collect()
+        rows.iter().map(entry).collect()
     }
 
     /// Where the ledger ends.
@@ -208,4 +194,18 @@ impl Store {
             },
         )
     }
+}
+
+pub(crate) fn entry(row: &Row) -> Result<LedgerEntry> {
+    let account = row.text(0)?;
+    Ok(LedgerEntry {
+        account: (!account.is_empty()).then(|| AccountId::new(account)),
+        seq: row.int(1)?,
+        at: time(row.int(2)?),
+        kind: row.text(3)?,
+        reference: row.text(4)?,
+        body: row.text(5)?,
+        previous: hash(&row.text(6)?)?,
+        hash: hash(&row.text(7)?)?,
+    })
 }

@@ -17,6 +17,7 @@ mod choices;
 mod conflicts;
 mod content;
 mod convert;
+mod copy;
 mod db;
 mod decisions;
 mod dialect;
@@ -39,14 +40,17 @@ mod signals;
 mod slim;
 mod snapshots;
 mod source;
+mod stops;
 mod tokens;
 mod transitions;
 mod undone;
 mod url;
 mod watermark;
+mod workers;
 
 pub use budget::{CallBudget, CallRules, CallsTaken};
 pub use conflicts::{ConflictField, ConflictRow, KnownField, Learned};
+pub use copy::Copied;
 pub use due::DueAccount;
 pub use error::{Result, StoreError};
 pub use events::{EventDay, EventStored, EventUse, NewEvent};
@@ -62,6 +66,7 @@ pub use tokens::SealedToken;
 pub use undone::{SentEffect, UndoRow};
 pub use url::{DatabaseUrl, NotADatabase, Options, Secret};
 pub use watermark::{Watermark, WatermarkKind};
+pub use workers::{QueueState, Wakes, WorkerRow};
 
 /// The store of one tenant. Cheap to clone; all clones share their connections.
 #[derive(Debug, Clone)]

@@ -39,6 +39,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0009_write_safety"),
     migration!("0010_crm_access"),
     migration!("0011_people"),
+    migration!("0012_workers"),
 ];
 
 /// Version of the schema this program works with.

@@ -7,14 +7,15 @@
 //!
 //! INVARIANT (fence): the number of an effect's leases only grows; an outcome with an older number is not taken.
 
-use perennial_core::ids::{ActionId, RunId, TenantId};
+use perennial_core::ids::{ActionId, EffectId, RunId, TenantId};
 use perennial_core::replay::canonical;
 
 use crate::Store;
-use crate::convert::{json, unsigned, word};
+use crate::convert::{json, time, unsigned, word};
 use crate::db::{Col, Column, Statement, Tx, args};
 use crate::error::Result;
-use crate::rows::{EffectCounts, EffectRow, OutboxRow};
+use crate::rows::{AttemptRow, EffectCounts, EffectRow, OutboxRow};
+use crate::workers;
 use perennial_core::action::EffectState;
 
 pub(crate) static ENQUEUE: Statement = Statement::rows(
@@ -66,8 +67,15 @@ pub(crate) static OF_ACTION: Statement = Statement::same(
      where o.tenant_id = $1 and o.action_id = $2 order by o.step, o.effect_id",
 );
 
+pub(crate) static ATTEMPTS: Statement = Statement::same(
+    "reading the attempts of an action",
+    "select a.effect_id, a.fence, a.worker, a.begun_us, a.ended_us, a.result, a.error from outbox o
+     join attempt a on a.tenant_id = o.tenant_id and a.account_id = o.account_id and a.effect_id = o.effect_id
+     where o.tenant_id = $1 and o.action_id = $2 order by o.step, a.fence",
+);
+
 #[cfg(test)]
-pub(crate) static ALL: &[&Statement] = &[&ENQUEUE, &OPEN_LANES, &COUNTS, &COUNTS_OF_RUN, &OF_ACTION];
+pub(crate) static ALL: &[&Statement] = &[&ENQUEUE, &OPEN_LANES, &COUNTS, &COUNTS_OF_RUN, &OF_ACTION, &ATTEMPTS];
 
 /// An effect on its way into the outbox.
 pub(crate) struct Enqueued<'a> {
@@ -105,6 +113,7 @@ pub(crate) async fn enqueue(tx: &mut Tx<'_>, tenant: TenantId, effects: &[Enqueu
         Column::int(effects.iter().map(|e| e.row.due_at.us())),
     ];
     tx.execute(&OPEN_LANES, args![tenant.0], Some(&rows)).await?;
+    workers::wake(tx, tenant).await?;
     Ok(stored)
 }
 
@@ -137,6 +146,28 @@ impl Store {
         Ok(counts)
     }
 
+    /// Every attempt of the effects of an action, by step and in their order.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn attempts_of(&self, action: &ActionId) -> Result<Vec<AttemptRow>> {
+        let args = args![self.tenant.0, action.as_str()];
+        let rows = self.db.fetch(&ATTEMPTS, args, None).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(AttemptRow {
+                    effect: EffectId::new(row.text(0)?),
+                    fence: row.int(1)?,
+                    worker: row.text(2)?,
+                    begun_at: time(row.int(3)?),
+                    ended_at: row.opt_int(4)?.map(time),
+                    result: row.opt_text(5)?,
+                    error: row.opt_text(6)?,
+                })
+            })
+            .collect()
+    }
+
     /// The effects of an action that were permitted, by step, with their receipts and last errors.
     ///
     /// # Errors
@@ -154,7 +185,7 @@ impl Store {
                     effect,
                     state: word("state of an effect", &row.text(1)?, EffectState::from_word)?,
                     attempts: row.int(2)?,
-                    due_at: crate::convert::time(row.int(3)?),
+                    due_at: time(row.int(3)?),
                     receipt: row.opt_text(4)?.map(|text| json("receipt", &text)).transpose()?,
                     error: row.opt_text(5)?,
                 })

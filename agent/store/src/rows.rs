@@ -384,6 +384,8 @@ pub struct LeasedEffect {
     pub all: Vec<Effect>,
     /// Kind of the action.
     pub kind: ActionKind,
+    /// Tier of the account when the action was decided.
+    pub tier: Option<Tier>,
     /// Verdict of the action in a word.
     pub verdict: String,
     /// Attempts begun, this one included.
@@ -521,6 +523,25 @@ pub struct EffectRow {
     /// What the tool answered, once done.
     pub receipt: Option<Receipt>,
     /// Last error.
+    pub error: Option<String>,
+}
+
+/// One attempt of an effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRow {
+    /// Which effect.
+    pub effect: EffectId,
+    /// Number of its lease.
+    pub fence: i64,
+    /// Who had it.
+    pub worker: String,
+    /// Begin.
+    pub begun_at: Timestamp,
+    /// End; none while it goes on, or when its worker died.
+    pub ended_at: Option<Timestamp>,
+    /// State of the effect after it.
+    pub result: Option<String>,
+    /// What went wrong.
     pub error: Option<String>,
 }
 

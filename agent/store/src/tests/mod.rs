@@ -10,5 +10,6 @@ mod limits;
 mod races;
 mod schema;
 mod signals;
+mod workers;
 
 pub(crate) use bed::{Bed, both};

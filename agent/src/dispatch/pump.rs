@@ -1,0 +1,325 @@
+//! The pump: leases effects, has them carried out side by side, and settles what came of them, over and over.
+//!
+//! Promises: no more effects are under way than may be; those that end within a few milliseconds are settled in one
+//! transaction, and none waits for a slower one; leases are extended while attempts go on; an outcome that the database
+//! could not take is kept and offered again. It chooses nothing: [`super::attempt`] does one attempt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use perennial_core::replay::Hash;
+use perennial_core::signal::Crm;
+use perennial_core::time::Timestamp;
+use perennial_store::{EffectOutcome, EffectResult, LeasedEffect};
+use perennial_tools::Known;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tracing::Instrument as _;
+
+use super::stops::Stops;
+use super::{DispatchError, Drained, attempt, finish, knowledge, word};
+use crate::clock::Clock;
+use crate::cycle::Engine;
+use crate::limits::Sender;
+use crate::meters;
+
+/// How long an outcome waits for others to share its transaction.
+const GATHER: Duration = Duration::from_millis(5);
+/// Extensions of a lease within its time: two may fail before it ends.
+const BEATS_PER_LEASE: u64 = 3;
+
+/// Effects under way of one worker.
+pub(crate) struct Pump<'a> {
+    engine: &'a Engine<'a>,
+    worker: String,
+    crms: Vec<Crm>,
+    sender: Sender<'a>,
+    stops: Arc<Stops>,
+    flying: FuturesUnordered<BoxFuture<'a, Option<EffectOutcome>>>,
+    /// Outcomes that the database has not taken yet.
+    ended: Vec<EffectOutcome>,
+    /// What was settled for good.
+    pub(crate) drained: Drained,
+    /// Microseconds that the machine's clock is before the database's.
+    ahead_us: i64,
+    beat: Interval,
+    /// Until when the leases of what is under way are surely ours.
+    ours_until: Arc<std::sync::Mutex<Instant>>,
+}
+
+impl<'a> Pump<'a> {
+    pub(crate) fn new(engine: &'a Engine<'a>, worker: String) -> Pump<'a> {
+        let lease = lease_time(engine);
+        let mut beat = tokio::time::interval(lease / u32::try_from(BEATS_PER_LEASE).unwrap_or(1));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Pump {
+            engine,
+            worker,
+            crms: engine.tools.crms().collect(),
+            sender: Sender::new(engine.config, engine.store),
+            stops: Arc::new(Stops::new(engine.store.clone())),
+            flying: FuturesUnordered::new(),
+            ended: Vec::new(),
+            drained: Drained::default(),
+            ahead_us: 0,
+            beat,
+            ours_until: Arc::new(std::sync::Mutex::new(Instant::now())),
+        }
+    }
+
+    pub(crate) fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    pub(crate) fn crms(&self) -> &[Crm] {
+        &self.crms
+    }
+
+    /// Microseconds that the machine's clock is before the database's, as last compared.
+    pub(crate) fn ahead_us(&self) -> i64 {
+        self.ahead_us
+    }
+
+    /// Whether nothing is under way and nothing waits to be settled.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flying.is_empty() && self.ended.is_empty()
+    }
+
+    /// A clock that goes on from what the database's shows now; where it has none, or another clock was given, that one.
+    pub(crate) async fn clock(&mut self) -> Result<Clock, DispatchError> {
+        let clock = self.engine.config.clock;
+        if !matches!(clock, Clock::System) {
+            return Ok(clock);
+        }
+        let Some(shown) = self.engine.store.clock().await? else {
+            return Ok(clock);
+        };
+        self.ahead_us = clock.now().us() - shown.us();
+        Ok(Clock::starting(shown))
+    }
+
+    /// Leases what there is room for and begins it. How many; none when less than half the room is free, so that leases
+    /// stay batches.
+    pub(crate) async fn fill(&mut self) -> Result<usize, DispatchError> {
+        let most = self.engine.config.limits.effects_per_lease.max(1) as usize;
+        let room = most.saturating_sub(self.flying.len() + self.ended.len());
+        if room * 2 < most || self.crms.is_empty() {
+            return Ok(0);
+        }
+        let clock = self.clock().await?;
+        // Another worker looks an effect up only when its request can no longer be on the way.
+        let hold = lease_time(self.engine) + settle_time(self.engine);
+        let rows = u32::try_from(room).unwrap_or(u32::MAX);
+        let asked_at = Instant::now();
+        let leased = self
+            .engine
+            .store
+            .lease_effects(&self.worker, &self.crms, rows, clock.now(), micros(hold))
+            .await?;
+        if leased.is_empty() {
+            return Ok(0);
+        }
+        self.ours_from(asked_at);
+        let begun = leased.len();
+        let known = knowledge::of(self.engine.store, self.engine.tools, &leased).await?;
+        for (effect, known) in leased.into_iter().zip(known) {
+            let instead = self.sender.instead(&effect, clock.now()).await;
+            let (engine, stops) = (self.engine, Arc::clone(&self.stops));
+            let ours_until = Arc::clone(&self.ours_until);
+            self.flying
+                .push(one(engine, stops, ours_until, clock, effect, (known, instead)).boxed());
+        }
+        Ok(begun)
+    }
+
+    /// Waits until outcomes are there and settles them; returns early, with nothing settled, when `nudge` comes first.
+    pub(crate) async fn settle(&mut self, nudge: impl Future<Output = ()>) -> Result<(), DispatchError> {
+        let mut nudge = std::pin::pin!(nudge);
+        while self.ended.is_empty() && !self.flying.is_empty() {
+            tokio::select! {
+                outcome = self.flying.next() => self.ended.extend(outcome.flatten()),
+                _ = self.beat.tick() => self.extend().await?,
+                () = &mut nudge => return Ok(()),
+            }
+        }
+        let until = Instant::now() + GATHER;
+        while let Ok(Some(outcome)) = tokio::time::timeout_at(until, self.flying.next()).await {
+            self.ended.extend(outcome);
+        }
+        self.record().await
+    }
+
+    async fn record(&mut self) -> Result<(), DispatchError> {
+        if self.ended.is_empty() {
+            return Ok(());
+        }
+        // Offered again after a failure, it is taken once: the second time the effect is not leased any more.
+        let report = self.engine.store.settle_effects(&self.ended).await?;
+        for outcome in self.ended.drain(..) {
+            if report.refused.contains(&outcome.effect) {
+                tracing::warn!(
+                    effect = outcome.effect.as_str(),
+                    "the lease had ended; somebody else looks it up"
+                );
+                meters::refused_outcome();
+                continue;
+            }
+            match outcome.result {
+                EffectResult::Done(_) => self.drained.done += 1,
+                EffectResult::Failed { .. } => self.drained.failed += 1,
+                EffectResult::Conflict { .. } => self.drained.conflicts += 1,
+                EffectResult::Again { .. }
+                | EffectResult::NotNow { .. }
+                | EffectResult::Withdrawn { .. }
+                | EffectResult::Unknown { .. } => {}
+            }
+        }
+        let now = self.engine.config.clock.now();
+        for action in report.actions {
+            finish(self.engine.store, &action, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn extend(&mut self) -> Result<(), DispatchError> {
+        let from = Instant::now();
+        let until = self.clock().await?.now().us();
+        let hold = micros(lease_time(self.engine) + settle_time(self.engine));
+        let until = Timestamp::from_us(until.saturating_add(hold));
+        self.engine.store.extend_leases(&self.worker, until).await?;
+        self.ours_from(from);
+        Ok(())
+    }
+
+    fn ours_from(&self, from: Instant) {
+        if let Ok(mut until) = self.ours_until.lock() {
+            *until = from + lease_time(self.engine);
+        }
+    }
+
+    /// Ends what is under way, settles it and gives back the rest.
+    pub(crate) async fn end(&mut self) -> Result<(), DispatchError> {
+        while !self.is_empty() {
+            self.settle(std::future::pending()).await?;
+        }
+        self.engine.store.release_leases(&self.worker).await?;
+        Ok(())
+    }
+}
+
+/// One attempt with what surrounds it: what is stopped is asked about first, retries are spread.
+async fn one(
+    engine: &Engine<'_>,
+    stops: Arc<Stops>,
+    ours_until: Arc<std::sync::Mutex<Instant>>,
+    clock: Clock,
+    leased: LeasedEffect,
+    (known, instead): (Known, Option<EffectResult>),
+) -> Option<EffectOutcome> {
+    let limits = &engine.config.limits;
+    let span = tracing::info_span!(
+        "effect",
+        effect = leased.effect.id.as_str(),
+        tool = leased.effect.tool.as_str(),
+        attempt = leased.attempts
+    );
+    async move {
+        let instead = match stops.instead(&leased, clock.now()).await {
+            Ok(stopped) => stopped.or(instead),
+            Err(error) => {
+                // What cannot be asked about is not sent: its lease runs out, and it is looked up.
+                tracing::warn!(error = %error, "what is stopped cannot be read, so nothing is sent");
+                return None;
+            }
+        };
+        // A process that was held up longer than its leases must not send what another may have taken over.
+        if ours_until.lock().is_ok_and(|until| *until <= Instant::now()) {
+            tracing::warn!("the lease ended before anything was sent");
+            return None;
+        }
+        let (attempts, tool, begun) = (leased.attempts, leased.effect.tool, clock.now());
+        let mut outcome = attempt(engine.tools, limits, clock, leased, known, instead).await;
+        meters::attempted(tool, word(&outcome.result), outcome.at.us() - begun.us());
+        spread(&mut outcome, attempts);
+        Some(outcome)
+    }
+    .instrument(span)
+    .await
+}
+
+/// Makes a wait before the next attempt longer by up to a half, so that what failed together does not come back together.
+/// Which effect waits how long follows from its id and the attempt.
+fn spread(outcome: &mut EffectOutcome, attempts: i64) {
+    let (EffectResult::Again { due_at, .. } | EffectResult::Unknown { due_at, .. }) = &mut outcome.result else {
+        return;
+    };
+    let hash = Hash::of_parts(&[outcome.effect.as_str(), &attempts.to_string()]);
+    let part = hash
+        .bytes()
+        .iter()
+        .take(2)
+        .fold(0_i64, |n, byte| (n << 8) | i64::from(*byte));
+    let wait = due_at.us().saturating_sub(outcome.at.us()).max(0);
+    *due_at = Timestamp::from_us(
+        due_at
+            .us()
+            .saturating_add(wait / 2 / 65_536 * part + wait / 2 % 65_536 * part / 65_536),
+    );
+}
+
+fn lease_time(engine: &Engine<'_>) -> Duration {
+    Duration::from_millis(u64::try_from(engine.config.limits.lease_ms.max(3)).unwrap_or(3))
+}
+
+fn settle_time(engine: &Engine<'_>) -> Duration {
+    Duration::from_millis(u64::try_from(engine.config.limits.settle_ms.max(0)).unwrap_or(0))
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use perennial_core::ids::{AccountId, EffectId};
+
+    fn waits(effect: &str, attempts: i64, wait_us: i64) -> i64 {
+        let at = Timestamp::from_us(1_700_000_000_000_000);
+        let mut outcome = EffectOutcome {
+            account: AccountId::new("A"),
+            effect: EffectId::new(effect),
+            fence: 1,
+            result: EffectResult::Again {
+                error: String::new(),
+                due_at: Timestamp::from_us(at.us() + wait_us),
+            },
+            ledger: Vec::new(),
+            learned: Vec::new(),
+            at,
+        };
+        spread(&mut outcome, attempts);
+        let EffectResult::Again { due_at, .. } = outcome.result else {
+            panic!("stays what it is");
+        };
+        due_at.us() - at.us()
+    }
+
+    #[test]
+    fn what_failed_together_comes_back_apart_and_never_too_early() {
+        let wait = 2_000_000;
+        let all: std::collections::BTreeSet<i64> = (0..100).map(|n| waits(&format!("eff_{n}"), 1, wait)).collect();
+        assert!(all.len() > 90, "{all:?}");
+        assert!(all.iter().all(|w| (wait..=wait + wait / 2).contains(w)), "{all:?}");
+        let (first, last) = (all.first().unwrap_or(&0), all.last().unwrap_or(&0));
+        assert!(last - first > wait / 4, "{all:?}");
+        assert_eq!(
+            waits("eff_1", 1, wait),
+            waits("eff_1", 1, wait),
+            "and it can be told beforehand"
+        );
+        assert_eq!(waits("eff_1", 1, 0), 0);
+    }
+}

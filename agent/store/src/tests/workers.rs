@@ -1,0 +1,228 @@
+//! Stops, leases that are extended, and the lead.
+
+use perennial_core::action::{ActionKind, ActionState};
+use perennial_core::signal::{Crm, Tier};
+use perennial_core::stop::{Stop, StopScope};
+
+use super::bed::{account_id, action, at, commit, run_id};
+use super::effects::done;
+use super::{Bed, both};
+use crate::*;
+
+both!(
+    what_is_stopped_is_not_leased_and_lets_others_pass,
+    what_was_begun_is_looked_up_under_a_stop,
+    a_stop_is_written_once_and_ends_once,
+    leases_that_are_extended_do_not_run_out,
+    one_leads_until_its_time_is_over,
+    workers_are_seen_until_they_end,
+);
+
+const MINUTE: i64 = 60_000_000;
+
+fn stop(scope: StopScope) -> Stop {
+    Stop {
+        scope,
+        since: at(0),
+        person: "ada".to_owned(),
+        reason: "a test".to_owned(),
+    }
+}
+
+fn entry(kind: &str) -> LedgerDraft {
+    LedgerDraft {
+        kind: kind.to_owned(),
+        reference: "scope".to_owned(),
+        body: "{}".to_owned(),
+    }
+}
+
+async fn put(bed: &Bed, number: usize, subject: &str, kind: ActionKind, tier: Option<Tier>, tools: &[Crm]) {
+    let mut action = action(number, subject, ActionState::Permitted, tools);
+    action.row.kind = kind;
+    action.row.tier = tier;
+    bed.store
+        .commit_decisions(&run_id(), &[commit(number, subject, vec![action])], at(0))
+        .await
+        .expect("commits");
+}
+
+/// What a worker gets at a minute, as account, kind and tool; it is given back at once.
+async fn leased(bed: &Bed, minute: i64) -> Vec<String> {
+    let leases = bed
+        .store
+        .lease_effects("w", Crm::ALL, 100, at(minute), MINUTE)
+        .await
+        .expect("leases");
+    bed.store.release_leases("w").await.expect("releases");
+    let mut found: Vec<String> = leases
+        .iter()
+        .map(|l| format!("{} {} {}", l.effect.target.account, l.kind, l.effect.tool))
+        .collect();
+    found.sort();
+    found
+}
+
+async fn what_is_stopped_is_not_leased_and_lets_others_pass(bed: Bed) {
+    use ActionKind::{CreateNote, CreateTask};
+    let strategic = Some(Tier::Strategic);
+    put(&bed, 1, "a", CreateTask, strategic, &[Crm::Salesforce]).await;
+    put(&bed, 1, "b", CreateNote, strategic, &[Crm::Salesforce]).await;
+    put(&bed, 2, "c", CreateNote, None, &[Crm::HubSpot]).await;
+    let [first, behind, other] = [
+        "A-0001 createTask salesforce",
+        "A-0001 createNote salesforce",
+        "A-0002 createNote hubspot",
+    ];
+    assert_eq!(leased(&bed, 1).await, [first, other]);
+    for (minute, (scope, expected)) in (1..).zip([
+        (StopScope::All, vec![]),
+        (StopScope::Tool(Crm::Salesforce), vec![other]),
+        (StopScope::Tier(Tier::Strategic), vec![other]),
+        (StopScope::Account(account_id(1)), vec![other]),
+        (StopScope::Account(account_id(2)), vec![first]),
+        // The order of an account is kept among what may go out.
+        (StopScope::Kind(CreateTask), vec![behind, other]),
+        (StopScope::Kind(CreateNote), vec![first]),
+    ]) {
+        let stop = stop(scope);
+        assert!(bed.store.stop(&stop, &entry("stop")).await.expect("stops"));
+        assert_eq!(leased(&bed, minute).await, expected, "{}", stop.scope);
+        assert_eq!(leased(&bed, minute).await, expected, "{} again", stop.scope);
+        let on = bed.store.resume(&stop.scope, &entry("resume"), at(minute)).await;
+        assert!(on.expect("goes on"));
+        assert_eq!(leased(&bed, minute).await, [first, other], "after {}", stop.scope);
+    }
+}
+
+async fn what_was_begun_is_looked_up_under_a_stop(bed: Bed) {
+    put(&bed, 1, "a", ActionKind::CreateNote, None, &[Crm::Salesforce]).await;
+    let first = bed
+        .store
+        .lease_effects("w", Crm::ALL, 9, at(0), MINUTE)
+        .await
+        .expect("leases");
+    assert_eq!(first.len(), 1);
+    let stop = stop(StopScope::Kind(ActionKind::CreateNote));
+    bed.store.stop(&stop, &entry("stop")).await.expect("stops");
+    let again = bed
+        .store
+        .lease_effects("v", Crm::ALL, 9, at(2), MINUTE)
+        .await
+        .expect("leases");
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].state, perennial_core::action::EffectState::Unknown);
+    // It was not there, and is not sent now: it waits as if it had not been tried.
+    let waits = EffectResult::NotNow {
+        why: "stopped".to_owned(),
+        due_at: at(2),
+    };
+    let settled = super::effects::outcome(&again[0], waits);
+    bed.store.settle_effects(&[settled]).await.expect("settles");
+    assert_eq!(leased(&bed, 4).await, [] as [&str; 0]);
+    bed.store
+        .resume(&stop.scope, &entry("resume"), at(4))
+        .await
+        .expect("goes on");
+    assert_eq!(leased(&bed, 4).await, ["A-0001 createNote salesforce"]);
+}
+
+async fn a_stop_is_written_once_and_ends_once(bed: Bed) {
+    let stop = stop(StopScope::Tool(Crm::HubSpot));
+    let resume = entry("resume");
+    assert!(!bed.store.resume(&stop.scope, &resume, at(1)).await.expect("answers"));
+    assert!(bed.store.stop(&stop, &entry("stop")).await.expect("stops"));
+    assert!(!bed.store.stop(&stop, &entry("stop")).await.expect("answers"));
+    assert_eq!(bed.store.stops().await.expect("reads"), [stop.clone()]);
+    assert!(bed.store.resume(&stop.scope, &resume, at(1)).await.expect("goes on"));
+    assert!(!bed.store.resume(&stop.scope, &resume, at(1)).await.expect("answers"));
+    assert_eq!(bed.store.stops().await.expect("reads"), []);
+    let entries = bed.store.ledger_page(0, 10).await.expect("reads");
+    let kinds: Vec<&str> = entries.iter().map(|e| e.kind.as_str()).collect();
+    assert_eq!(kinds, ["stop", "resume"]);
+}
+
+async fn leases_that_are_extended_do_not_run_out(bed: Bed) {
+    for number in 1..=3 {
+        put(&bed, number, "a", ActionKind::CreateNote, None, &[Crm::Salesforce]).await;
+    }
+    let lease = |worker: &'static str, minute| {
+        let store = bed.store.clone();
+        async move {
+            store
+                .lease_effects(worker, Crm::ALL, 9, at(minute), MINUTE)
+                .await
+                .expect("leases")
+        }
+    };
+    let mine = lease("w", 0).await;
+    assert_eq!(mine.len(), 3);
+    bed.store.settle_effects(&[done(&mine[0])]).await.expect("settles");
+    assert_eq!(bed.store.extend_leases("w", at(5)).await.expect("extends"), 2);
+    assert_eq!(bed.store.extend_leases("v", at(9)).await.expect("extends"), 0);
+    assert_eq!(lease("v", 4).await, []);
+    // The last one runs out; its worker does not take it back from whoever has it then.
+    let theirs = lease("v", 5).await;
+    assert_eq!(theirs.len(), 2);
+    assert_eq!(bed.store.extend_leases("w", at(9)).await.expect("extends"), 0);
+    let report = bed.store.settle_effects(&[done(&mine[1])]).await.expect("settles");
+    assert_eq!(report.refused, [mine[1].effect.id.clone()]);
+    assert_eq!(
+        bed.store
+            .settle_effects(&[done(&theirs[0])])
+            .await
+            .expect("settles")
+            .refused,
+        []
+    );
+}
+
+async fn one_leads_until_its_time_is_over(bed: Bed) {
+    let lead = |who: &'static str, minute| {
+        let store = bed.store.clone();
+        async move {
+            store
+                .lead("schedules", who, at(minute), at(minute + 2))
+                .await
+                .expect("answers")
+        }
+    };
+    assert_eq!(lead("a", 0).await, Some(1));
+    assert_eq!(lead("b", 1).await, None);
+    assert_eq!(lead("a", 1).await, Some(1), "it goes on");
+    assert_eq!(
+        bed.store.leader("schedules", at(1)).await.expect("reads").as_deref(),
+        Some("a")
+    );
+    assert_eq!(lead("b", 2).await, None);
+    assert_eq!(lead("b", 3).await, Some(2), "its time is over");
+    assert_eq!(lead("a", 4).await, None);
+    bed.store.resign("schedules", "a").await.expect("is no leader");
+    assert_eq!(lead("a", 4).await, None);
+    bed.store.resign("schedules", "b").await.expect("resigns");
+    assert_eq!(lead("a", 4).await, Some(1));
+    assert_eq!(bed.store.leader("schedules", at(9)).await.expect("reads"), None);
+}
+
+async fn workers_are_seen_until_they_end(bed: Bed) {
+    for (minute, ahead_us) in [(0, 5), (1, 7)] {
+        bed.store
+            .see_worker("w", ahead_us, "0.1.0", at(minute))
+            .await
+            .expect("writes");
+    }
+    let seen = bed.store.workers(at(0), 10).await.expect("reads");
+    assert_eq!(
+        seen.iter()
+            .map(|w| (w.worker.as_str(), w.begun_at, w.seen_at, w.ahead_us))
+            .collect::<Vec<_>>(),
+        [("w", at(0), at(1), 7)]
+    );
+    assert_eq!(bed.store.workers(at(1), 10).await.expect("reads"), []);
+    bed.store.see_worker("v", 0, "0.1.0", at(2)).await.expect("writes");
+    bed.store.forget_dead_workers(at(1)).await.expect("writes");
+    bed.store.forget_worker("v").await.expect("writes");
+    assert_eq!(bed.store.workers(at(-9), 10).await.expect("reads"), []);
+    let own = bed.store.clock().await.expect("reads");
+    assert_eq!(own.is_some(), bed.store.sends_word());
+}
