@@ -506,37 +506,43 @@ fn approve(item: &Item, seen: Hash, person: &Person, now: Timestamp) -> Result<S
     })
 }
 
-/// The roles that nobody has said yes for, where each yes counts for one need: as few as can be left. `votes` are the roles of each who
-/// said it.
+/// The roles that nobody has said yes for, where each yes counts for one need: as few as can be left, and of those the ones that most roles
+/// suffice for. `votes` are the roles of each who said it.
 #[must_use]
 pub fn unmet(needs: &[Need], votes: &[&[OwnerRole]]) -> Vec<OwnerRole> {
-    /// Finds a need for a vote, moving others where they have another place (Kuhn's augmenting paths).
-    fn place(vote: usize, fits: &[Vec<bool>], taken: &mut [Option<usize>], tried: &mut [bool]) -> bool {
-        for need in 0..taken.len() {
-            if !fits[vote][need] || tried[need] {
+    /// Finds a vote for a need, giving others another one where they have it (Kuhn's augmenting paths).
+    fn place(need: usize, fits: &[Vec<bool>], given: &mut [Option<usize>], tried: &mut [bool]) -> bool {
+        for vote in 0..given.len() {
+            if !fits[need][vote] || tried[vote] {
                 continue;
             }
-            tried[need] = true;
-            if taken[need].is_none_or(|other| place(other, fits, taken, tried)) {
-                taken[need] = Some(vote);
+            tried[vote] = true;
+            if given[vote].is_none_or(|other| place(other, fits, given, tried)) {
+                given[vote] = Some(need);
                 return true;
             }
         }
         false
     }
-    let fits: Vec<Vec<bool>> = votes
+    let fits: Vec<Vec<bool>> = needs
         .iter()
-        .map(|roles| {
-            let fit = |need: &Need| roles.iter().any(|role| need.sufficient.contains(role));
-            needs.iter().map(fit).collect()
+        .map(|need| {
+            let fit = |roles: &&[OwnerRole]| roles.iter().any(|role| need.sufficient.contains(role));
+            votes.iter().map(fit).collect()
         })
         .collect();
-    let mut taken: Vec<Option<usize>> = vec![None; needs.len()];
-    for vote in 0..votes.len() {
-        place(vote, &fits, &mut taken, &mut vec![false; needs.len()]);
+    let mut given: Vec<Option<usize>> = vec![None; votes.len()];
+    // Once placed a need stays placed, so whoever comes first has the first right to a vote.
+    let mut order: Vec<usize> = (0..needs.len()).collect();
+    order.sort_by_key(|need| needs[*need].sufficient.len());
+    let mut open: Vec<usize> = Vec::new();
+    for need in order {
+        if !place(need, &fits, &mut given, &mut vec![false; votes.len()]) {
+            open.push(need);
+        }
     }
-    let open = needs.iter().zip(&taken).filter(|(_, taken)| taken.is_none());
-    open.map(|(need, _)| need.role).collect()
+    open.sort_unstable();
+    open.into_iter().map(|need| needs[need].role).collect()
 }
 
 fn roles(needs: &[OwnerRole]) -> String {

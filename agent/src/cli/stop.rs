@@ -115,7 +115,10 @@ pub(super) async fn resume(config: &Config, args: &StopArgs, output: &Output) ->
 /// A stop of what nobody knows would reach nothing and look as if it did.
 async fn reaches_something(config: &Config, store: &Store, scope: &StopScope) -> Result<(), Failure> {
     let unknown = |what: &str, known: Vec<&str>| {
-        Err(Failure::input(format!("there is no {what}; known are {}", known.join(", "))))
+        Err(Failure::input(format!(
+            "there is no {what}; known are {}",
+            known.join(", ")
+        )))
     };
     match scope {
         StopScope::All | StopScope::Tool(_) => Ok(()),
@@ -124,14 +127,20 @@ async fn reaches_something(config: &Config, store: &Store, scope: &StopScope) ->
             if named.tiers().contains(tier) {
                 return Ok(());
             }
-            unknown(&format!("tier `{tier}`"), named.tiers().iter().map(|tier| tier.as_str()).collect())
+            unknown(
+                &format!("tier `{tier}`"),
+                named.tiers().iter().map(|tier| tier.as_str()).collect(),
+            )
         }
         StopScope::Kind(kind) => {
             let named = content::vocabulary(config)?;
             if named.action(kind.as_str()).is_some() {
                 return Ok(());
             }
-            unknown(&format!("kind `{kind}`"), named.actions().map(ActionKind::as_str).collect())
+            unknown(
+                &format!("kind `{kind}`"),
+                named.actions().map(ActionKind::as_str).collect(),
+            )
         }
         StopScope::Account(account) => {
             let signals = store.account_signals(std::slice::from_ref(account)).await?;

@@ -321,4 +321,9 @@ fn yeses_are_placed_where_they_help_most() {
     assert_eq!(left(&[CSM, HEAD], &[&[CSM], &[CSM]]), [HEAD]);
     assert_eq!(left(&[DESK, MANAGER, CSM], &[&[HEAD], &[MANAGER], &[DESK]]), []);
     assert_eq!(left(&[CSM], &[]), [CSM]);
+    assert_eq!(
+        left(&[CSM, MANAGER], &[&[MANAGER]]),
+        [CSM],
+        "whoever is left to ask is the easiest to find"
+    );
 }
