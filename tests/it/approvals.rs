@@ -40,6 +40,9 @@ impl Office {
         copy(&root().join("policies"), &policies);
         let office = Office { world, policies };
         office.people_at(PEOPLE, DEMO_TIME);
+        // So that there are several of one kind.
+        let row = |level| format!("createTask        = {{ low_touch = \"auto\", mid_touch = \"{level}\"");
+        office.edit("autonomy.toml", &row("auto"), &row("approve:csm"));
         office.go(&["run", "--once", "--as-of", DEMO_TIME]).ok();
         office
     }
@@ -67,7 +70,7 @@ impl Office {
     }
 
     fn waiting(&self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
-        let list = self.json(&["queue", "list"]);
+        let list = self.json(&["queue", "list", "--state", "pending"]);
         list.as_array()
             .unwrap()
             .iter()
@@ -158,7 +161,8 @@ fn lent_roles_are_used_in_the_name_of_their_owner_for_as_long_as_they_are_lent()
         let lend = [
             "queue", "delegate", "--to", "pia", "--until", until, "--reason", "leave", "--as", "ana",
         ];
-        let lent = office.json(&lend);
+        // The clock of each command begins at the same moment.
+        let lent = office.json(&[&lend[..], &["--from", "2026-09-15T00:00:00Z"]].concat());
         let own = office.go(&[
             "queue", "delegate", "--to", "ana", "--until", until, "--reason", "x", "--as", "ana",
         ]);
