@@ -45,7 +45,7 @@ fn on(
 ) -> Result<Option<String>, Unproved> {
     let gate = ground.gate;
     let inexpressible = |said: String| Unproved::Inexpressible { said };
-    let alone = CompiledPolicy::compile(promise.policy(), env, gate.schema())
+    let alone = CompiledPolicy::compile(promise.policy(), env, &ground.schema)
         .map_err(|error| inexpressible(error.to_string()))?;
     let case = worker.ask(async |s| s.check_never_matches_with_counterexample_opt(&alone).await)?;
     let Some(case) = case else { return Ok(None) };
@@ -78,7 +78,7 @@ fn on(
             replay.word()
         )));
     }
-    let rules = CompiledPolicySet::compile(&edited, env, gate.schema()).map_err(|e| inexpressible(e.to_string()))?;
+    let rules = CompiledPolicySet::compile(&edited, env, &ground.schema).map_err(|e| inexpressible(e.to_string()))?;
     let cases = cases(ground, promise.policy(), env)?;
     let Some(found) = contradicted(worker, promise.kind, &cases, &rules)? else {
         return Err(failed(format!(
