@@ -21,9 +21,10 @@ const PLANTED: &str = "\u{1}planted";
 
 /// Plants an edit that breaks a promise and looks whether it is found broken. Says which edit it was.
 pub(crate) fn plant(ground: &Ground<'_>, worker: &mut Worker, promise: &Promise) -> Result<String, Unproved> {
-    for kind in promise.kinds() {
-        let Some(env) = ground.envs.get(kind) else { continue };
-        if let Some(edit) = on(ground, worker, promise, *kind, env)? {
+    let kinds = ground.gate.vocabulary().actions();
+    for kind in kinds.filter(|kind| promise.kinds().contains(kind)) {
+        let Some(env) = ground.envs.get(&kind) else { continue };
+        if let Some(edit) = on(ground, worker, promise, kind, env)? {
             return Ok(edit);
         }
     }

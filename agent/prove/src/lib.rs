@@ -323,8 +323,9 @@ fn report(ground: &Ground<'_>, mut found: Found) -> Report {
         if standing.kinds != *promise.kinds() && standing.why.is_empty() {
             standing.why.insert("not every kind of request was asked".to_owned());
         }
-        // The shortest way to see what is wrong: the first kind of request that breaks it.
-        if let Some((_, broken)) = standing.broken.pop_first() {
+        // The shortest way to see what is wrong: the first kind of request that breaks it, in the order of the table.
+        let mut kinds = ground.gate.vocabulary().actions();
+        if let Some(broken) = kinds.find_map(|kind| standing.broken.remove(&kind)) {
             report.broken.push(broken);
         } else if !standing.why.is_empty() {
             let why = standing.why.into_iter().collect::<Vec<_>>().join("; ");
