@@ -321,6 +321,45 @@ fn what_is_tried_out_is_shown_and_has_no_effect() {
     assert_eq!(go(folder, &["policy", "shadow", "show"]).code, 2);
 }
 
+/// The page that teaches a change shows what the program prints. What is not compared: the name of the policies, which any edit
+/// changes, and the example, which is the solver's choice.
+#[test]
+fn the_page_about_changing_policies_shows_what_plan_prints() {
+    if crate::prove::prover("the_page_about_changing_policies_shows_what_plan_prints").is_none() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path();
+    let data = demo_data(folder);
+    let policies = policies(folder);
+    let db = Database::sqlite(folder);
+    import(folder, &data, "demo", &db.url);
+    let config = format!("database = \"{}\"\nclock = \"{DEMO_TIME}\"\n", db.url);
+    std::fs::write(folder.join("perennial.toml"), config).unwrap();
+    run(PROGRAM, folder, &["run", "--once", "--as-of", DEMO_TIME]).ok();
+    edit(&policies.join("autonomy.toml"), TASKS, TASKS_ASKED);
+    let said = run(PROGRAM, folder, &["policy", "plan", "--since", "30d"]).ok().out;
+    let lines: Vec<&str> = said.lines().map(str::trim_end).collect();
+    let path = root().join("docs/src/admin/changing-policies.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("```text\npolicies ").unwrap();
+    let (shown, after) = rest.split_once("\n```\n").unwrap();
+    let compared = |line: &str| line.split(": for example ").next().unwrap_or_default().to_owned();
+    let shown: Vec<String> = shown.lines().skip(1).map(compared).collect();
+    let said: Vec<String> = lines[1..].iter().copied().map(compared).collect();
+    if shown != said && std::env::var_os("PERENNIAL_BLESS").is_some() {
+        std::fs::write(&path, format!("{before}```text\n{}\n```\n{after}", lines.join("\n"))).unwrap();
+        return;
+    }
+    assert_eq!(shown, said, "PERENNIAL_BLESS=1 writes the page");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains(": for example createTask, account {")),
+        "{lines:?}"
+    );
+}
+
 /// Folders swapped under a standing run.
 const SWAPS: usize = 500;
 
