@@ -129,3 +129,6 @@ impl Largest {
         self.largest.filter(|_| !self.unknown)
     }
 }
+
+#[cfg(test)]
+mod tests;
