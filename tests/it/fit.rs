@@ -548,8 +548,14 @@ fn the_effects_of_the_e_mail_trial_are_the_published_ones() {
         for (arm, (effect, se)) in [men, women].into_iter().zip(effects) {
             let some = under(arm, reward);
             near(some.mean - none.mean, effect, 6);
-            // Rows of two arms are different people. The ratio's error is of n, not n - 1: five digits agree.
-            near(some.se.hypot(none.se), se, 5);
+            // Rows of two arms are different people. The published errors are those of samples of each arm; ours of a ratio
+            // over all rows.
+            let all = rows.len() as f64;
+            let of_sample = |se: f64, arm: &str| {
+                let n = count(arm) as f64;
+                se * ((all - 1.0) / all * n / (n - 1.0)).sqrt()
+            };
+            near(of_sample(some.se, arm).hypot(of_sample(none.se, control)), se, 6);
         }
     }
 }

@@ -52,7 +52,10 @@ fn with_limited_feeds(folder: &Path) -> PathBuf {
             "scoring.toml" => {
                 format!("{text}\n[feeds]\nusage = 10\nticket = 2\ninvoice = 2\nsurvey = 2\ninteraction = 1\n")
             }
-            "autonomy.toml" => text.replace("# max_stale_feeds  = 0", "max_stale_feeds = 0"),
+            "autonomy.toml" => text.replace(
+                "max_usage_age_days = 14",
+                "max_usage_age_days = 14\nmax_stale_feeds = 0",
+            ),
             _ => (*text).to_owned(),
         };
         std::fs::write(path, text).unwrap();

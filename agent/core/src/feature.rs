@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 pub use catalogue::{CATALOGUE, Definition, USE_FACTS, Unit, definition, label};
 pub(crate) use compute::most;
 pub use compute::{Renewal, compute, compute_use};
+pub use feeds::Feeds;
 pub(crate) use feeds::mark as mark_stale;
-pub use feeds::{FEEDS, Feeds};
 
 use crate::ids::AccountId;
 use crate::money::Money;

@@ -132,8 +132,8 @@ pub struct Delivery {
 }
 
 impl Store {
-    /// Every day on which a source brought something about an account, for the kinds of
-    /// [`perennial_core::feature::FEEDS`]. What no account is known for does not count.
+    /// Every day on which a source brought something about an account, for the kinds whose age a policy can limit. What no
+    /// account is known for does not count.
     ///
     /// # Errors
     /// What reading brings.

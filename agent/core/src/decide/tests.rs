@@ -233,7 +233,10 @@ fn with_feeds(kind: FactKind, ages: &[(&str, i64)], own_cases: &[&str]) -> (Deci
     let scoring = content.policies.get_mut("scoring.toml").unwrap();
     scoring.push_str("\n[feeds]\nticket = 14\ninteraction = 14\nretired = [\"old-desk\"]\n");
     let autonomy = content.policies.get_mut("autonomy.toml").unwrap();
-    *autonomy = autonomy.replace("# max_stale_feeds  = 0", "max_stale_feeds = 0");
+    *autonomy = autonomy.replace(
+        "max_usage_age_days = 14",
+        "max_usage_age_days = 14\nmax_stale_feeds = 0",
+    );
     let policies = Policies::compile(&content).unwrap_or_else(|p| panic!("{p:?}"));
     let as_of: Timestamp = format!("{AS_OF}T00:00:00Z").parse().unwrap();
     let mut all = low_touch(0);

@@ -63,9 +63,8 @@ pub(super) fn policies() -> Policies {
     Policies::compile(&crate::policy::tests::shipped()).expect("the shipped policies compile")
 }
 
-/// State and first day of one detector by the shipped limits.
-pub(super) fn state(detector: Detector, today: Day, signals: Vec<Signal>) -> (&'static str, String) {
-    let policies = policies();
+/// What all detectors say by some policies.
+pub(super) fn detections(policies: &Policies, today: Day, signals: Vec<Signal>) -> Vec<Detection> {
     let snapshot = snapshot_on(today, signals);
     let (mut features, renewals) = crate::feature::compute(&snapshot, &policies.settings);
     let scores = crate::score::score(
@@ -77,14 +76,19 @@ pub(super) fn state(detector: Detector, today: Day, signals: Vec<Signal>) -> (&'
     );
     let policy = policies.scoring.signals.as_ref().expect("the shipped table");
     let at_risk_from = policies.scoring.posture.at_risk_from;
-    let found = detect(
+    detect(
         &snapshot,
         &no_peer_effect(),
         &mut features,
         &scores,
         at_risk_from,
         policy,
-    );
+    )
+}
+
+/// State and first day of one detector by the shipped limits.
+pub(super) fn state(detector: Detector, today: Day, signals: Vec<Signal>) -> (&'static str, String) {
+    let found = detections(&policies(), today, signals);
     match found.into_iter().find(|d| d.detector == detector).map(|d| d.state) {
         None => ("calm", String::new()),
         Some(State::Open(e)) => ("open", e.opened.to_string()),
@@ -214,7 +218,7 @@ fn what_its_record_ends_clears_at_once() {
 
 #[test]
 fn what_has_cleared_still_says_when_it_was_confirmed() {
-    let waits = Waits { quiet: 14, rearm: 14 };
+    let waits = Waits { quiet: 14, rearm: 56 };
     let opened = day("2026-01-05");
     let (confirmed, over) = (opened.plus(14), opened.plus(28));
     let stage = Stage::Quiet

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Features, Found};
+use super::{Features, Found, USE_FACTS};
 use crate::number::Micro;
 use crate::policy::FeedLimits;
 use crate::signal::FactKind;
@@ -28,42 +28,32 @@ impl Feeds {
     }
 }
 
-/// Kinds whose age can be limited, with the facts that are made of them.
-pub const FEEDS: &[(FactKind, &[&str])] = &[
-    (
-        FactKind::Usage,
-        &[
-            "active_users",
-            "active_users_before",
-            "active_users_change",
-            "activity_log_ratio",
-            "champion_absent",
-            "events_change",
-            "feature_breadth",
-            "features_lost",
-            "features_used",
-            "features_used_before",
-            "seat_share",
-            "seat_utilisation",
-            "usage_shift",
-        ],
-    ),
-    (
-        FactKind::Ticket,
-        &[
-            "csat",
-            "escalation_days",
-            "escalations_open",
-            "sev1_open",
-            "ticket_pressure",
-            "tickets_13w",
-            "tickets_open",
-        ],
-    ),
-    (FactKind::Invoice, &["days_late"]),
-    (FactKind::Survey, &["csat", "nps", "nps_age_days"]),
-    (FactKind::Interaction, &["days_since_qbr", "days_since_touch"]),
-];
+/// The facts that are made of records of a kind whose age can be limited.
+fn facts(kind: FactKind) -> impl Iterator<Item = &'static str> {
+    let (some, more): (&[&str], &[&str]) = match kind {
+        FactKind::Usage => (USE_FACTS, &["champion_absent"]),
+        FactKind::Ticket => (
+            &["escalation_days", "escalations_open", "sev1_open", "tickets_open"],
+            &["csat", "ticket_pressure", "tickets_13w"],
+        ),
+        FactKind::Invoice => (&["days_late"], &[]),
+        FactKind::Survey => (&["nps", "nps_age_days"], &["csat"]),
+        FactKind::Interaction => (&["days_since_qbr", "days_since_touch"], &[]),
+        FactKind::Account
+        | FactKind::Owner
+        | FactKind::Product
+        | FactKind::Contract
+        | FactKind::Subscription
+        | FactKind::Movement
+        | FactKind::Contact
+        | FactKind::Opportunity
+        | FactKind::ChurnEvent
+        | FactKind::Assignment
+        | FactKind::Treatment
+        | FactKind::ScoreOverride => (&[], &[]),
+    };
+    some.iter().chain(more).copied()
+}
 
 /// Sources of a kind that the account's own records came from.
 fn sources(snapshot: &Snapshot, kind: FactKind) -> BTreeSet<&str> {
@@ -114,14 +104,13 @@ fn stale(snapshot: &Snapshot, kind: FactKind, newest: &BTreeMap<String, Day>, li
 /// values: what is known to be open is still open.
 pub(crate) fn mark(snapshot: &Snapshot, features: &mut Features, feeds: &Feeds, limits: &FeedLimits) {
     let mut count = 0;
-    for (kind, facts) in FEEDS {
-        let newest = feeds.0.get(kind);
-        let Some(why) = newest.and_then(|newest| stale(snapshot, *kind, newest, limits)) else {
+    for (kind, newest) in &feeds.0 {
+        let Some(why) = stale(snapshot, *kind, newest, limits) else {
             continue;
         };
         count += 1;
-        for fact in *facts {
-            if let Some(feature) = features.0.get_mut(*fact) {
+        for fact in facts(*kind) {
+            if let Some(feature) = features.0.get_mut(fact) {
                 feature.stale = Some(why.clone());
             }
         }
