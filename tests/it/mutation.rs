@@ -251,6 +251,19 @@ fn every_mutation_of_a_simulator_turns_the_scenario_red_but_those_that_are_liste
     });
 }
 
+#[test]
+fn the_page_of_the_sandbox_names_every_mutation() {
+    let page = std::fs::read_to_string(perennial_tests::root().join("docs/src/operator/sandbox.md")).unwrap();
+    for mutation in Mutation::ALL {
+        let star = if mutation.owed() == Owed::Survive { "\\*" } else { "" };
+        assert!(
+            page.contains(&format!("`{}`{star}", mutation.name())),
+            "{}",
+            mutation.name()
+        );
+    }
+}
+
 /// Mutations that the adapters do not catch yet, by name. The list may only become shorter.
 const OPEN: &[&str] = &[
     // A stage of the lifecycle is written by no effect yet.

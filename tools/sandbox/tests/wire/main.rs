@@ -8,6 +8,7 @@ mod hubspot_more;
 mod pages;
 mod salesforce;
 mod salesforce_jobs;
+mod tokens;
 
 use perennial_sandbox::{Clock, Fault, FaultKind, Options, RouteMatch, Sandbox, Seed, SeedRecord, System};
 use reqwest::{Method, RequestBuilder, StatusCode};
