@@ -38,8 +38,9 @@ const UNRELIABLE: Unreliable = Unreliable {
     before_permille: 100,
     after_permille: 100,
 };
-/// Short waits; a settle time above what a local server takes; attempts enough that nothing is given up.
-const LIMITS: &str = "[limits]\nsettle_ms = 400\nlease_ms = 600\neffect_attempts = 60\neffects_per_lease = 8\n";
+/// Short waits; a settle time above what a local server takes; attempts enough that nothing is given up, because every kill counts as one.
+const LIMITS: &str =
+    "[limits]\nsettle_ms = 400\nlease_ms = 600\neffect_attempts = 60\nretry_most_ms = 1500\neffects_per_lease = 8\n";
 
 /// Kills of all arms together.
 fn kills() -> u32 {

@@ -37,6 +37,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0007_choices"),
     migration!("0008_reservation"),
     migration!("0013_workers"),
+    migration!("0014_retention"),
 ];
 
 /// Version of the schema this program works with.
