@@ -94,6 +94,8 @@ pub struct Limits {
     pub settle_ms: i64,
     /// Attempts of an effect before a person has to look.
     pub effect_attempts: i64,
+    /// Milliseconds between two attempts of an effect at most: waits double until then, so that a CRM in trouble is left alone.
+    pub retry_most_ms: i64,
     /// Milliseconds that `run --once` waits for effects that a CRM asked to come back to.
     pub drain_ms: i64,
     /// Requests a second to each CRM; 0 means half of the smallest budget a vendor gives, and 500 to this machine.
@@ -146,6 +148,7 @@ impl Default for Limits {
             lease_ms: 10_000,
             settle_ms: 2_000,
             effect_attempts: 8,
+            retry_most_ms: 3_600_000,
             drain_ms: 15_000,
             requests_per_second: 0,
             request_burst: 10,

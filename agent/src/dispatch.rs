@@ -238,7 +238,7 @@ fn after(error: SendError, attempts: i64, limits: &Limits, now: Timestamp) -> Ef
         SendError::Unknown { .. } if attempts >= limits.effect_attempts => parked(attempts, &text),
         SendError::Unknown { image, .. } => EffectResult::Unknown {
             error: text,
-            due_at: later(now, limits.settle_ms, attempts),
+            due_at: later(now, limits.settle_ms, attempts, limits),
             image: image.map(|image| canonical(&image)),
         },
         SendError::Busy { retry_after, .. } => again(text, attempts, limits, now, retry_after),
@@ -253,7 +253,7 @@ fn after(error: SendError, attempts: i64, limits: &Limits, now: Timestamp) -> Ef
 /// What follows from an error of a look-up: the effect stays unknown until somebody can look.
 fn after_look_up(error: SendError, attempts: i64, limits: &Limits, now: Timestamp) -> EffectResult {
     let text = chain(&error);
-    let due_at = later(now, limits.settle_ms, attempts);
+    let due_at = later(now, limits.settle_ms, attempts, limits);
     match error {
         SendError::Refused { .. } | SendError::Conflict { .. } => EffectResult::Failed { error: text },
         _ if attempts >= limits.effect_attempts => parked(attempts, &text),
@@ -277,14 +277,17 @@ fn again(error: String, attempts: i64, limits: &Limits, now: Timestamp, retry_af
     let asked = i64::try_from(retry_after.as_millis()).unwrap_or(i64::MAX);
     EffectResult::Again {
         error,
-        due_at: later(now, asked.max(limits.settle_ms / 4), attempts),
+        due_at: later(now, asked.max(limits.settle_ms / 4), attempts, limits),
     }
 }
 
-/// `base` milliseconds, doubled with every attempt, at most an hour.
-fn later(now: Timestamp, base_ms: i64, attempts: i64) -> Timestamp {
+/// `base` milliseconds, doubled with every attempt, at most what the limits say.
+fn later(now: Timestamp, base_ms: i64, attempts: i64, limits: &Limits) -> Timestamp {
     let doublings = u32::try_from(attempts.clamp(1, 12) - 1).unwrap_or(0);
-    let wait_ms = base_ms.max(1).saturating_mul(1_i64 << doublings).min(3_600_000);
+    let wait_ms = base_ms
+        .max(1)
+        .saturating_mul(1_i64 << doublings)
+        .min(limits.retry_most_ms.max(1));
     Timestamp::from_us(now.us().saturating_add(wait_ms.saturating_mul(1000)))
 }
 

@@ -2,9 +2,9 @@
 
 use clap::Subcommand;
 use perennial_core::ids::TenantId;
-use perennial_store::{DatabaseUrl, Store};
+use perennial_store::{DatabaseUrl, Prune, Store};
 
-use super::output::progress_bar;
+use super::output::{Need, open, progress_bar};
 use super::{Failure, Output};
 use crate::config::Config;
 
@@ -12,6 +12,19 @@ use crate::config::Config;
 pub(super) enum DbCommand {
     /// Bring the schema to the version of this program
     Migrate,
+    /// Remove what is old and over; never the ledger, and nothing that is open
+    #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
+    Prune {
+        /// Attempts of settled effects that are older than so many days
+        #[arg(long, value_name = "DAYS", group = "what", value_parser = clap::value_parser!(u32).range(1..))]
+        attempts_days: Option<u32>,
+        /// Receipts older than so many days; without its receipt a change cannot be undone
+        #[arg(long, value_name = "DAYS", group = "what", value_parser = clap::value_parser!(u32).range(1..))]
+        receipts_days: Option<u32>,
+        /// Inputs of decisions older than so many days; without them a decision cannot be replayed
+        #[arg(long, value_name = "DAYS", group = "what", value_parser = clap::value_parser!(u32).range(1..))]
+        inputs_days: Option<u32>,
+    },
     /// Copy everything into an empty database of either kind, and check counts and ledger; stop all else first
     Copy {
         /// Database to copy: sqlite:PATH or postgres://USER@HOST/NAME
@@ -38,6 +51,33 @@ pub(super) async fn db(config: &Config, command: &DbCommand, output: &Output) ->
                     "applied {}; the schema has version {}",
                     report.applied.join(", "),
                     report.version
+                ));
+            }
+            Ok(())
+        }
+        DbCommand::Prune {
+            attempts_days,
+            receipts_days,
+            inputs_days,
+        } => {
+            let store = open(config, Need::Existing).await?;
+            let now = config.clock.now();
+            let before = |days: &Option<u32>| days.map(|days| now.plus_days(-i64::from(days)));
+            let prune = Prune {
+                attempts: before(attempts_days),
+                receipts: before(receipts_days),
+                inputs: before(inputs_days),
+            };
+            let pruned = store.prune(&prune, now).await?;
+            store.close().await;
+            if output.json() {
+                output.document(&serde_json::json!({
+                    "attempts": pruned.attempts, "receipts": pruned.receipts, "inputs": pruned.inputs,
+                }));
+            } else {
+                output.line(&format!(
+                    "removed: {} attempts, {} receipts, the inputs of {} decisions",
+                    pruned.attempts, pruned.receipts, pruned.inputs
                 ));
             }
             Ok(())

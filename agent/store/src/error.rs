@@ -95,6 +95,9 @@ pub enum StoreError {
         /// Version of this program.
         known: i64,
     },
+    /// A text that was removed because of its age: nothing brings it back but a backup.
+    #[error("it was removed because of its age (`perennial db prune`): choose something later")]
+    Pruned,
     /// The database that something is to be copied into holds something: name an empty one.
     #[error("`{place}` is not empty ({rows} rows in {table}): copy into an empty database")]
     NotEmpty {

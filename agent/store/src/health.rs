@@ -142,6 +142,7 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::watermark::ALL,
         crate::choices::ALL,
         crate::copy::ALL,
+        crate::prune::ALL,
         crate::stops::ALL,
         crate::workers::ALL,
         ALL,

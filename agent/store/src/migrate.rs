@@ -40,6 +40,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0010_crm_access"),
     migration!("0011_people"),
     migration!("0012_workers"),
+    migration!("0013_retention"),
 ];
 
 /// Version of the schema this program works with.

@@ -35,12 +35,15 @@ impl Packed {
     /// The text.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when the bytes are not what was written.
+    /// [`StoreError::Pruned`] when it was removed; [`StoreError::Corrupt`] when the bytes are not what was written.
     pub fn text(&self) -> Result<String> {
         let corrupt = |detail: String| StoreError::Corrupt {
             what: "compressed text",
             detail,
         };
+        if self.0.is_empty() {
+            return Err(StoreError::Pruned);
+        }
         let bytes = if self.0.starts_with(&MAGIC) {
             let mut bytes = Vec::with_capacity(self.0.len() * 8);
             let decoder = zstd::Decoder::new(self.0.as_slice()).map_err(|error| corrupt(error.to_string()))?;

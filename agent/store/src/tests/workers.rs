@@ -16,6 +16,7 @@ both!(
     leases_that_are_extended_do_not_run_out,
     one_leads_until_its_time_is_over,
     workers_are_seen_until_they_end,
+    what_is_old_and_over_is_removed_and_nothing_else,
 );
 
 const MINUTE: i64 = 60_000_000;
@@ -225,4 +226,76 @@ async fn workers_are_seen_until_they_end(bed: Bed) {
     assert_eq!(bed.store.workers(at(-9), 10).await.expect("reads"), []);
     let own = bed.store.clock().await.expect("reads");
     assert_eq!(own.is_some(), bed.store.sends_word());
+}
+
+async fn what_is_old_and_over_is_removed_and_nothing_else(bed: Bed) {
+    // Account 1: an effect that is done, and a later decision. Account 2: an effect that was lost, and its only decision.
+    for number in [1, 2] {
+        put(&bed, number, "a", ActionKind::CreateNote, None, &[Crm::Salesforce]).await;
+    }
+    let leases = bed
+        .store
+        .lease_effects("w", Crm::ALL, 9, at(0), MINUTE)
+        .await
+        .expect("leases");
+    let lost = EffectResult::Unknown {
+        error: "no answer".to_owned(),
+        due_at: at(9),
+    };
+    let outcomes = [done(&leases[0]), super::effects::outcome(&leases[1], lost)];
+    bed.store.settle_effects(&outcomes).await.expect("settles");
+    let mut later = commit(1, "later", Vec::new());
+    later.decision.as_of = at(5);
+    bed.store
+        .commit_decisions(&run_id(), &[later], at(5))
+        .await
+        .expect("commits");
+    let first = action(1, "a", ActionState::Permitted, &[Crm::Salesforce]).row.id;
+    let second = action(2, "a", ActionState::Permitted, &[Crm::Salesforce]).row.id;
+    let entries = bed.store.ledger_head().await.expect("reads").seq;
+    let nothing = bed.store.prune(&Prune::default(), at(10)).await.expect("prunes");
+    assert_eq!(nothing, Pruned::default());
+    let all = Prune {
+        attempts: Some(at(10)),
+        receipts: Some(at(10)),
+        inputs: Some(at(10)),
+    };
+    let pruned = bed.store.prune(&all, at(10)).await.expect("prunes");
+    // The action of account 1 is still permitted, so its decision keeps its inputs.
+    let expected = Pruned {
+        attempts: 1,
+        receipts: 1,
+        inputs: 0,
+    };
+    assert_eq!(pruned, expected);
+    assert_eq!(bed.store.attempts_of(&first).await.expect("reads"), []);
+    assert_eq!(bed.store.attempts_of(&second).await.expect("reads").len(), 1);
+    bed.tamper("update action set state = 'executed'").await;
+    assert_eq!(bed.store.prune(&all, at(10)).await.expect("prunes").inputs, 1);
+    let row = bed.store.action(first.as_str()).await.expect("reads");
+    let decision = bed
+        .store
+        .decision(&row.decision)
+        .await
+        .expect("reads")
+        .expect("is there");
+    assert!(matches!(decision.inputs.text(), Err(StoreError::Pruned)));
+    assert!(decision.output.text().is_ok());
+    let row = bed.store.action(second.as_str()).await.expect("reads");
+    let only = bed
+        .store
+        .decision(&row.decision)
+        .await
+        .expect("reads")
+        .expect("is there");
+    assert!(
+        only.inputs.text().is_ok(),
+        "the latest decision of an account keeps its inputs"
+    );
+    assert_eq!(bed.store.prune(&all, at(10)).await.expect("prunes"), Pruned::default());
+    assert_eq!(
+        bed.store.ledger_head().await.expect("reads").seq,
+        entries + 2,
+        "it is written that it was done"
+    );
 }

@@ -1,0 +1,198 @@
+//! Benchmark of execution without a CRM: what the bookkeeping of an effect costs, with intent, lease, attempt, outcome, receipt and
+//! ledger, everything synced to disk.
+//!
+//! `cargo bench -p perennial-tests --bench execution -- [EFFECTS] [BACKLOG]` (default 20,000 effects and a backlog of 1,000,000), on
+//! SQLite with `synchronous = full`, and on a PostgreSQL of its own with `fsync` on where its programs are installed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use perennial_core::action::{ActionKind, Done, Receipt};
+use perennial_core::ids::TenantId;
+use perennial_core::replay::{Hash, canonical};
+use perennial_core::signal::Crm;
+use perennial_core::time::Timestamp;
+use perennial_store::{DecisionCommit, EffectOutcome, EffectResult, LeasedEffect, LedgerDraft, Options, Store};
+use perennial_tests::Database;
+use perennial_tests::postgres::PostgresServer;
+use perennial_tests::work;
+
+const SF: &[Crm] = &[Crm::Salesforce];
+/// Effects of an account: they go out one after the other.
+const EACH: usize = 4;
+/// Actions of one transaction when they are committed, as a run does it.
+const COMMIT: usize = 250;
+/// Single commits that the wait of one is taken from.
+const SINGLE: usize = 1_000;
+/// Effects measured beside a backlog.
+const BESIDE: u64 = 3_000;
+
+fn main() {
+    let args: Vec<usize> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .map(|a| a.parse().expect("a number"))
+        .collect();
+    let arg = |place: usize, default: usize| args.get(place).copied().unwrap_or(default);
+    let (effects, backlog) = (arg(0, 20_000), arg(1, 1_000_000));
+    let temp = tempfile::tempdir().expect("a temporary folder");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    println!("| database | what | workers | batch | effects/s |\n|---|---|---|---|---|");
+    let sqlite = Database::sqlite(temp.path()).url;
+    runtime.block_on(all("SQLite", &sqlite, effects, backlog, &[1]));
+    if let Some(server) = PostgresServer::start("bench execution") {
+        runtime.block_on(all("PostgreSQL", &server.url(), effects, backlog, &[1, 2, 4, 8]));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn clock() -> Instant {
+    Instant::now()
+}
+
+fn us(n: i64) -> Timestamp {
+    Timestamp::from_us(n)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn rate(n: u64, time: Duration) -> f64 {
+    n as f64 / time.as_secs_f64()
+}
+
+async fn opened(url: &str, tenant: i64) -> Store {
+    let options = Options {
+        readers: 10,
+        ..Options::default()
+    };
+    let url = url.parse().expect("a database");
+    let store = Store::open(&url, TenantId(tenant), &options).await.expect("opens");
+    store.migrate().await.expect("migrates");
+    store
+}
+
+fn commits(from: usize, to: usize, due: i64) -> Vec<DecisionCommit> {
+    let one = |n: usize| work::permitted(n / EACH, &n.to_string(), SF, ActionKind::CreateNote, us(due));
+    (from..to).map(one).collect()
+}
+
+/// Commits decisions with intents, and how long that took.
+async fn intend(store: &Store, from: usize, to: usize, due: i64) -> Duration {
+    let mut took = Duration::ZERO;
+    for begin in (from..to).step_by(COMMIT) {
+        let batch = commits(begin, (begin + COMMIT).min(to), due);
+        let begun = clock();
+        store
+            .commit_decisions(&work::run(), &batch, us(0))
+            .await
+            .expect("commits");
+        took += begun.elapsed();
+    }
+    took
+}
+
+/// Leases and settles `most` effects, or all that there are, and how long that took.
+async fn execute(store: &Store, workers: usize, batch: u32, most: u64) -> (u64, Duration) {
+    let done = Arc::new(AtomicU64::new(0));
+    let begun = clock();
+    let workers: Vec<_> = (0..workers)
+        .map(|n| {
+            let (store, done) = (store.clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                let name = format!("w{n}");
+                let mut idle = 0;
+                while done.load(Ordering::Relaxed) < most && idle < 20 {
+                    let leases = store
+                        .lease_effects(&name, SF, batch, us(1), 60_000_000)
+                        .await
+                        .expect("leases");
+                    idle = if leases.is_empty() { idle + 1 } else { 0 };
+                    let outcomes: Vec<EffectOutcome> = leases.iter().map(outcome).collect();
+                    store.settle_effects(&outcomes).await.expect("settles");
+                    done.fetch_add(outcomes.len() as u64, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.await.expect("works");
+    }
+    (done.load(Ordering::Relaxed), begun.elapsed())
+}
+
+/// What a tool that does nothing answers.
+fn outcome(lease: &LeasedEffect) -> EffectOutcome {
+    let receipt = Receipt {
+        tool: Crm::Salesforce,
+        done: Done::Created,
+        object: "Note".to_owned(),
+        record: lease.effect.id.to_string(),
+        url: String::new(),
+        before: std::collections::BTreeMap::new(),
+        after: std::collections::BTreeMap::new(),
+        at: us(1),
+    };
+    let body = serde_json::json!({ "done": receipt.done, "receipt": Hash::of(canonical(&receipt).as_bytes()) });
+    EffectOutcome {
+        account: lease.effect.target.account.clone(),
+        effect: lease.effect.id.clone(),
+        fence: lease.fence,
+        ledger: vec![LedgerDraft {
+            kind: "receipt".to_owned(),
+            reference: lease.effect.id.to_string(),
+            body: canonical(&body),
+        }],
+        result: EffectResult::Done(receipt),
+        at: us(1),
+    }
+}
+
+async fn all(name: &str, url: &str, effects: usize, backlog: usize, workers: &[usize]) {
+    let mut tenant = 0;
+    for &workers in workers {
+        for batch in [1, 16, 128] {
+            tenant += 1;
+            let store = opened(url, tenant).await;
+            // One by one takes long; its rate does not depend on how many there are.
+            let effects = if batch == 1 { effects / 8 } else { effects };
+            let intending = intend(&store, 0, effects, 0).await;
+            let (done, executing) = execute(&store, workers, batch, u64::MAX).await;
+            assert_eq!(done, effects as u64, "all of it is done");
+            println!("| {name} | intent | 1 | {COMMIT} | {:.0} |", rate(done, intending));
+            println!(
+                "| {name} | lease and outcome | {workers} | {batch} | {:.0} |",
+                rate(done, executing)
+            );
+            println!(
+                "| {name} | intent and outcome | {workers} | {batch} | {:.0} |",
+                rate(done, intending + executing)
+            );
+            store.close().await;
+        }
+    }
+    for waiting in [3_000, backlog] {
+        tenant += 1;
+        let store = opened(url, tenant).await;
+        intend(&store, 0, waiting.max(BESIDE as usize + 200), 0).await;
+        let (done, took) = execute(&store, 1, 16, BESIDE).await;
+        println!(
+            "| {name} | lease and outcome, {waiting} waiting | 1 | 16 | {:.0} |",
+            rate(done, took)
+        );
+        store.close().await;
+    }
+    tenant += 1;
+    let store = opened(url, tenant).await;
+    let mut waits = Vec::with_capacity(SINGLE);
+    for n in 0..SINGLE {
+        waits.push(intend(&store, n, n + 1, 0).await);
+    }
+    waits.sort_unstable();
+    let at = |share: usize| waits[(SINGLE * share / 100).min(SINGLE - 1)].as_secs_f64() * 1_000.0;
+    println!(
+        "{name}: one action to its committed intent, idle: p50 {:.2} ms, p99 {:.2} ms",
+        at(50),
+        at(99)
+    );
+    store.close().await;
+}
