@@ -1,6 +1,7 @@
 //! Every test here runs on SQLite in a temporary file, and on PostgreSQL where `PERENNIAL_TEST_PG` names a server.
 
 mod bed;
+mod crm;
 mod decisions;
 mod effects;
 mod events;
