@@ -4,7 +4,6 @@
 //! says that it saw it, or when a person was shown it in a conflict and decided for ours.
 
 use perennial_core::action::{DealField, Done, Effect, EffectState, Receipt, Write};
-use perennial_core::signal::Crm;
 use perennial_store::{ConflictField, EffectResult, KnownField, Learned, LeasedEffect, Store, StoreError};
 use perennial_tools::{FieldConflict, Image, Known, Registry};
 
@@ -78,11 +77,10 @@ pub(crate) fn subject(write: &Write) -> Option<&str> {
 pub(super) fn learned(effect: &Effect, result: &EffectResult) -> Vec<Learned> {
     match result {
         EffectResult::Done(receipt) => learned_by(effect, receipt),
-        EffectResult::Conflict { fields, .. } => {
-            let theirs = fields.iter().map(|f| (f.field.as_str(), f.theirs.as_str()));
-            all(effect.tool, subject(&effect.write), theirs, false)
-        }
-        EffectResult::Again { .. }
+        // What stands against it is not known to a decision: the next one must not go over it either, until somebody has said whose
+        // value stays or a reading has brought it.
+        EffectResult::Conflict { .. }
+        | EffectResult::Again { .. }
         | EffectResult::Unknown { .. }
         | EffectResult::NotNow { .. }
         | EffectResult::Withdrawn { .. }
@@ -92,25 +90,17 @@ pub(super) fn learned(effect: &Effect, result: &EffectResult) -> Vec<Learned> {
 
 /// The values that a receipt says we wrote.
 pub(crate) fn learned_by(effect: &Effect, receipt: &Receipt) -> Vec<Learned> {
-    all(effect.tool, subject(&effect.write), receipt.values_after(), true)
-}
-
-fn all<'a>(
-    tool: Crm,
-    subject: Option<&str>,
-    values: impl Iterator<Item = (&'a str, &'a str)>,
-    ours: bool,
-) -> Vec<Learned> {
-    let Some(subject) = subject else { return Vec::new() };
-    values
-        .map(|(field, value)| Learned {
-            tool,
-            subject: subject.to_owned(),
-            field: field.to_owned(),
-            value: value.to_owned(),
-            ours,
-        })
-        .collect()
+    let Some(subject) = subject(&effect.write) else {
+        return Vec::new();
+    };
+    let learned = |(field, value): (&str, &str)| Learned {
+        tool: effect.tool,
+        subject: subject.to_owned(),
+        field: field.to_owned(),
+        value: value.to_owned(),
+        ours: true,
+    };
+    receipt.values_after().map(learned).collect()
 }
 
 /// A conflict as it is stored.

@@ -181,13 +181,11 @@ impl Store {
     /// What writing brings.
     pub async fn learn_fields(&self, seen: &[(AccountId, Learned)], now: Timestamp) -> Result<()> {
         let mut tx = self.db.write(Durability::Normal).await?;
-        put(
-            &mut tx,
-            self.tenant.0,
-            seen.iter()
-                .map(|(account, learned)| (account.as_str(), learned, now.us())),
-        )
-        .await?;
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|(account, learned)| (account.as_str(), learned, now.us()))
+            .collect();
+        put(&mut tx, self.tenant.0, &seen).await?;
         tx.commit().await
     }
 
@@ -256,15 +254,11 @@ fn known(row: &Row) -> Result<KnownField> {
 }
 
 /// Stores what became known; of two values of one field the later one in the list.
-pub(crate) async fn put<'a>(
-    tx: &mut Tx<'_>,
-    tenant: i64,
-    learned: impl Iterator<Item = (&'a str, &'a Learned, i64)>,
-) -> Result<()> {
+pub(crate) async fn put(tx: &mut Tx<'_>, tenant: i64, learned: &[(&str, &Learned, i64)]) -> Result<()> {
     let mut latest = BTreeMap::new();
     for (account, l, at) in learned {
-        let key = (account, l.tool.as_str(), l.subject.as_str(), l.field.as_str());
-        latest.insert(key, (l.value.as_str(), l.ours, at));
+        let key = (*account, l.tool.as_str(), l.subject.as_str(), l.field.as_str());
+        latest.insert(key, (l.value.as_str(), l.ours, *at));
     }
     if latest.is_empty() {
         return Ok(());
@@ -283,16 +277,14 @@ pub(crate) async fn put<'a>(
 }
 
 /// What attempts learned.
-pub(crate) async fn learn<'a>(
-    tx: &mut Tx<'_>,
-    tenant: i64,
-    outcomes: impl Iterator<Item = &'a EffectOutcome>,
-) -> Result<()> {
-    let of = |outcome: &'a EffectOutcome| {
-        let each = outcome.learned.iter();
-        each.map(|learned| (outcome.account.as_str(), learned, outcome.at.us()))
-    };
-    put(tx, tenant, outcomes.flat_map(of)).await
+pub(crate) async fn learn(tx: &mut Tx<'_>, tenant: i64, settled: &[(&EffectOutcome, String, i64)]) -> Result<()> {
+    let mut all = Vec::new();
+    for (outcome, ..) in settled {
+        for learned in &outcome.learned {
+            all.push((outcome.account.as_str(), learned, outcome.at.us()));
+        }
+    }
+    put(tx, tenant, &all).await
 }
 
 /// The conflicts that attempts met, and what changes found whose answers were lost.

@@ -286,7 +286,7 @@ impl Store {
             ];
             tx.execute(&BLOCK, args![self.tenant.0], Some(&rows)).await?;
         }
-        conflicts::learn(tx, self.tenant.0, each()).await?;
+        conflicts::learn(tx, self.tenant.0, settled).await?;
         conflicts::record(tx, self.tenant.0, settled).await?;
         planned::follow(tx, self.tenant.0, settled).await
     }

@@ -124,8 +124,8 @@ impl Store {
             body.as_str()
         ];
         tx.execute(&PUT, args, None).await?;
-        let seen = learned.iter().map(|learned| (account.as_str(), learned, at));
-        conflicts::put(&mut tx, self.tenant.0, seen).await?;
+        let seen: Vec<_> = learned.iter().map(|learned| (account.as_str(), learned, at)).collect();
+        conflicts::put(&mut tx, self.tenant.0, &seen).await?;
         let entries: Vec<_> = entries.iter().map(|entry| (Some(account), undone.at, entry)).collect();
         ledger::append(&mut tx, self.tenant, &head, &entries).await?;
         tx.commit().await

@@ -2,6 +2,7 @@
 
 mod asked;
 mod bed;
+mod crm;
 mod decisions;
 mod effects;
 mod events;
