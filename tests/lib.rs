@@ -9,6 +9,69 @@ pub mod work;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// The parts of a tool that one which only carries out effects does not need: nothing is read, compared or undone with it.
+#[macro_export]
+macro_rules! carries_out_only {
+    () => {
+        fn writes(&self) -> &perennial_tools::WriteMap {
+            static NONE: perennial_tools::WriteMap = perennial_tools::WriteMap {
+                account: std::collections::BTreeMap::new(),
+                deal: std::collections::BTreeMap::new(),
+            };
+            &NONE
+        }
+
+        fn read<'a>(
+            &'a self,
+            _effect: &'a perennial_core::action::Effect,
+        ) -> perennial_tools::Answer<'a, perennial_tools::Diff> {
+            panic!("nothing is compared here")
+        }
+
+        fn page<'a>(
+            &'a self,
+            _ask: &'a perennial_tools::Ask,
+            _cursor: Option<&'a str>,
+        ) -> perennial_tools::Answer<'a, perennial_tools::ReadPage> {
+            panic!("nothing is read here")
+        }
+
+        fn fields<'a>(&'a self, _object: &'a str) -> perennial_tools::Answer<'a, std::collections::BTreeSet<String>> {
+            panic!("nothing is described here")
+        }
+
+        fn written_objects(&self) -> (&'static str, &'static str) {
+            ("Account", "Opportunity")
+        }
+
+        fn own_key(&self, _object: &str) -> Option<&'static str> {
+            None
+        }
+
+        fn undoing<'a>(
+            &'a self,
+            _effect: &'a perennial_core::action::Effect,
+            _receipt: &'a perennial_core::action::Receipt,
+        ) -> perennial_tools::Answer<'a, perennial_tools::Undoing> {
+            panic!("nothing is undone here")
+        }
+
+        fn undo<'a>(
+            &'a self,
+            _permit: perennial_core::action::Permit,
+            _effect: &'a perennial_core::action::Effect,
+            _receipt: &'a perennial_core::action::Receipt,
+            _at: perennial_core::time::Timestamp,
+        ) -> perennial_tools::Answer<'a, perennial_core::action::Receipt> {
+            panic!("nothing is undone here")
+        }
+
+        fn check<'a>(&'a self) -> perennial_tools::Answer<'a, Vec<perennial_tools::Finding>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+    };
+}
+
 /// Root of the repository.
 #[must_use]
 pub fn root() -> PathBuf {

@@ -13,7 +13,7 @@ use perennial_core::ids::TenantId;
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 use perennial_store::Store;
-use perennial_tools::{Answer, Diff, Finding, LookUp, Lost, SendError, Tool};
+use perennial_tools::{Answer, Credentials, Known, LookUp, Lost, SendError, Tool};
 use serde_json::{Value, json};
 
 /// Set, it makes the program under test a worker with this tool.
@@ -49,6 +49,7 @@ impl MarkerSink {
     async fn call(&self, request: reqwest::RequestBuilder) -> Result<Value, SendError> {
         let lost = |source| SendError::Unknown {
             source: Lost::Transport(source),
+            image: None,
         };
         let answer = request.bearer_auth(&self.token).send().await.map_err(lost)?;
         let status = answer.status();
@@ -63,6 +64,7 @@ impl MarkerSink {
                 source: Lost::Status {
                     status: status.as_u16(),
                 },
+                image: None,
             });
         }
         answer.json().await.map_err(lost)
@@ -106,7 +108,15 @@ impl Tool for MarkerSink {
         Crm::Salesforce
     }
 
-    fn execute<'a>(&'a self, _permit: Permit, effect: &'a Effect, at: Timestamp) -> Answer<'a, Receipt> {
+    crate::carries_out_only!();
+
+    fn execute<'a>(
+        &'a self,
+        _permit: Permit,
+        effect: &'a Effect,
+        _known: &'a Known,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt> {
         Box::pin(async move {
             let record = self.post(effect.id.as_str()).await?;
             Ok(MarkerSink::receipt(Done::Created, record, at))
@@ -121,21 +131,6 @@ impl Tool for MarkerSink {
             }))
         })
     }
-
-    fn read<'a>(&'a self, _effect: &'a Effect) -> Answer<'a, Diff> {
-        Box::pin(async {
-            Ok(Diff {
-                object: "Task".to_owned(),
-                record: None,
-                url: None,
-                fields: std::collections::BTreeMap::new(),
-            })
-        })
-    }
-
-    fn check<'a>(&'a self) -> Answer<'a, Vec<Finding>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
 }
 
 /// A worker as `perennial worker`, with the sink in place of the tool for Salesforce. It ends by SIGTERM.
@@ -144,7 +139,10 @@ pub fn work() -> ExitCode {
     let worked = || -> Result<(), Box<dyn std::error::Error>> {
         let config = Config::load(&Overrides::default())?;
         let access = config.salesforce.as_ref().ok_or("no Salesforce")?;
-        let token = secrecy::ExposeSecret::expose_secret(&access.token);
+        let Credentials::Token(token) = &access.credentials else {
+            return Err("the sink needs a token".into());
+        };
+        let token = secrecy::ExposeSecret::expose_secret(token);
         let tools = config.tools()?.with(Arc::new(MarkerSink::new(&access.base_url, token)));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -110,9 +110,9 @@ pub fn permitted(number: usize, subject: &str, tools: &[Crm], kind: ActionKind, 
                 title: format!("Do {subject}"),
                 owner: None,
                 tier: Some(if number.is_multiple_of(2) {
-                    Tier::LowTouch
+                    Tier::LOW_TOUCH
                 } else {
-                    Tier::Strategic
+                    Tier::STRATEGIC
                 }),
                 role: None,
                 verdict: "auto".to_owned(),
@@ -125,6 +125,8 @@ pub fn permitted(number: usize, subject: &str, tools: &[Crm], kind: ActionKind, 
                 expires_at: None,
                 snoozed_until: None,
                 last_editor: None,
+                asked_role: None,
+                asked_since: None,
                 day_position: None,
                 card: "{}".to_owned(),
                 effects: canonical(&effects),

@@ -19,7 +19,7 @@ use perennial_sandbox::{Options, Sandbox, System};
 use perennial_store::{DecisionCommit, Store};
 use perennial_tests::sink::SINK;
 use perennial_tests::{Database, Said, command, work};
-use perennial_tools::{Answer, Diff, Finding, LookUp, Registry, SendError, Tool};
+use perennial_tools::{Answer, Known, LookUp, Registry, SendError, Tool};
 
 use crate::PROGRAM;
 
@@ -182,7 +182,15 @@ impl Tool for Stuck {
         Crm::Salesforce
     }
 
-    fn execute<'a>(&'a self, _permit: Permit, effect: &'a Effect, at: Timestamp) -> Answer<'a, Receipt> {
+    perennial_tests::carries_out_only!();
+
+    fn execute<'a>(
+        &'a self,
+        _permit: Permit,
+        effect: &'a Effect,
+        _known: &'a Known,
+        at: Timestamp,
+    ) -> Answer<'a, Receipt> {
         Box::pin(async move {
             if effect.target.account == self.0 {
                 return Err(SendError::Busy {
@@ -205,19 +213,6 @@ impl Tool for Stuck {
 
     fn look_up<'a>(&'a self, _effect: &'a Effect, _at: Timestamp) -> Answer<'a, LookUp> {
         Box::pin(async { Ok(LookUp::Absent) })
-    }
-
-    fn read<'a>(&'a self, _effect: &'a Effect) -> Answer<'a, Diff> {
-        Box::pin(async {
-            Err(SendError::Busy {
-                retry_after: Duration::ZERO,
-                why: String::new(),
-            })
-        })
-    }
-
-    fn check<'a>(&'a self) -> Answer<'a, Vec<Finding>> {
-        Box::pin(async { Ok(Vec::new()) })
     }
 }
 

@@ -24,7 +24,7 @@ use perennial_core::replay::read;
 use perennial_core::signal::{Account, Contact, Crm, Fact, Grain, OwnerRole, Signal, Subscription, Tier, Usage};
 use perennial_core::time::{Day, Timestamp};
 use perennial_store::{Belongs, NewSignal, QueueFilter, SignalRow, Store};
-use perennial_tools::{Answer, Ask, Diff, Finding, Known, LookUp, ReadPage, Registry, Tool, Undoing, WriteMap};
+use perennial_tools::{Answer, Known, LookUp, Registry, Tool};
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -58,43 +58,7 @@ impl Tool for Kept {
         Crm::Salesforce
     }
 
-    fn writes(&self) -> &WriteMap {
-        static NONE: WriteMap = WriteMap {
-            account: BTreeMap::new(),
-            deal: BTreeMap::new(),
-        };
-        &NONE
-    }
-
-    fn page<'a>(&'a self, _ask: &'a Ask, _cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
-        panic!("nothing is read here")
-    }
-
-    fn fields<'a>(&'a self, _object: &'a str) -> Answer<'a, BTreeSet<String>> {
-        panic!("nothing is described here")
-    }
-
-    fn written_objects(&self) -> (&'static str, &'static str) {
-        ("Account", "Opportunity")
-    }
-
-    fn own_key(&self, _object: &str) -> Option<&'static str> {
-        None
-    }
-
-    fn undoing<'a>(&'a self, _effect: &'a Effect, _receipt: &'a Receipt) -> Answer<'a, Undoing> {
-        panic!("nothing is undone here")
-    }
-
-    fn undo<'a>(
-        &'a self,
-        _permit: Permit,
-        _effect: &'a Effect,
-        _receipt: &'a Receipt,
-        _at: Timestamp,
-    ) -> Answer<'a, Receipt> {
-        panic!("nothing is undone here")
-    }
+    perennial_tests::carries_out_only!();
 
     fn execute<'a>(
         &'a self,
@@ -126,14 +90,6 @@ impl Tool for Kept {
 
     fn look_up<'a>(&'a self, _effect: &'a Effect, _at: Timestamp) -> Answer<'a, LookUp> {
         Box::pin(async { Ok(LookUp::Absent) })
-    }
-
-    fn read<'a>(&'a self, _effect: &'a Effect) -> Answer<'a, Diff> {
-        panic!("nothing is compared here")
-    }
-
-    fn check<'a>(&'a self) -> Answer<'a, Vec<Finding>> {
-        Box::pin(async { Ok(Vec::new()) })
     }
 }
 
