@@ -314,6 +314,13 @@ pub fn compare(direct: &Gate, cedar: &Gate, seed: u64, count: u64) -> Result<See
         if number % 10 == 0 {
             let one = direct.route(&facts, ask, Engine::Direct).expect("routed");
             let other = cedar.route(&facts, ask, Engine::Cedar).expect("routed");
+            // Rules that cannot match by their scope are left out there.
+            let sliced = cedar.route(&facts, ask, Engine::CedarSliced).expect("routed");
+            if other != sliced {
+                return Err(format!(
+                    "verdict {number}: all rules {other:?}, a slice of them {sliced:?}: {ask:?} {facts:?}"
+                ));
+            }
             if one != other {
                 return Err(format!(
                     "verdict {number}: direct {one:?}, Cedar {other:?}: {ask:?} {facts:?}"

@@ -310,6 +310,45 @@ async fn put(
     }
 }
 
+/// Who is named where the program itself refused a folder.
+const PROGRAM: &str = "perennial";
+
+/// Notes that policies were refused, for whoever looks: once for the same texts and the same reason.
+///
+/// # Errors
+/// What writing brings.
+pub async fn note_refused(
+    store: &Store,
+    hash: Hash,
+    why: &str,
+    person: Option<&str>,
+    now: Timestamp,
+) -> Result<(), BundleError> {
+    let last = store.offered_content(OfferKind::Refused).await?;
+    if last.is_some_and(|last| last.hash == hash && last.why == why) {
+        return Ok(());
+    }
+    let person = person.unwrap_or(PROGRAM);
+    let refused = OfferedContent {
+        hash,
+        at: now,
+        person: person.to_owned(),
+        why: why.to_owned(),
+        until: None,
+    };
+    let entry = entry("policy_refused", hash, None, person, None, why);
+    store.offer_content(OfferKind::Refused, &refused, &entry).await?;
+    Ok(())
+}
+
+/// The last policies that were refused.
+///
+/// # Errors
+/// What reading brings.
+pub async fn last_refused(store: &Store) -> Result<Option<OfferedContent>, BundleError> {
+    Ok(store.offered_content(OfferKind::Refused).await?)
+}
+
 /// The bundle that was in force and whose hash begins so.
 ///
 /// # Errors

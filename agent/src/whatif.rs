@@ -1,6 +1,9 @@
 //! What other policies would have made of the past: stored decisions are made again from their inputs, under another
 //! bundle, and what the two say of each action is compared.
 //!
+//! Where only files of the gate differ, the stored proposals are asked about again and nothing is decided anew: what is proposed does
+//! not depend on the gate.
+//!
 //! Promises: nothing is written; the inputs are those that were stored, so what is found is what a run under the other
 //! bundle would have come to at that time. Of several decisions about an account on one day the last one counts.
 //!
@@ -10,13 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::{TryStreamExt as _, stream};
-use perennial_core::decide::{Decision, Inputs, decide};
+use perennial_core::decide::{Decision, ENGINE, Inputs, decide, verdicts_again};
 use perennial_core::ids::{AccountId, ActionId};
-use perennial_core::policy::{Level, Policies, Verdict};
-use perennial_core::replay::{UnreadableText, read};
+use perennial_core::policy::{Content, Level, Policies, Verdict};
+use perennial_core::replay::{Hash, UnreadableText, read};
 use perennial_core::time::{Day, Timestamp};
 use perennial_store::{DecisionRow, Store, StoreError};
 use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::bundles::changed_files;
 
 /// Accounts whose decisions are held at once.
 const PAGE: u32 = 32;
@@ -84,8 +90,13 @@ pub struct Load {
 /// What would have become of a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct Difference {
-    /// Decisions that were made again.
+    /// Decisions that were looked at.
     pub decisions: u64,
+    /// Of these, those that were made again from their inputs.
+    pub replayed: u64,
+    /// Of these, those whose stored proposals were asked about again: where only files of the gate changed, nothing else can
+    /// differ.
+    pub asked_again: u64,
     /// Actions that one side or both propose.
     pub actions: u64,
     /// Of these, those that would be treated otherwise.
@@ -118,7 +129,7 @@ type Actions = BTreeMap<ActionId, Sides>;
 pub async fn difference(
     store: &Store,
     since: Timestamp,
-    policies: &Arc<Policies>,
+    (content, policies): (&Content, &Arc<Policies>),
     threads: usize,
     examples: usize,
     progress: &mut (dyn FnMut(u64) + Send),
@@ -128,11 +139,14 @@ pub async fn difference(
         let last = page.last().cloned();
         Ok::<_, WhatIfError>(last.map(|last| (page, Some(last))))
     });
+    let gate_only: Mutex<BTreeMap<Hash, bool>> = Mutex::new(BTreeMap::new());
+    let gate_only = &gate_only;
     let compared = pages
         .map_ok(|page| async move {
             let rows = store.decisions_since(&page, since).await?;
+            let quick = quick(store, gate_only, &rows, content).await?;
             let policies = Arc::clone(policies);
-            let work = tokio::task::spawn_blocking(move || compare(rows, &policies));
+            let work = tokio::task::spawn_blocking(move || compare(rows, &quick, &policies));
             work.await.map_err(|_| WhatIfError::Stopped)?
         })
         .try_buffered(threads.max(1));
@@ -140,9 +154,11 @@ pub async fn difference(
     let mut found = Difference::default();
     let mut ways: BTreeMap<(String, String), u64> = BTreeMap::new();
     let mut load: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    while let Some((decisions, accounts)) = compared.try_next().await? {
-        found.decisions += decisions;
-        for (account, actions) in accounts {
+    while let Some(compared) = compared.try_next().await? {
+        found.decisions += compared.decisions;
+        found.replayed += compared.replayed;
+        found.asked_again += compared.asked_again;
+        for (account, actions) in compared.accounts {
             take_in(&mut found, &mut ways, &mut load, account, actions, examples);
         }
         progress(found.decisions);
@@ -203,21 +219,80 @@ fn take_in(
     }
 }
 
-/// Decisions of some accounts, made again; by account what the two sides say.
-fn compare(rows: Vec<DecisionRow>, policies: &Policies) -> Result<(u64, BTreeMap<AccountId, Actions>), WhatIfError> {
-    let mut accounts: BTreeMap<AccountId, Actions> = BTreeMap::new();
-    let decisions = rows.len() as u64;
+/// The policies among those of some decisions that differ from others in files of the gate only.
+async fn quick(
+    store: &Store,
+    known: &Mutex<BTreeMap<Hash, bool>>,
+    rows: &[DecisionRow],
+    content: &Content,
+) -> Result<BTreeSet<Hash>, WhatIfError> {
+    let mut quick = BTreeSet::new();
+    let mut known = known.lock().await;
+    for hash in rows.iter().map(|row| row.content) {
+        let gate_only = match known.get(&hash) {
+            Some(gate_only) => *gate_only,
+            None => {
+                // Where the former texts are gone, nothing is known of what changed.
+                let former = store.content(&hash).await?;
+                let former: Option<Content> = former.map(|text| read("policies", &text)).transpose()?;
+                let gate_only = former.is_some_and(|former| {
+                    let changed = changed_files(&former, content);
+                    let of_gate = |file: &String| file.strip_prefix("policies/").is_some_and(Decision::is_of_gate);
+                    changed.iter().all(of_gate)
+                });
+                known.insert(hash, gate_only);
+                gate_only
+            }
+        };
+        if gate_only {
+            quick.insert(hash);
+        }
+    }
+    Ok(quick)
+}
+
+/// What a page of decisions came to.
+#[derive(Default)]
+struct Compared {
+    decisions: u64,
+    replayed: u64,
+    asked_again: u64,
+    accounts: BTreeMap<AccountId, Actions>,
+}
+
+/// Decisions of some accounts, by account what the two sides say. Those of policies that are `quick` are not made again.
+fn compare(rows: Vec<DecisionRow>, quick: &BTreeSet<Hash>, policies: &Policies) -> Result<Compared, WhatIfError> {
+    let mut compared = Compared {
+        decisions: rows.len() as u64,
+        ..Compared::default()
+    };
     // The last of a day stands for it: the rows come in the order of their facts.
     let mut last: BTreeMap<(AccountId, Day), DecisionRow> = BTreeMap::new();
     for row in rows {
         last.insert((row.account.clone(), row.as_of.day()), row);
     }
     for ((account, day), row) in last {
+        let actions = compared.accounts.entry(account).or_default();
+        if row.engine == ENGINE && quick.contains(&row.content) {
+            compared.asked_again += 1;
+            let inputs = || Ok::<_, WhatIfError>(row.inputs.text()?);
+            for again in verdicts_again(&row.output.text()?, inputs, policies)? {
+                let sides = Sides {
+                    playbook: again.playbook.as_str().to_owned(),
+                    title: again.title,
+                    day,
+                    was: Some(again.was),
+                    now: Some(again.now),
+                };
+                actions.insert(again.action, sides);
+            }
+            continue;
+        }
+        compared.replayed += 1;
         let stored: Decision = read("decision", &row.output.text()?)?;
         let mut inputs: Inputs = read("inputs", &row.inputs.text()?)?;
         inputs.content = policies.content;
         let again = decide(&inputs, policies);
-        let actions = accounts.entry(account).or_default();
         let ids: BTreeSet<&ActionId> = stored
             .proposals
             .iter()
@@ -238,5 +313,5 @@ fn compare(rows: Vec<DecisionRow>, policies: &Policies) -> Result<(u64, BTreeMap
             actions.insert(id.clone(), sides);
         }
     }
-    Ok((decisions, accounts))
+    Ok(compared)
 }

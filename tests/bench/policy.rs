@@ -3,6 +3,8 @@
 //! `cargo bench -p perennial-tests --bench policy` measures verdicts a second with 12, 50 and 200 rules: Cedar with every rule and with
 //! request and entities made for each question, Cedar with only the rules that can match, and the direct evaluator; the ratio is
 //! that of the direct evaluator to Cedar with every rule. `load` is the time to check and compile the whole policies folder.
+//! After that the time to prove the shipped promises with 50 rules, where there is a solver.
+//!
 //! `cargo bench -p perennial-tests --bench policy -- compare [COUNT] [SEED]` compares the answers of direct evaluator and Cedar to so many
 //! random questions (default one million).
 
@@ -90,4 +92,30 @@ fn main() {
             direct / cedar
         );
     }
+    prove();
+}
+
+/// Proves the shipped promises with 50 rules.
+fn prove() {
+    let prover = perennial_prove::Prover {
+        program: perennial_prove::program(),
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        timeout_ms: perennial_prove::TIMEOUT_MS,
+        now: perennial_core::time::Timestamp::EPOCH,
+    };
+    let mut content = with_rules(50);
+    // A rule against tasks would break the promise that tasks are always possible.
+    let added = content.policies.get_mut("rules/90-bench.cedar").expect("added");
+    *added = added.replace("Action::\"createTask\"", "Action::\"createNote\"");
+    let policies = compiled(&content);
+    let start = clock();
+    let report = prover.prove(&policies.gate);
+    println!(
+        "prove, 50 rules: {} of {} promises proved, {} questions in {:.1} s on {} threads",
+        report.proved.len(),
+        policies.gate.promises().len(),
+        report.questions,
+        start.elapsed().as_secs_f64(),
+        prover.threads
+    );
 }

@@ -101,12 +101,8 @@ fn what_a_diff_says_is_what_a_run_comes_to() {
         .json();
     assert_eq!(same["changed"], 0);
     assert!(same["actions"].as_u64().unwrap() > 10);
-    // Another table, and a playbook that asks for more.
-    edit(&policies.join("autonomy.toml"), TASKS, TASKS_ASKED);
-    edit(&policies.join("playbooks/silent-account.toml"), ">= 90", ">= 9000");
-    let found = go(
-        folder,
-        &[
+    let diff = || {
+        let all = [
             "policy",
             "diff",
             "--since",
@@ -115,10 +111,36 @@ fn what_a_diff_says_is_what_a_run_comes_to() {
             "1000",
             "--db",
             &a.url,
-        ],
-    )
-    .ok()
-    .json();
+        ];
+        go(folder, &all).ok().json()
+    };
+    // Another table: asked about again without deciding anew, and the same as deciding anew, which an edit of a playbook makes it do
+    // that changes nothing.
+    edit(&policies.join("autonomy.toml"), TASKS, TASKS_ASKED);
+    let quick = diff();
+    edit(
+        &policies.join("playbooks/qbr-due.toml"),
+        "\n\n[effect]",
+        "\n\n# The same.\n[effect]",
+    );
+    let whole = diff();
+    for of_both in [
+        "changed",
+        "actions",
+        "decisions",
+        "accounts",
+        "ways",
+        "approvals",
+        "examples",
+    ] {
+        assert_eq!(quick[of_both], whole[of_both], "{of_both}");
+    }
+    assert!(quick["changed"].as_u64().unwrap() > 0, "{quick}");
+    assert_eq!((&quick["replayed"], &whole["asked_again"]), (&0.into(), &0.into()));
+    assert_eq!(quick["asked_again"], whole["replayed"]);
+    // And a playbook that asks for more.
+    edit(&policies.join("playbooks/silent-account.toml"), ">= 90", ">= 9000");
+    let found = diff();
     go(folder, &["run", "--once", "--as-of", DEMO_TIME, "--db", &b.url]).ok();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (was, now) = (
@@ -229,6 +251,18 @@ fn policies_come_into_force_by_people_and_only_two_of_them_widen() {
     let status = go(folder, &["policy", "status"]).ok().json();
     assert_eq!(status["in_force"], wide["hash"]);
     assert!(
+        status["refused"]["why"].as_str().unwrap().contains("low_touch"),
+        "{status}"
+    );
+    let doctor = run(PROGRAM, folder, &["doctor"]).out;
+    let live = &wide["hash"].as_str().unwrap()[..12];
+    assert!(doctor.contains(&format!("in force       {live} since ")), "{doctor}");
+    assert!(doctor.contains(", by ana and ben: trust"), "{doctor}");
+    assert!(
+        doctor.contains("last refused") && doctor.contains("autonomy.toml:") && doctor.contains("low_touch"),
+        "{doctor}"
+    );
+    assert!(
         status["folder"]["error"].as_str().unwrap().contains("low_touch"),
         "{status}"
     );
@@ -253,7 +287,9 @@ fn policies_come_into_force_by_people_and_only_two_of_them_widen() {
     }
     assert_eq!(content(), first);
     let ledger = go(folder, &["audit", "export"]).ok().out;
-    assert!(ledger.contains("policy_in_force") && ledger.contains("policy_proposed"));
+    for kind in ["policy_in_force", "policy_proposed", "policy_refused"] {
+        assert!(ledger.contains(kind), "{kind}");
+    }
     go(folder, &["audit", "verify"]).ok();
 }
 
@@ -283,6 +319,45 @@ fn what_is_tried_out_is_shown_and_has_no_effect() {
     assert_eq!(plain["decisions_hash"], again["decisions_hash"]);
     go(folder, &["policy", "shadow", "off", "--as", "ana"]).ok();
     assert_eq!(go(folder, &["policy", "shadow", "show"]).code, 2);
+}
+
+/// The page that teaches a change shows what the program prints. What is not compared: the name of the policies, which any edit
+/// changes, and the example, which is the solver's choice.
+#[test]
+fn the_page_about_changing_policies_shows_what_plan_prints() {
+    if crate::prove::prover("the_page_about_changing_policies_shows_what_plan_prints").is_none() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let folder = temp.path();
+    let data = demo_data(folder);
+    let policies = policies(folder);
+    let db = Database::sqlite(folder);
+    import(folder, &data, "demo", &db.url);
+    let config = format!("database = \"{}\"\nclock = \"{DEMO_TIME}\"\n", db.url);
+    std::fs::write(folder.join("perennial.toml"), config).unwrap();
+    run(PROGRAM, folder, &["run", "--once", "--as-of", DEMO_TIME]).ok();
+    edit(&policies.join("autonomy.toml"), TASKS, TASKS_ASKED);
+    let said = run(PROGRAM, folder, &["policy", "plan", "--since", "30d"]).ok().out;
+    let lines: Vec<&str> = said.lines().map(str::trim_end).collect();
+    let path = root().join("docs/src/admin/changing-policies.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("```text\npolicies ").unwrap();
+    let (shown, after) = rest.split_once("\n```\n").unwrap();
+    let compared = |line: &str| line.split(": for example ").next().unwrap_or_default().to_owned();
+    let shown: Vec<String> = shown.lines().skip(1).map(compared).collect();
+    let said: Vec<String> = lines[1..].iter().copied().map(compared).collect();
+    if shown != said && std::env::var_os("PERENNIAL_BLESS").is_some() {
+        std::fs::write(&path, format!("{before}```text\n{}\n```\n{after}", lines.join("\n"))).unwrap();
+        return;
+    }
+    assert_eq!(shown, said, "PERENNIAL_BLESS=1 writes the page");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains(": for example createTask, account {")),
+        "{lines:?}"
+    );
 }
 
 /// Folders swapped under a standing run.

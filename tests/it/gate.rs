@@ -1,13 +1,13 @@
 //! The gate as a whole: the direct evaluator equals Cedar, and both equal the table as a person reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::action::{AccountField, ActionKind};
 use perennial_core::ids::AccountId;
 use perennial_core::policy::gate::{Ask, Engine, Facts, Place, Value};
-use perennial_core::policy::{Content, Level};
-use perennial_core::signal::Tier;
-use perennial_tests::gate::{LANGUAGE, built_in, compare, compiled};
+use perennial_core::policy::{Content, Level, Policies};
+use perennial_core::signal::{OwnerRole, Tier};
+use perennial_tests::gate::{LANGUAGE, built_in, compare, compiled, extended};
 
 /// Questions of one comparison; the benchmark `policy` asks more.
 const QUESTIONS: u64 = 30_000;
@@ -272,5 +272,185 @@ fn every_action_tier_and_boundary_is_decided_as_the_table_reads() {
         "never",
     ] {
         assert!(words.contains_key(word), "{words:?}");
+    }
+}
+
+/// An account against which nothing stands.
+fn harmless(kind: ActionKind, tier: Option<Tier>) -> Case {
+    Case {
+        kind,
+        tier,
+        confidence: Some(900),
+        arr: Some(100_000),
+        age: Some(1),
+        contacts: 0,
+        do_not_contact: Some(false),
+        legal_hold: Some(false),
+        suspected: false,
+        field: None,
+        discount: Some(100),
+    }
+}
+
+/// The verdict on one action at a tier, where nothing stands against it.
+fn of_tier(policies: &Policies, action: &str, tier: &str) -> String {
+    let named = policies.gate.vocabulary();
+    let case = harmless(named.action(action).unwrap(), named.tier(tier));
+    let ask = Ask {
+        action: case.kind,
+        field: None,
+    };
+    let verdict = policies
+        .gate
+        .verdict_on(&facts(&case), &[ask], &policies.settings, Engine::Direct);
+    verdict.word()
+}
+
+#[test]
+fn added_tiers_roles_and_actions_are_decided_by_their_rows_and_alike_by_both_evaluators() {
+    let policies = compiled(&extended());
+    let gate = &policies.gate;
+    let kinds: BTreeSet<ActionKind> = gate.direct_kinds().collect();
+    assert_eq!(kinds, gate.vocabulary().actions().collect());
+    let seen = compare(gate, gate, 5, QUESTIONS).unwrap_or_else(|difference| panic!("{difference}"));
+    assert!(seen.allowed > 100 && seen.forbidden > 100, "{seen:?}");
+    // Junior roles are asked first; a role comes after all that it includes.
+    let roles: Vec<&str> = gate.vocabulary().roles().map(|role| role.as_str()).collect();
+    assert_eq!(roles, ["csm", "csm_manager", "deal_desk", "legal", "vp_cs", "cfo"]);
+    for (action, tier, expected) in [
+        ("sendSurvey", "low_touch", "auto"),
+        ("sendSurvey", "strategic", "approve:cfo"),
+        ("sendSurvey", "self_serve", "auto"),
+        ("checkLicence", "mid_touch", "approve:legal"),
+        ("checkLicence", "self_serve", "never"),
+        ("createTask", "self_serve", "auto"),
+        ("sendRenewal", "self_serve", "approve:csm"),
+    ] {
+        assert_eq!(of_tier(&policies, action, tier), expected, "{action} {tier}");
+    }
+    // What a customer sees stays under the guard rails and limits, whatever it is called.
+    let survey = gate.vocabulary().action("sendSurvey").unwrap();
+    let facing = gate.policies_for(survey).unwrap();
+    let about: Vec<String> = facing.policies().map(|p| p.id().to_string()).collect();
+    for rule in ["do-not-contact", "legal-hold", "limit:contacts", "suspected-injection"] {
+        assert!(about.iter().any(|id| id == rule), "{rule}");
+    }
+}
+
+#[test]
+fn a_role_that_no_other_includes_decides_alone_and_two_that_nobody_includes_end_in_no() {
+    let mut content = extended();
+    let table = content.policies.get_mut("autonomy.toml").unwrap();
+    *table = table
+        .replace("vp_cs = [\"legal\"]\n", "")
+        .replace(
+            "createNote        = { low_touch = \"auto\"",
+            "createNote        = { low_touch = \"approve:csm\"",
+        )
+        .replace(
+            "sendSurvey = { low_touch = \"auto, else approve:legal\"",
+            "sendSurvey = { low_touch = \"approve:legal\"",
+        );
+    content.policies.retain(|path, _| !path.starts_with("tests/"));
+    let policies = compiled(&content);
+    let named = policies.gate.vocabulary();
+    assert!(!named.covers(OwnerRole::VP_CS, named.role("legal").unwrap()));
+    let case = harmless(named.action("sendSurvey").unwrap(), Some(Tier::LOW_TOUCH));
+    let ask = |action| Ask { action, field: None };
+    let verdict = |asks: &[Ask]| {
+        policies
+            .gate
+            .verdict_on(&facts(&case), asks, &policies.settings, Engine::Direct)
+    };
+    assert_eq!(verdict(&[ask(case.kind)]).word(), "approve:legal");
+    let both = verdict(&[ask(case.kind), ask(ActionKind::CREATE_NOTE)]);
+    assert_eq!(both.word(), "never");
+    assert!(
+        both.rules[0].why.contains("no role includes all of csm, legal"),
+        "{both:?}"
+    );
+}
+
+#[test]
+fn mistakes_in_added_names_are_named_with_their_line_and_a_remedy() {
+    for (from, to, at, says) in [
+        (
+            "self_serve = \"auto\" }\ncheck",
+            "}\ncheck",
+            "",
+            "says nothing about the tier `self_serve`",
+        ),
+        (
+            "checkLicence = {",
+            "checkLicense = {",
+            "checkLicense",
+            "did you mean `checkLicence`?",
+        ),
+        ("approve:cfo", "approve:cfoo", "\"approve:cfoo", "did you mean `cfo`?"),
+        (
+            "cfo = [\"vp_cs\"]",
+            "cfo = [\"vp_ks\"]",
+            "\"vp_ks",
+            "did you mean `vp_cs`?",
+        ),
+        (
+            "vp_cs = [\"legal\"]",
+            "vp_cs = [\"legal\", \"cfo\"]",
+            "",
+            "include each other in a circle",
+        ),
+        (
+            "[\"Internal\"]",
+            "[\"Inside\"]",
+            "[\"Inside",
+            "exactly one of the engine's groups",
+        ),
+        (
+            "sendQbr = [\"Surveys\"]",
+            "sendQbr = [\"Internal\"]",
+            "[\"Internal\"]",
+            "`sendQbr` is in CustomerFacing and stays there",
+        ),
+        (
+            "\"Surveys\"]\nsendQbr",
+            "\"surveys\"]\nsendQbr",
+            "\"surveys",
+            "cannot name a group",
+        ),
+        (
+            "[tiers]\n",
+            "[tiers]\nstrategic = \"x\"\n",
+            "strategic",
+            "is there already",
+        ),
+        (
+            "[tiers]\n",
+            "[tiers]\nhubspot = \"x\"\n",
+            "hubspot",
+            "is the name of a CRM",
+        ),
+        (
+            "[tiers]\n",
+            "[tiers]\n\"Big Ones\" = \"x\"\n",
+            "\"Big Ones",
+            "cannot name a tier",
+        ),
+    ] {
+        let mut content = extended();
+        let table = content.policies.get_mut("autonomy.toml").unwrap();
+        assert!(table.contains(from), "{from}");
+        *table = table.replacen(from, to, 1);
+        let text = table.clone();
+        let problems = match Policies::compile(&content) {
+            Ok(_) => panic!("{to} is taken"),
+            Err(problems) => problems,
+        };
+        let found = problems
+            .iter()
+            .find(|p| format!("{} {}", p.message, p.help).contains(says));
+        let found = found.unwrap_or_else(|| panic!("{says} is not in {problems:#?}"));
+        assert!(found.file == "autonomy.toml" && !found.help.is_empty(), "{found:?}");
+        let line = text.lines().nth(found.line - 1).unwrap();
+        assert!(line[found.column - 1..].starts_with(at), "{found:?} in `{line}`");
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use perennial_core::policy::Content;
 use perennial_prove::{Prover, Report, TIMEOUT_MS, program};
-use perennial_tests::gate::{built_in, compiled};
+use perennial_tests::gate::{built_in, compiled, extended};
 use perennial_tests::skipped;
 
 fn with_program(program: PathBuf) -> Prover {
@@ -366,4 +366,168 @@ fn without_a_solver_with_a_dead_one_and_with_a_slow_one_nothing_is_proved_and_th
     let unsure = "while read -r line; do case \"$line\" in *check-sat*) echo unknown;; esac; done";
     let unsure = with_program(script(folder.path(), unsure));
     nothing_is_proved(&unsure.prove_only(&policies.gate, &names), "no answer within 60 s");
+}
+
+#[test]
+fn promises_hold_for_added_tiers_and_actions_and_a_promise_about_one_is_found_broken() {
+    let Some(prover) = prover("promises_hold_for_added_tiers_and_actions") else {
+        return;
+    };
+    let mut content = extended();
+    content.policies.insert(
+        "promises/surveys.cedar".to_owned(),
+        "@never(\"No survey goes to a customer who buys on the site.\")\n\
+         permit (principal, action in Action::\"Surveys\", resource is Account)\n\
+         when { resource has tier && resource.tier == Tier::\"self_serve\" };\n"
+            .to_owned(),
+    );
+    let policies = compiled(&content);
+    let report = prover.prove(&policies.gate);
+    let broken: Vec<(&str, Option<&str>)> = report
+        .broken
+        .iter()
+        .map(|b| (b.promise.as_str(), b.rule.as_deref()))
+        .collect();
+    // Two promises list the roles that count, and a role that includes one of them is not on their list.
+    let expected = [
+        ("discount-needs-deal-desk", "offerDiscount:"),
+        ("strategic-needs-senior", "sendEmail:strategic"),
+        ("surveys", "sendSurvey:self_serve"),
+    ];
+    assert_eq!(broken.len(), expected.len(), "{broken:?}");
+    for ((promise, rule), (expected, blamed)) in broken.iter().zip(expected) {
+        assert_eq!(*promise, expected);
+        assert!(rule.is_some_and(|rule| rule.starts_with(blamed)), "{broken:?}");
+    }
+    assert_eq!(report.proved.len() + 3, policies.gate.promises().len(), "{report:#?}");
+}
+
+/// An edit of the shipped rules, and whether it allows something new.
+const EDITS: &[(&str, &str, &str, bool)] = &[
+    (
+        "autonomy.toml",
+        "sendQbr           = { low_touch = \"advise\", mid_touch = \"approve:csm\"",
+        "sendQbr           = { low_touch = \"advise\", mid_touch = \"approve:csm_manager\"",
+        false,
+    ),
+    (
+        "autonomy.toml",
+        "createNote        = { low_touch = \"auto\"",
+        "createNote        = { low_touch = \"never\"",
+        false,
+    ),
+    (
+        "autonomy.toml",
+        "max_discount_percent        = 20",
+        "max_discount_percent        = 15",
+        false,
+    ),
+    (
+        "autonomy.toml",
+        "min_confidence     = 80 ",
+        "min_confidence     = 90 ",
+        false,
+    ),
+    ("autonomy.toml", "\"posture\", ", "", false),
+    (
+        "rules/90-never.cedar",
+        "resource has sev1_open && resource.sev1_open > 0\n};\n",
+        "resource has sev1_open && resource.sev1_open >= 0\n};\n",
+        false,
+    ),
+    (
+        "autonomy.toml",
+        "createNote        = { low_touch = \"auto\", mid_touch = \"auto\", strategic = \"approve:csm\"",
+        "createNote        = { low_touch = \"auto\", mid_touch = \"auto\", strategic = \"auto\"",
+        true,
+    ),
+    (
+        "autonomy.toml",
+        "sendQbr           = { low_touch = \"advise\"",
+        "sendQbr           = { low_touch = \"approve:csm\"",
+        true,
+    ),
+    (
+        "autonomy.toml",
+        "max_discount_percent        = 20",
+        "max_discount_percent        = 20.1",
+        true,
+    ),
+    (
+        "autonomy.toml",
+        "max_usage_age_days = 14",
+        "max_usage_age_days = 15",
+        true,
+    ),
+    (
+        "rules/90-never.cedar",
+        "unless { resource has legal_hold && !resource.legal_hold };",
+        "when { resource has legal_hold && resource.legal_hold };",
+        true,
+    ),
+];
+
+#[test]
+fn narrowing_edits_are_proved_narrower_and_widening_ones_are_not_each_with_an_example_that_replays() {
+    let Some(prover) = prover("narrowing_edits_are_proved_narrower") else {
+        return;
+    };
+    let shipped = compiled(&built_in());
+    assert!(prover.difference(&shipped.gate, &shipped.gate).is_empty());
+    for (file, old, new, widens) in EDITS {
+        let edited = compiled(&edited(file, old, new));
+        let narrower = prover.narrower(&shipped.gate, &edited.gate);
+        assert_eq!(narrower.is_err(), *widens, "{new}: {narrower:?}");
+        let changes = prover.difference(&shipped.gate, &edited.gate);
+        assert!(!changes.is_empty(), "{new}");
+        assert!(changes.iter().all(|c| c.not_known.is_none()), "{changes:#?}");
+        assert_eq!(
+            changes.iter().any(|c| c.gains.is_some()),
+            *widens,
+            "{new}: {changes:#?}"
+        );
+        let loses = changes.iter().any(|c| c.loses.is_some());
+        assert!(loses || *widens, "{new}: {changes:#?}");
+        for change in &changes {
+            for example in change.gains.iter().chain(&change.loses) {
+                assert!(
+                    !example.rules.is_empty() && example.told.starts_with(change.action.as_str()),
+                    "{example:?}"
+                );
+            }
+        }
+    }
+    // What is counted beside the rules, and other names, are never proved narrower.
+    for (old, new, says) in [
+        (
+            "contacts_per_account_7_days = 3",
+            "contacts_per_account_7_days = 2",
+            "no matter of proof",
+        ),
+        (
+            "[matrix]\n",
+            "[roles]\nlegal = []\n[matrix]\n",
+            "tiers, roles or actions are changed",
+        ),
+    ] {
+        let edited = compiled(&edited("autonomy.toml", old, new));
+        let said = prover.narrower(&shipped.gate, &edited.gate).unwrap_err().to_string();
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn the_solver_is_told_the_limit_of_a_question_and_none_of_its_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = folder.path().join("told");
+    let solver = script(folder.path(), &format!("echo \"$@\" >> '{}'; exit 3", told.display()));
+    let policies = compiled(&built_in());
+    let report = with_program(solver).prove_only(&policies.gate, &only(&["four-eyes"]));
+    nothing_is_proved(&report, "the solver stopped");
+    let told = std::fs::read_to_string(told).unwrap();
+    for line in told.lines() {
+        assert!(line.contains(&format!("--tlimit-per={TIMEOUT_MS}")), "{line}");
+        assert!(!line.contains("--tlimit="), "{line}");
+    }
+    assert!(told.lines().count() > 0);
 }

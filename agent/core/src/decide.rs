@@ -1,5 +1,7 @@
 //! The whole pipeline on one page: from inputs to a decision, with no other input than its arguments.
 
+mod again;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -21,6 +23,8 @@ use crate::score::{self, Scores};
 use crate::signal::{Crm, Owner};
 use crate::snapshot::{PriorAction, Snapshot};
 use crate::time::{Day, Timestamp};
+
+pub use again::{Again, verdicts_again};
 
 /// Version of the rules in this crate: a stored decision replays only with the version that made it.
 pub const ENGINE: &str = concat!("perennial-core ", env!("CARGO_PKG_VERSION"));
@@ -240,10 +244,22 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         });
     }
     let contacts_7_days = contacts(snapshot.prior.iter(), as_of.day(), policies.gate.vocabulary());
+    let (whom, before) = (Addressee::of(snapshot), Before::of(snapshot));
     let mut drafts = BTreeMap::new();
     let mut proposals = Vec::new();
     for candidate in candidates {
-        let verdict = verdict(&candidate, snapshot, &features, contacts_7_days, policies);
+        let asking = Asking {
+            kind: candidate.playbook.kind,
+            playbook: candidate.playbook.id.as_str(),
+            discount: candidate.playbook.economics.discount.map(|d| d.share),
+            effects: &candidate.effects,
+            features: &features,
+            snapshot,
+            whom: &whom,
+            before: &before,
+            contacts_7_days,
+        };
+        let verdict = verdict_of(&asking, policies);
         let document = candidate.draft.as_ref().map(|d| DocumentRef {
             kind: d.kind,
             hash: d.hash,
@@ -406,28 +422,34 @@ pub fn sending(policies: &Policies, kind: ActionKind, at: Timestamp, whom: &Addr
     }
 }
 
-fn verdict(
-    candidate: &Candidate<'_>,
-    snapshot: &Snapshot,
-    features: &Features,
+/// What is asked about one action.
+struct Asking<'a> {
+    kind: ActionKind,
+    playbook: &'a str,
+    discount: Option<f64>,
+    effects: &'a [Effect],
+    features: &'a Features,
+    snapshot: &'a Snapshot,
+    whom: &'a Addressee,
+    before: &'a Before,
     contacts_7_days: u32,
-    policies: &Policies,
-) -> Verdict {
-    let whom = Addressee::of(snapshot);
-    let before = Before::of(snapshot);
-    let sending = sending(policies, candidate.playbook.kind, snapshot.as_of, &whom);
+}
+
+fn verdict_of(asking: &Asking<'_>, policies: &Policies) -> Verdict {
+    let snapshot = asking.snapshot;
+    let sending = sending(policies, asking.kind, snapshot.as_of, asking.whom);
     let request = Request {
         account: &snapshot.account_id,
-        kind: candidate.playbook.kind,
-        writes: candidate.effects.iter().map(|e| &e.write).collect(),
-        features,
-        playbook: Some(candidate.playbook.id.as_str()),
+        kind: asking.kind,
+        writes: asking.effects.iter().map(|e| &e.write).collect(),
+        features: asking.features,
+        playbook: Some(asking.playbook),
         local: sending.and_then(|s| s.local),
-        contacts_7_days,
-        contact_role: whom.role,
-        before: Some(&before),
-        discount: candidate.playbook.economics.discount.map(|d| d.share),
-        draft: effects_hash(&candidate.effects),
+        contacts_7_days: asking.contacts_7_days,
+        contact_role: asking.whom.role,
+        before: Some(asking.before),
+        discount: asking.discount,
+        draft: effects_hash(asking.effects),
         now: snapshot.as_of,
         last_editor: None,
     };

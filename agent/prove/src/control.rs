@@ -21,9 +21,10 @@ const PLANTED: &str = "\u{1}planted";
 
 /// Plants an edit that breaks a promise and looks whether it is found broken. Says which edit it was.
 pub(crate) fn plant(ground: &Ground<'_>, worker: &mut Worker, promise: &Promise) -> Result<String, Unproved> {
-    for kind in promise.kinds() {
-        let Some(env) = ground.envs.get(kind) else { continue };
-        if let Some(edit) = on(ground, worker, promise, *kind, env)? {
+    let kinds = ground.gate.vocabulary().actions();
+    for kind in kinds.filter(|kind| promise.kinds().contains(kind)) {
+        let Some(env) = ground.envs.get(&kind) else { continue };
+        if let Some(edit) = on(ground, worker, promise, kind, env)? {
             return Ok(edit);
         }
     }
@@ -45,7 +46,7 @@ fn on(
 ) -> Result<Option<String>, Unproved> {
     let gate = ground.gate;
     let inexpressible = |said: String| Unproved::Inexpressible { said };
-    let alone = CompiledPolicy::compile(promise.policy(), env, gate.schema())
+    let alone = CompiledPolicy::compile(promise.policy(), env, &ground.schema)
         .map_err(|error| inexpressible(error.to_string()))?;
     let case = worker.ask(async |s| s.check_never_matches_with_counterexample_opt(&alone).await)?;
     let Some(case) = case else { return Ok(None) };
@@ -78,7 +79,7 @@ fn on(
             replay.word()
         )));
     }
-    let rules = CompiledPolicySet::compile(&edited, env, gate.schema()).map_err(|e| inexpressible(e.to_string()))?;
+    let rules = CompiledPolicySet::compile(&edited, env, &ground.schema).map_err(|e| inexpressible(e.to_string()))?;
     let cases = cases(ground, promise.policy(), env)?;
     let Some(found) = contradicted(worker, promise.kind, &cases, &rules)? else {
         return Err(failed(format!(

@@ -2,20 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::{
-    AuthorizationError, Authorizer, Decision, Entities, EntityUid, EvalResult, Policy, PolicyId, PolicySet,
-};
+use cedar_policy::{AuthorizationError, Authorizer, Decision, Entities, EntityUid, EvalResult, PolicyId, PolicySet};
 use cedar_policy_symcc::Env;
 use perennial_core::action::{AccountField, ActionKind};
 use perennial_core::ids::AccountId;
-use perennial_core::policy::gate::{
-    Approval, Ask, Facts, Gate, Human, Kind, Place, Presence, Promise, TERMS, Term, Value,
-};
+use perennial_core::policy::gate::{Approval, Ask, Facts, Gate, Human, Kind, Place, Presence, TERMS, Term, Value};
 use perennial_core::signal::{OwnerRole, Tier};
 use perennial_core::time::Timestamp;
 use serde::Serialize;
 
-use crate::Ground;
 use crate::solver::Unproved;
 
 /// A request that contradicts a promise, in the form that `perennial policy decide` reads. It names the facts that a rule or the promise
@@ -102,7 +97,9 @@ fn plausible_range(term: &Term) -> Option<(i64, i64)> {
         return None;
     };
     Some(match (term.name, min, max) {
-        ("arr_minor", _, _) => (100_000, 500_000_000),
+        ("arr_minor" | "contract_minor" | "deal_minor", _, _) => (100_000, 500_000_000),
+        ("discount_minor" | "change_points" | "change_pm", _, _) => (0, 1000),
+        ("term_months", _, _) => (1, 60),
         ("arr_major", _, _) => (1_000, 5_000_000),
         ("contacts_last_7d", _, _) => (0, 20),
         // Days.
@@ -112,6 +109,16 @@ fn plausible_range(term: &Term) -> Option<(i64, i64)> {
         // Counts.
         (_, 0, 1_000_000_000_000) => (0, 10_000),
         (_, _, _) => (min, max),
+    })
+}
+
+/// Whether a text of Cedar mentions a name, in whatever way.
+pub(crate) fn mentions(text: &str, name: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(name).any(|(at, _)| {
+        let before = text.get(..at).and_then(|t| t.chars().next_back());
+        let after = text.get(at + name.len()..).and_then(|t| t.chars().next());
+        !before.is_some_and(part) && !after.is_some_and(part)
     })
 }
 
@@ -125,16 +132,13 @@ pub(crate) fn reads(text: &str, name: &str) -> bool {
     })
 }
 
-/// The facts of one kind of request that its rules or the promise read.
-fn read_facts(gate: &Gate, promise: &Promise, kind: ActionKind) -> BTreeSet<&'static str> {
+/// The facts of one kind of request that its rules or a promise read.
+fn read_facts(gate: &Gate, promise: &str, kind: ActionKind) -> BTreeSet<&'static str> {
     let rules = gate.rules().iter().filter(|rule| {
         let id = PolicyId::new(&rule.id);
         gate.policies_for(kind).is_some_and(|set| set.policy(&id).is_some())
     });
-    let texts: Vec<&str> = rules
-        .map(|rule| rule.text.as_str())
-        .chain([promise.text.as_str()])
-        .collect();
+    let texts: Vec<&str> = rules.map(|rule| rule.text.as_str()).chain([promise]).collect();
     let own = |term: &&Term| term.only.is_none_or(|only| only == kind);
     let names = TERMS.iter().filter(own).map(|term| term.name);
     names
@@ -142,11 +146,11 @@ fn read_facts(gate: &Gate, promise: &Promise, kind: ActionKind) -> BTreeSet<&'st
         .collect()
 }
 
-/// The promise with one more condition: that the numbers are those of an account that could exist, this year.
-pub(crate) fn plausible(ground: &Ground<'_>, promise: &Promise, kind: ActionKind) -> Option<Policy> {
-    let names = read_facts(ground.gate, promise, kind);
+/// The condition that numbers are those of an account that could exist, this year.
+pub(crate) fn plausible(gate: &Gate, now: Timestamp, promise: &str, kind: ActionKind) -> Option<String> {
+    let names = read_facts(gate, promise, kind);
     let mut conditions = Vec::new();
-    let now = ground.now.to_string();
+    let now = now.to_string();
     let year: i64 = now.get(..4)?.parse().ok()?;
     let this_year = |path: &str| {
         format!(
@@ -177,9 +181,7 @@ pub(crate) fn plausible(ground: &Ground<'_>, promise: &Promise, kind: ActionKind
     }
     let expires = this_year("context.approval.expires_at");
     conditions.push(format!("(if context has approval then {expires} else true)"));
-    let open = promise.text.trim_end().trim_end_matches(';');
-    let text = format!("{open}\nwhen {{ {} }};", conditions.join(" && "));
-    Policy::parse(Some(PolicyId::new(&promise.id)), text).ok()
+    Some(conditions.join(" && "))
 }
 
 /// Milliseconds since the epoch of a moment as Cedar prints it: `datetime("1970-01-01").offset(duration("…ms"))`.
@@ -258,7 +260,7 @@ impl Counterexample {
         found: &Env,
         kind: ActionKind,
         gate: &Gate,
-        promise: &Promise,
+        promise: &str,
         blamed: &[PolicyId],
     ) -> Result<Counterexample, Unproved> {
         let unreadable = |what: &str| inexpressible(format!("the counterexample cannot be read: {what}"));
@@ -300,7 +302,7 @@ impl Counterexample {
             Some(record) => Some(approval(found, &record).ok_or_else(|| unreadable("its approval"))?),
             None => None,
         };
-        let mut texts = vec![promise.text.as_str()];
+        let mut texts = vec![promise];
         texts.extend(
             blamed
                 .iter()

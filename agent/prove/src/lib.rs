@@ -14,6 +14,7 @@
 
 mod control;
 mod counterexample;
+mod difference;
 mod narrower;
 mod promises;
 mod rules;
@@ -24,13 +25,14 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cedar_policy::RequestEnv;
+use cedar_policy::{RequestEnv, Schema};
 use perennial_core::action::ActionKind;
-use perennial_core::policy::gate::{Gate, Promise, RuleRef};
+use perennial_core::policy::gate::{Gate, Presence, Promise, RuleRef, Term, schema_text_of};
 use perennial_core::time::Timestamp;
 use serde::Serialize;
 
 pub use counterexample::Counterexample;
+pub use difference::{Example, KindChange};
 pub use narrower::NotNarrower;
 pub use solver::{Unproved, program};
 
@@ -166,6 +168,9 @@ struct Found {
 /// What every worker looks at.
 pub(crate) struct Ground<'g> {
     pub(crate) gate: &'g Gate,
+    /// The schema without the facts that neither a rule nor a promise mentions. What is not mentioned makes no difference to
+    /// an answer, so that a proof in these words is one in all, and the solver need not read them with every question.
+    pub(crate) schema: Schema,
     /// The kinds of request that the schema has.
     pub(crate) envs: BTreeMap<ActionKind, RequestEnv>,
     pub(crate) now: Timestamp,
@@ -190,13 +195,15 @@ impl Prover {
     }
 
     fn ask<'g>(&self, gate: &'g Gate, promises: Vec<&'g Promise>, rules: Vec<Job<'g>>) -> Report {
-        let envs = gate.schema().request_envs().filter_map(|env| {
+        let schema = mentioned(gate);
+        let envs = schema.request_envs().filter_map(|env| {
             let kind = ActionKind::from_word(env.action().id().unescaped())?;
             Some((kind, env))
         });
         let ground = Ground {
             gate,
             envs: envs.collect(),
+            schema: schema.clone(),
             now: self.now,
             promises,
         };
@@ -222,6 +229,20 @@ impl Prover {
             found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
         )
     }
+}
+
+/// The schema of a gate with the facts only that every request has or that some rule or promise mentions.
+fn mentioned(gate: &Gate) -> Schema {
+    let rules = gate.rules().iter().map(|rule| rule.text.as_str());
+    let texts: Vec<&str> = rules
+        .chain(gate.promises().iter().map(|promise| promise.text.as_str()))
+        .collect();
+    let keep = |term: &Term| {
+        term.presence == Presence::Always || texts.iter().any(|text| counterexample::mentions(text, term.name))
+    };
+    let text = schema_text_of(gate.vocabulary(), keep);
+    // The whole schema does as well where the smaller one does not load.
+    Schema::from_cedarschema_str(&text).map_or_else(|_| gate.schema().clone(), |(schema, _)| schema)
 }
 
 /// A worker that panicked leaves its findings as they are; what is missing in them is not proved.
@@ -302,8 +323,9 @@ fn report(ground: &Ground<'_>, mut found: Found) -> Report {
         if standing.kinds != *promise.kinds() && standing.why.is_empty() {
             standing.why.insert("not every kind of request was asked".to_owned());
         }
-        // The shortest way to see what is wrong: the first kind of request that breaks it.
-        if let Some((_, broken)) = standing.broken.pop_first() {
+        // The shortest way to see what is wrong: the first kind of request that breaks it, in the order of the table.
+        let mut kinds = ground.gate.vocabulary().actions();
+        if let Some(broken) = kinds.find_map(|kind| standing.broken.remove(&kind)) {
             report.broken.push(broken);
         } else if !standing.why.is_empty() {
             let why = standing.why.into_iter().collect::<Vec<_>>().join("; ");

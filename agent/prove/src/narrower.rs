@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::EntityUid;
 use cedar_policy_symcc::CompiledPolicySet;
 use perennial_core::action::ActionKind;
 use perennial_core::policy::gate::{Budgeted, Gate, Table};
@@ -21,12 +20,9 @@ pub enum NotNarrower {
         /// Kind of request.
         kind: String,
     },
-    /// The new rules know a kind of request that the former ones did not.
-    #[error("requests of the kind {kind} are new")]
-    NewKind {
-        /// Kind of request.
-        kind: String,
-    },
+    /// Tiers, roles, actions or their groups differ: the two speak of different things.
+    #[error("tiers, roles or actions are changed, so that the rules before and after speak of different things")]
+    Named,
     /// A limit that is counted or that has to do with time differs: these are kept beside the rules.
     #[error(
         "delays, budgets, contact hours, holidays or a limit of contacts are changed, and these are no matter of proof"
@@ -50,6 +46,9 @@ impl Prover {
     /// # Errors
     /// [`NotNarrower`].
     pub fn narrower(&self, former: &Gate, new: &Gate) -> Result<(), NotNarrower> {
+        if former.vocabulary() != new.vocabulary() {
+            return Err(NotNarrower::Named);
+        }
         if Counted::of(former.table()) != Counted::of(new.table()) {
             return Err(NotNarrower::Counted);
         }
@@ -67,13 +66,9 @@ impl Prover {
 
     fn ask_narrower(&self, former: &Gate, new: &Gate) -> Result<(), NotNarrower> {
         let mut worker = Worker::new(&self.program, self.timeout_ms);
-        let known: Vec<EntityUid> = former.schema().request_envs().map(|env| env.action().clone()).collect();
         for env in new.schema().request_envs() {
             let kind = env.action().id().unescaped().to_owned();
-            if !known.contains(env.action()) {
-                return Err(NotNarrower::NewKind { kind });
-            }
-            // Both in the words of the new schema: the former rules must still be understood in it.
+            // Both in the words of the new schema, which is the former one.
             let compiled = |gate: &Gate| {
                 CompiledPolicySet::compile(gate.policies(), &env, new.schema()).map_err(|error| NotNarrower::Unproved {
                     kind: kind.clone(),

@@ -33,7 +33,7 @@ pub(crate) fn ask<'g>(ground: &Ground<'g>, worker: &mut Worker, kind: ActionKind
         return about.into_iter().map(|promise| (promise, none())).collect();
     };
     // All rules, not only those whose scope seems to match: a proof takes nothing for granted.
-    let rules = match CompiledPolicySet::compile(ground.gate.policies(), env, ground.gate.schema()) {
+    let rules = match CompiledPolicySet::compile(ground.gate.policies(), env, &ground.schema) {
         Ok(rules) => rules,
         Err(error) => {
             let said = error.to_string();
@@ -70,17 +70,27 @@ fn one(
         return Ok(None);
     };
     // A counterexample that could be a real account is easier to understand; where there is none, the other one counts too.
-    let plausible = counterexample::plausible(ground, promise, kind);
-    let plausible = plausible.and_then(|policy| {
+    let plausible = plausible(ground, promise, kind).and_then(|policy| {
         let cases = cases_of(ground, &policy, env).ok()?;
         contradicted(worker, promise.kind, &cases, rules).ok().flatten()
     });
     let found = plausible.unwrap_or(found);
     let replay = counterexample::replay(gate, gate.policies(), &found)?;
     expected(promise.kind, &replay)?;
-    let counterexample = Counterexample::of(&found, kind, gate, promise, &replay.rules)?;
+    let counterexample = Counterexample::of(&found, kind, gate, &promise.text, &replay.rules)?;
     counterexample.ask_the_gate(gate, &replay)?;
     Ok(Some(broken(ground, promise, kind, counterexample, &replay)))
+}
+
+/// The promise with one more condition: that the numbers are those of an account that could exist, this year.
+fn plausible(ground: &Ground<'_>, promise: &Promise, kind: ActionKind) -> Option<Policy> {
+    let conditions = counterexample::plausible(ground.gate, ground.now, &promise.text, kind)?;
+    let open = promise.text.trim_end().trim_end_matches(';');
+    Policy::parse(
+        Some(PolicyId::new(&promise.id)),
+        format!("{open}\nwhen {{ {conditions} }};"),
+    )
+    .ok()
 }
 
 /// Whether the replay contradicts the promise as the solver says.
@@ -99,7 +109,7 @@ pub(crate) fn expected(kind: PromiseKind, replay: &Replay) -> Result<(), Unprove
 
 fn cases_of(ground: &Ground<'_>, policy: &Policy, env: &RequestEnv) -> Result<CompiledPolicySet, String> {
     let set = PolicySet::from_policies([policy.clone()]).map_err(|error| error.to_string())?;
-    CompiledPolicySet::compile(&set, env, ground.gate.schema()).map_err(|error| error.to_string())
+    CompiledPolicySet::compile(&set, env, &ground.schema).map_err(|error| error.to_string())
 }
 
 /// The cases of a promise in the solver's words.

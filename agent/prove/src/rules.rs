@@ -32,8 +32,7 @@ pub(crate) fn check(ground: &Ground<'_>, worker: &mut Worker, rule: &Rule) -> Re
         if !in_scope {
             continue;
         }
-        let compiled =
-            CompiledPolicy::compile(policy, env, ground.gate.schema()).map_err(|error| worker.unproved(error))?;
+        let compiled = CompiledPolicy::compile(policy, env, &ground.schema).map_err(|error| worker.unproved(error))?;
         if !worker.ask(async |s| s.check_never_errors_opt(&compiled).await)? {
             return Ok(Checked::Fails { kind: *kind });
         }

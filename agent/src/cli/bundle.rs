@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 use perennial_core::policy::{Content, Policies, run_cases};
 use perennial_core::time::Timestamp;
-use perennial_prove::{Prover, TIMEOUT_MS, program};
+use perennial_prove::{Example, KindChange, Prover, TIMEOUT_MS, program};
 use perennial_store::{OfferKind, Store};
 use serde_json::{Value, json};
 
@@ -110,19 +110,31 @@ pub(super) async fn bundle(config: &Config, command: BundleCommand, output: &Out
     let store = open(config, Need::Existing).await?;
     let done = match command {
         BundleCommand::Diff { since, examples } => {
-            let (_, policies) = content::compile(config)?;
+            let new = content::compile(config)?;
             let from = before(config.clock.now(), since);
-            let found = replayed(config, &store, from, policies, examples, output).await?;
+            let meaning = meaning(config, &store, &new.1).await?;
+            let found = replayed(config, &store, from, new, examples, output).await?;
             if output.json() {
-                output.document(&found);
+                let mut document = serde_json::to_value(&found).map_err(Failure::failed)?;
+                document["kinds"] = json!(meaning);
+                output.document(&document);
             } else {
+                print_meaning(meaning.as_deref(), output);
                 print_difference(&found, from, output);
             }
             Ok(())
         }
         BundleCommand::Plan { since } => plan(config, &store, since, output).await,
         BundleCommand::Apply { why, person } => {
-            let new = content::compile(config)?;
+            let new = match content::compile(config) {
+                Ok(new) => new,
+                Err(error) => {
+                    let hash = content::load(config)?.hash();
+                    let (who, now) = (person.as_deref(), config.clock.now());
+                    bundles::note_refused(&store, hash, &error.to_string(), who, now).await?;
+                    return Err(error.into());
+                }
+            };
             change(config, &store, &new, &why, person.as_deref(), output).await
         }
         BundleCommand::Confirm { hash, person: name } => {
@@ -168,28 +180,71 @@ async fn replayed(
     config: &Config,
     store: &Store,
     from: Timestamp,
-    policies: Policies,
+    (content, policies): (Content, Policies),
     examples: usize,
     output: &Output,
 ) -> Result<Difference, Failure> {
     let bar = progress_bar(output, "comparing");
     let threads = config.limits.decide_threads();
     let policies = Arc::new(policies);
-    let mut tell = |n| bar.set_message(format!("{n} decisions made again"));
-    let found = whatif::difference(store, from, &policies, threads, examples, &mut tell).await?;
+    let mut tell = |n| bar.set_message(format!("{n} decisions looked at"));
+    let found = whatif::difference(store, from, (&content, &policies), threads, examples, &mut tell).await?;
     bar.finish_and_clear();
     Ok(found)
 }
 
+/// Which kinds of request gain or lose against what is in force; nothing where nothing is.
+async fn meaning(config: &Config, store: &Store, policies: &Policies) -> Result<Option<Vec<KindChange>>, Failure> {
+    let former = former(config, store).await?;
+    Ok(former.map(|(_, former)| prover(config).difference(&former.gate, &policies.gate)))
+}
+
+fn print_meaning(meaning: Option<&[KindChange]>, output: &Output) {
+    let Some(kinds) = meaning else { return };
+    if kinds.is_empty() {
+        output.line("no kind of request gains or loses, whatever the account");
+        return;
+    }
+    output.heading("which requests gain or lose, whatever happened so far");
+    let example = |what: &str, example: &Example| {
+        let rules = example
+            .rules
+            .iter()
+            .map(|r| format!("{} ({}:{})", r.id, r.file, r.line));
+        let by = rules.collect::<Vec<_>>().join(", ");
+        output.line(&format!("{what}, by {by}: for example {}", example.told));
+    };
+    for kind in kinds {
+        if let Some(gains) = &kind.gains {
+            example(&format!("+ {} is allowed where it was not", kind.action), gains);
+        }
+        if let Some(loses) = &kind.loses {
+            example(&format!("- {} is no longer allowed everywhere", kind.action), loses);
+        }
+        if let Some(why) = &kind.not_known {
+            output.line(&format!("? {}: {why}", kind.action));
+        }
+    }
+}
+
 fn print_difference(found: &Difference, from: Timestamp, output: &Output) {
     output.line(&format!(
-        "{} of {} actions change, at {} accounts ({} decisions since {} made again)",
+        "{} of {} actions change, at {} accounts ({} decisions since {})",
         found.changed,
         found.actions,
         found.accounts.len(),
         found.decisions,
         from.day()
     ));
+    if found.replayed > 0 {
+        output.line(&format!("{} decided anew from what was known then", found.replayed));
+    }
+    if found.asked_again > 0 {
+        output.line(&format!(
+            "{} asked about again without deciding anew, because only files of the gate differ",
+            found.asked_again
+        ));
+    }
     if found.decisions == 0 {
         output.line("! nothing was decided in that time, so this says nothing");
     }
@@ -313,17 +368,20 @@ async fn plan(config: &Config, store: &Store, since: std::time::Duration, output
     let files = former.as_ref().map(|(former, _)| bundles::changed_files(former, &new));
     let width = width_of(config, former.as_ref(), &new, &policies);
     let from = before(config.clock.now(), since);
-    let found = replayed(config, store, from, policies, EXAMPLES, output).await?;
+    let meaning = meaning(config, store, &policies).await?;
+    let hash = new.hash();
+    let found = replayed(config, store, from, (new, policies), EXAMPLES, output).await?;
     if output.json() {
         output.document(&json!({
-            "hash": new.hash(),
+            "kinds": meaning,
+            "hash": hash,
             "files": files,
             "width": width,
             "difference": found,
         }));
         return Ok(());
     }
-    output.line(&format!("policies {}", new.hash()));
+    output.line(&format!("policies {hash}"));
     match &files {
         None => output.line("nothing is in force yet"),
         Some(files) => {
@@ -335,6 +393,7 @@ async fn plan(config: &Config, store: &Store, since: std::time::Duration, output
     for line in width_lines(&width) {
         output.line(&line);
     }
+    print_meaning(meaning.as_deref(), output);
     print_difference(&found, from, output);
     Ok(())
 }
@@ -349,7 +408,11 @@ async fn change(
 ) -> Result<(), Failure> {
     let who = person(config, store, name).await?;
     bundles::may_change(config, &who.id)?;
-    sound(config, policies)?;
+    if let Err(failure) = sound(config, policies) {
+        let why = failure.to_string();
+        bundles::note_refused(store, new.hash(), &why, Some(&who.id), config.clock.now()).await?;
+        return Err(failure);
+    }
     let former = former(config, store).await?;
     let width = width_of(config, former.as_ref(), new, policies);
     let outcome = bundles::apply(store, new, &width, &who.id, why, config.clock.now()).await?;
@@ -415,8 +478,8 @@ async fn shadow(config: &Config, store: &Store, command: ShadowCommand, output: 
             let offer = store.offered_content(OfferKind::Shadow).await?.ok_or_else(|| {
                 Failure::input("nothing is tried out: begin with `perennial policy shadow on --why TEXT`")
             })?;
-            let (_, policies) = bundles::stored(store, offer.hash).await?;
-            let found = replayed(config, store, offer.at, policies, EXAMPLES, output).await?;
+            let tried = bundles::stored(store, offer.hash).await?;
+            let found = replayed(config, store, offer.at, tried, EXAMPLES, output).await?;
             if output.json() {
                 output.document(&json!({
                     "hash": offer.hash, "since": offer.at, "until": offer.until, "by": offer.person, "why": offer.why,
@@ -443,6 +506,7 @@ async fn status(config: &Config, store: &Store, output: &Output) -> Result<(), F
         store.offered_content(OfferKind::Proposal).await?,
         store.offered_content(OfferKind::Shadow).await?,
     );
+    let refused = bundles::last_refused(store).await?;
     let folder = content::compile(config).map(|(content, _)| content.hash());
     let source = match config.policy.source {
         PolicySource::Folder => "folder",
@@ -470,7 +534,7 @@ async fn status(config: &Config, store: &Store, output: &Output) -> Result<(), F
         };
         output.document(&json!({
             "source": source, "in_force": in_force, "folder": folder, "history": history,
-            "proposal": offered(&proposal), "shadow": offered(&shadow),
+            "proposal": offered(&proposal), "shadow": offered(&shadow), "refused": offered(&refused),
         }));
         return Ok(());
     }
@@ -485,7 +549,11 @@ async fn status(config: &Config, store: &Store, output: &Output) -> Result<(), F
             "✗ the folder is not right, and does not come into force: {error}"
         )),
     }
-    for (word, offer) in [("waits for a second person", &proposal), ("tried out", &shadow)] {
+    for (word, offer) in [
+        ("waits for a second person", &proposal),
+        ("tried out", &shadow),
+        ("last refused", &refused),
+    ] {
         if let Some(o) = offer {
             output.line(&format!("{word}: {} since {} by {}: {}", o.hash, o.at, o.person, o.why));
         }

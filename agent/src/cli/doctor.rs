@@ -1,13 +1,19 @@
 //! `perennial doctor`: what is right, what is not, and how to mend it.
 
-use perennial_store::{DatabaseUrl, SourceDatabase};
+use std::collections::BTreeSet;
+
+use perennial_core::policy::gate::Vocabulary;
+use perennial_core::replay::Hash;
+use perennial_core::signal::Fact;
+use perennial_store::{DatabaseUrl, SourceDatabase, Store};
 use perennial_tools::Level;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
 use super::output::{Need, open};
 use super::{Failure, Output};
-use crate::config::{Config, Overrides};
+use crate::bundles;
+use crate::config::{Config, Overrides, PolicySource};
 use crate::content;
 use crate::events::EventMapping;
 use crate::intake::{Mapping, check_queries};
@@ -95,6 +101,79 @@ fn policies(config: &Config, checks: &mut Vec<Check>) {
     }
 }
 
+/// Which policies decide, which were refused last, and whether records name roles that the policies do not know.
+async fn in_force(config: &Config, store: &Store, checks: &mut Vec<Check>) {
+    let short = |hash: Hash| hash.to_string().chars().take(12).collect::<String>();
+    let bad = |error: &dyn std::fmt::Display, remedy: &str| {
+        Check::new(Level::Bad, "in force", error.to_string(), Some(remedy.to_owned()))
+    };
+    let in_force = bundles::in_force(config, store).await;
+    let right = in_force.is_ok();
+    match in_force {
+        Ok((_, policies)) => {
+            let text = match (config.policy.source, store.live_content().await) {
+                (PolicySource::Folder, _) => format!("{}: the folder as it stands", short(policies.content)),
+                (PolicySource::Applied, Ok(Some(live))) => format!(
+                    "{} since {}, by {}{}: {}",
+                    short(live.hash),
+                    live.at,
+                    live.proposed_by,
+                    live.confirmed_by.map_or_else(String::new, |who| format!(" and {who}")),
+                    live.why
+                ),
+                (PolicySource::Applied, _) => short(policies.content),
+            };
+            checks.push(Check::new(Level::Ok, "in force", text, None));
+            roles(store, policies.gate.vocabulary(), checks).await;
+        }
+        Err(error) => checks.push(bad(&error, "mend the policies; until then nothing is decided")),
+    }
+    match bundles::last_refused(store).await {
+        Ok(Some(refused)) => {
+            let text = format!(
+                "{} at {} by {}: {}",
+                short(refused.hash),
+                refused.at,
+                refused.person,
+                refused.why
+            );
+            // A folder that is right by now needs nobody.
+            let mended = right && config.policy.source == PolicySource::Folder;
+            let (level, remedy) = if mended {
+                (Level::Ok, None)
+            } else {
+                let remedy = "what was in force stayed so; see `perennial policy check`".to_owned();
+                (Level::Warn, Some(remedy))
+            };
+            checks.push(Check::new(level, "last refused", text, remedy));
+        }
+        Ok(None) => {}
+        Err(error) => checks.push(bad(&error, "check the database")),
+    }
+}
+
+/// People with a role that the policies do not know: it counts for nothing.
+async fn roles(store: &Store, named: &Vocabulary, checks: &mut Vec<Check>) {
+    let Ok(signals) = store.portfolio_signals().await else {
+        return;
+    };
+    let unknown: BTreeSet<String> = signals
+        .into_iter()
+        .filter_map(|signal| match signal.fact {
+            Fact::Owner(owner) => owner.role,
+            _ => None,
+        })
+        .filter(|role| named.role(role.as_str()).is_none())
+        .map(|role| role.to_string())
+        .collect();
+    if !unknown.is_empty() {
+        let words = unknown.into_iter().collect::<Vec<_>>().join(", ");
+        let text = format!("people have roles that the policies do not name: {words}");
+        let remedy = "add them under [roles] of autonomy.toml, or mend the records; until then they approve nothing";
+        checks.push(Check::new(Level::Warn, "roles", text, Some(remedy.to_owned())));
+    }
+}
+
 async fn database(config: &Config, checks: &mut Vec<Check>) {
     if let DatabaseUrl::Sqlite(path) = &config.database
         && !path.exists()
@@ -149,6 +228,7 @@ async fn database(config: &Config, checks: &mut Vec<Check>) {
             checks.push(Check::new(Level::Bad, "database", error.to_string(), Some(remedy)));
         }
     }
+    in_force(config, &store, checks).await;
     match store.effect_counts(None).await {
         Ok(counts) if counts.unknown + counts.failed > 0 => {
             let text = format!(

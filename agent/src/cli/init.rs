@@ -17,8 +17,12 @@ pub(super) struct InitArgs {
 /// The configuration as `init` writes it.
 pub(crate) const CONFIG: &str = include_str!("init/perennial.toml");
 
+/// What the files of policies are, for people. It is no part of them.
+const README: &str = include_str!("../../../policies/README.md");
+
 pub(super) fn init(args: &InitArgs, output: &Output) -> Result<(), Failure> {
     let files = std::iter::once(("perennial.toml".to_owned(), CONFIG))
+        .chain(std::iter::once(("policies/README.md".to_owned(), README)))
         .chain(POLICIES.iter().map(|(name, text)| (format!("policies/{name}"), *text)))
         .chain(PROMPTS.iter().map(|(name, text)| (format!("prompts/{name}"), *text)));
     let files: Vec<(PathBuf, &str)> = files.map(|(name, text)| (args.dir.join(name), text)).collect();

@@ -229,6 +229,11 @@ impl<'a> Watch<'a> {
             Err(BundleError::Store(error)) => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(error = %error, "the policies were changed and are not right; the former ones stay in force");
+                let now = engine.config.clock.now();
+                let noted = bundles::note_refused(engine.store, seen, &error.to_string(), None, now).await;
+                if let Err(error) = noted {
+                    tracing::warn!(error = %error, "that the policies were refused could not be noted");
+                }
                 return Ok(());
             }
         };

@@ -63,6 +63,8 @@ pub enum OfferKind {
     Proposal,
     /// Is tried out beside what is in force.
     Shadow,
+    /// Was to come into force and was refused; `why` is the reason.
+    Refused,
 }
 
 impl OfferKind {
@@ -70,6 +72,7 @@ impl OfferKind {
         match self {
             OfferKind::Proposal => "proposal",
             OfferKind::Shadow => "shadow",
+            OfferKind::Refused => "refused",
         }
     }
 }

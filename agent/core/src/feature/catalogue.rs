@@ -117,12 +117,7 @@ pub const CATALOGUE: &[Definition] = &[
         "days to the next end of a term longer than one month",
     ),
     other("renewal_date", Unit::Date, "that end"),
-    number(
-        "term_months",
-        Unit::Count,
-        1,
-        "months of the term that ends then",
-    ),
+    number("term_months", Unit::Count, 1, "months of the term that ends then"),
     other(
         "contract_value",
         Unit::Money,

@@ -42,7 +42,7 @@ pub use promises::{Promise, PromiseKind};
 pub use rules::{Effect, Origin, Rule};
 pub use table::{AutoNeeds, Budgeted, Cell, Guard, Limit, Table};
 pub use verdict::{Engine, Level, Routed, RuleRef, Verdict};
-pub use vocabulary::{Group, Kind, Place, Presence, TERMS, Term, schema_text, slot};
+pub use vocabulary::{Group, Kind, Place, Presence, TERMS, Term, schema_text, schema_text_of, slot};
 
 use super::file::Problem;
 use crate::action::ActionKind;

@@ -87,7 +87,11 @@ pub(super) fn say(facts: &mut Facts, writes: &[&Write], before: &Before, setting
                 deals = true;
                 stage |= new.is_some();
                 let amount = before.deals.get(opportunity);
-                deal.take(amount.and_then(|amount| settings.in_base(*amount).ok()).map(|m| m.minor));
+                deal.take(
+                    amount
+                        .and_then(|amount| settings.in_base(*amount).ok())
+                        .map(|m| m.minor),
+                );
             }
             Write::CreateTask { .. } | Write::CreateNote { .. } => {}
         }
@@ -125,3 +129,6 @@ impl Largest {
         self.largest.filter(|_| !self.unknown)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -262,7 +262,12 @@ impl Facts {
             };
             facts.set(Place::Account, d.name, value)?;
         }
-        let in_base = |name| request.features.money(name).and_then(|money| settings.in_base(money).ok());
+        let in_base = |name| {
+            request
+                .features
+                .money(name)
+                .and_then(|money| settings.in_base(money).ok())
+        };
         let arr = in_base("arr");
         if let Some(arr) = arr {
             facts.set(Place::Account, "arr_minor", Value::Number(arr.minor))?;

@@ -357,6 +357,12 @@ fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
 /// The schema that every rule is checked against, as Cedar writes it. `policies/schema.cedarschema` is a copy for editors.
 #[must_use]
 pub fn schema_text(named: &Vocabulary) -> String {
+    schema_text_of(named, |_| true)
+}
+
+/// The same with some of the facts only.
+#[must_use]
+pub fn schema_text_of(named: &Vocabulary, keep: impl Fn(&Term) -> bool) -> String {
     let mut text = String::from(
         "// The words that rules may use. Generated from the program; a copy for editors, changing it changes nothing.\n\
          // A fact with `?` may be unknown: read it behind `has`.\n\n",
@@ -372,7 +378,7 @@ pub fn schema_text(named: &Vocabulary) -> String {
         quoted(named.roles().map(|r| r.as_str()))
     );
     text.push_str("\nentity Agent;\nentity Human {\n  roles: Set<Role>,\n  active: Bool,\n};\nentity Account {\n");
-    for term in TERMS.iter().filter(|t| t.place == Place::Account) {
+    for term in TERMS.iter().filter(|t| t.place == Place::Account && keep(t)) {
         attribute(&mut text, term);
     }
     text.push_str(
@@ -400,14 +406,14 @@ pub fn schema_text(named: &Vocabulary) -> String {
                 "\naction {kind} in [{}] appliesTo {{\n  principal: [Agent], resource: [Account], context: {{",
                 named.groups(kind).join(", ")
             );
-            context_of(&mut text, Some(kind));
+            context_of(&mut text, Some(kind), &keep);
             text.push_str("} };\n");
         } else {
             shared.push(kind);
         }
     }
     text.push_str("\ntype Asked = {\n");
-    context_of(&mut text, None);
+    context_of(&mut text, None, &keep);
     text.push_str("};\n");
     for kind in shared {
         let _ = writeln!(
@@ -419,8 +425,8 @@ pub fn schema_text(named: &Vocabulary) -> String {
     text
 }
 
-fn context_of(text: &mut String, kind: Option<ActionKind>) {
-    let own = |t: &&Term| t.place == Place::Context && (t.only.is_none() || t.only == kind);
+fn context_of(text: &mut String, kind: Option<ActionKind>, keep: &impl Fn(&Term) -> bool) {
+    let own = |t: &&Term| t.place == Place::Context && (t.only.is_none() || t.only == kind) && keep(t);
     for term in TERMS.iter().filter(own) {
         attribute(text, term);
     }
