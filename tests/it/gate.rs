@@ -275,12 +275,11 @@ fn every_action_tier_and_boundary_is_decided_as_the_table_reads() {
     }
 }
 
-/// The verdict on one action at a tier, where nothing stands against it.
-fn of_tier(policies: &Policies, action: &str, tier: &str) -> String {
-    let named = policies.gate.vocabulary();
-    let case = Case {
-        kind: named.action(action).unwrap(),
-        tier: named.tier(tier),
+/// An account against which nothing stands.
+fn harmless(kind: ActionKind, tier: Option<Tier>) -> Case {
+    Case {
+        kind,
+        tier,
         confidence: Some(900),
         arr: Some(100_000),
         age: Some(1),
@@ -290,7 +289,13 @@ fn of_tier(policies: &Policies, action: &str, tier: &str) -> String {
         suspected: false,
         field: None,
         discount: Some(100),
-    };
+    }
+}
+
+/// The verdict on one action at a tier, where nothing stands against it.
+fn of_tier(policies: &Policies, action: &str, tier: &str) -> String {
+    let named = policies.gate.vocabulary();
+    let case = harmless(named.action(action).unwrap(), named.tier(tier));
     let ask = Ask {
         action: case.kind,
         field: None,
@@ -350,19 +355,7 @@ fn a_role_that_no_other_includes_decides_alone_and_two_that_nobody_includes_end_
     let policies = compiled(&content);
     let named = policies.gate.vocabulary();
     assert!(!named.covers(OwnerRole::VP_CS, named.role("legal").unwrap()));
-    let case = Case {
-        kind: named.action("sendSurvey").unwrap(),
-        tier: Some(Tier::LOW_TOUCH),
-        confidence: Some(900),
-        arr: Some(100_000),
-        age: Some(1),
-        contacts: 0,
-        do_not_contact: Some(false),
-        legal_hold: Some(false),
-        suspected: false,
-        field: None,
-        discount: None,
-    };
+    let case = harmless(named.action("sendSurvey").unwrap(), Some(Tier::LOW_TOUCH));
     let ask = |action| Ask { action, field: None };
     let verdict = |asks: &[Ask]| {
         policies

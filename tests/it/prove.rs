@@ -522,7 +522,8 @@ fn the_solver_is_told_the_limit_of_a_question_and_none_of_its_life() {
     let told = folder.path().join("told");
     let solver = script(folder.path(), &format!("echo \"$@\" >> '{}'; exit 3", told.display()));
     let policies = compiled(&built_in());
-    with_program(solver).prove_only(&policies.gate, &only(&["four-eyes"]));
+    let report = with_program(solver).prove_only(&policies.gate, &only(&["four-eyes"]));
+    nothing_is_proved(&report, "the solver stopped");
     let told = std::fs::read_to_string(told).unwrap();
     for line in told.lines() {
         assert!(line.contains(&format!("--tlimit-per={TIMEOUT_MS}")), "{line}");

@@ -169,7 +169,7 @@ struct Found {
 pub(crate) struct Ground<'g> {
     pub(crate) gate: &'g Gate,
     /// The schema without the facts that neither a rule nor a promise mentions. What is not mentioned makes no difference to
-    /// an answer, so that a proof in these words is one in all; and the solver reads a fraction of it with every question.
+    /// an answer, so that a proof in these words is one in all, and the solver need not read them with every question.
     pub(crate) schema: Schema,
     /// The kinds of request that the schema has.
     pub(crate) envs: BTreeMap<ActionKind, RequestEnv>,
