@@ -16,8 +16,8 @@ mod leak;
 mod tests;
 
 pub use coldstart::{
-    COLDSTART_DEFINITION, ColdstartModel, ColdstartReport, ColdstartSize, ColdstartTerms, DrawMean, Labelled, SIZES,
-    TimeOrder, coldstart, labelled,
+    COLDSTART_DEFINITION, ColdstartModel, ColdstartReport, ColdstartSize, ColdstartTerms, DrawMean, Labelled, Learn,
+    Rival, SIZES, TimeOrder, coldstart, coldstart_against, labelled,
 };
 pub use evaluate::{Curve, DEFINITION, Measured, Model, Report, Terms, evaluate};
 pub use fitted::{FittedInput, FittedRisk, FittedWeight, fitted};

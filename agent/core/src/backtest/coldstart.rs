@@ -2,7 +2,7 @@
 //!
 //! Promises: all models of a draw learn from the same labels and are judged on the same renewals, of accounts that gave no
 //! label; the labels of a smaller size are among those of a larger one; a size that the history does not hold is refused
-//! with its reason. Deliberately not here: boosted trees.
+//! with its reason. Deliberately not here: boosted trees; whoever has such a learner passes it in as a [`Rival`].
 
 use serde::Serialize;
 
@@ -25,6 +25,17 @@ const MODELS: [&str; 4] = ["scorecard", "scorecard_platt", "zero_mean", "prior_m
 const PRIOR_MEAN: usize = 3;
 /// One outcome of a kind is not needed: a proper prior holds a fit without events.
 const NO_FLOOR: Floor = Floor { events: 0 };
+
+/// Learns from labels, and gives a probability of churn for each of the tested, whose outcomes it must not read.
+pub type Learn<'a> = dyn Fn(&[&Labelled], &[&Labelled]) -> Result<Vec<f64>, CannotEstimate> + 'a;
+
+/// Another way to forecast, judged on the same draws.
+pub struct Rival<'a> {
+    /// What it is called in the report.
+    pub name: &'static str,
+    /// How it learns.
+    pub learn: &'a Learn<'a>,
+}
 
 /// A renewal decision that could be forecast, with its outcome.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,7 +125,7 @@ impl DrawMean {
 /// How good one model was at one size.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ColdstartModel {
-    /// `scorecard`, `scorecard_platt`, `zero_mean` or `prior_mean`.
+    /// `scorecard`, `scorecard_platt`, `zero_mean`, `prior_mean`, or the name of a rival.
     pub model: &'static str,
     /// Mean log loss, natural logarithm.
     pub log_loss: DrawMean,
@@ -188,6 +199,19 @@ struct Draw<'a> {
 /// # Errors
 /// [`CannotEstimate`] where there is nothing to test on; a size that is not held is no error of the others.
 pub fn coldstart(rows: &[Labelled], risk: &Risk, terms: &ColdstartTerms) -> Result<ColdstartReport, CannotEstimate> {
+    coldstart_against(rows, risk, terms, &[])
+}
+
+/// As [`coldstart`], with rivals after the models that are here.
+///
+/// # Errors
+/// As [`coldstart`].
+pub fn coldstart_against(
+    rows: &[Labelled],
+    risk: &Risk,
+    terms: &ColdstartTerms,
+    rivals: &[Rival<'_>],
+) -> Result<ColdstartReport, CannotEstimate> {
     let split = terms.split.or_else(|| half_known(rows));
     let smallest = terms.sizes.iter().min().copied().unwrap_or(0);
     let forward = || {
@@ -238,7 +262,7 @@ pub fn coldstart(rows: &[Labelled], risk: &Risk, terms: &ColdstartTerms) -> Resu
         sizes: terms
             .sizes
             .iter()
-            .map(|labels| size(*labels, &draws, risk, terms.stated_churn))
+            .map(|labels| size(*labels, &draws, risk, terms.stated_churn, rivals))
             .collect(),
     })
 }
@@ -309,12 +333,18 @@ fn said(rows: &[&Labelled], probability: impl Fn(&Labelled) -> Option<f64>) -> O
 
 /// Loss and area of every model in one draw, and whether the scorecard could not be calibrated.
 struct Judged {
-    loss: [f64; 4],
-    area: [f64; 4],
+    loss: Vec<f64>,
+    area: Vec<f64>,
     as_written: bool,
 }
 
-fn size(labels: usize, draws: &[Draw<'_>], risk: &Risk, stated_churn: Option<f64>) -> ColdstartSize {
+fn size(
+    labels: usize,
+    draws: &[Draw<'_>],
+    risk: &Risk,
+    stated_churn: Option<f64>,
+    rivals: &[Rival<'_>],
+) -> ColdstartSize {
     let held = draws.iter().map(|d| d.labels.len()).min().unwrap_or(0);
     if held < labels {
         return ColdstartSize {
@@ -326,8 +356,10 @@ fn size(labels: usize, draws: &[Draw<'_>], risk: &Risk, stated_churn: Option<f64
             models: Vec::new(),
         };
     }
-    let judged: Result<Vec<Judged>, CannotEstimate> =
-        draws.iter().map(|d| judge(d, labels, risk, stated_churn)).collect();
+    let judged: Result<Vec<Judged>, CannotEstimate> = draws
+        .iter()
+        .map(|d| judge(d, labels, risk, stated_churn, rivals))
+        .collect();
     let judged = match judged {
         Ok(judged) => judged,
         Err(why) => {
@@ -341,13 +373,14 @@ fn size(labels: usize, draws: &[Draw<'_>], risk: &Risk, stated_churn: Option<f64
     };
     let over = |of: &dyn Fn(&Judged) -> f64| DrawMean::of(&judged.iter().map(of).collect::<Vec<f64>>());
     let churned: usize = draws.iter().map(|d| events(&d.labels[..labels])).sum();
-    let model = |(place, model): (usize, &&'static str)| ColdstartModel {
+    let names = MODELS.iter().copied().chain(rivals.iter().map(|r| r.name));
+    let model = |(place, model): (usize, &'static str)| ColdstartModel {
         model,
         log_loss: over(&|j| j.loss[place]),
         auc: over(&|j| j.area[place]),
         log_loss_vs_prior_mean: over(&|j| j.loss[place] - j.loss[PRIOR_MEAN]),
         auc_vs_prior_mean: over(&|j| j.area[place] - j.area[PRIOR_MEAN]),
-        as_written: if *model == "scorecard_platt" {
+        as_written: if model == "scorecard_platt" {
             judged.iter().filter(|j| j.as_written).count()
         } else {
             0
@@ -357,11 +390,17 @@ fn size(labels: usize, draws: &[Draw<'_>], risk: &Risk, stated_churn: Option<f64
         labels,
         events: Some(churned as f64 / draws.len() as f64),
         cannot_estimate: None,
-        models: MODELS.iter().enumerate().map(model).collect(),
+        models: names.enumerate().map(model).collect(),
     }
 }
 
-fn judge(draw: &Draw<'_>, labels: usize, risk: &Risk, stated_churn: Option<f64>) -> Result<Judged, CannotEstimate> {
+fn judge(
+    draw: &Draw<'_>,
+    labels: usize,
+    risk: &Risk,
+    stated_churn: Option<f64>,
+    rivals: &[Rival<'_>],
+) -> Result<Judged, CannotEstimate> {
     let weights = scorecard(&draw.labels, risk, stated_churn)?;
     let labels = &draw.labels[..labels];
     let mut table = Table::new(risk.inputs.len());
@@ -388,16 +427,25 @@ fn judge(draw: &Draw<'_>, labels: usize, risk: &Risk, stated_churn: Option<f64>)
     };
     let zero = fit(&table, &Prior::zero(table.inputs()), NO_FLOOR)?;
     let prior = fit_by_evidence(&table, &weights, NO_FLOOR)?;
-    let forecasts = [
+    let mut forecasts = vec![
         by(&card, &draw.tested)?,
         by(&platt, &draw.tested)?,
         by(&|r| zero.probability(&r.inputs), &draw.tested)?,
         by(&|r| prior.probability(&r.inputs), &draw.tested)?,
     ];
-    let (mut loss, mut area) = ([0.0; 4], [0.0; 4]);
-    for (place, forecasts) in forecasts.iter().enumerate() {
-        loss[place] = log_loss(forecasts)?;
-        area[place] = auc(forecasts)?;
+    for rival in rivals {
+        let probabilities = (rival.learn)(labels, &draw.tested)?;
+        let forecast = |(r, probability): (&&Labelled, f64)| Forecast {
+            probability,
+            event: r.event,
+            arr: 1.0,
+        };
+        forecasts.push(draw.tested.iter().zip(probabilities).map(forecast).collect());
+    }
+    let (mut loss, mut area) = (Vec::new(), Vec::new());
+    for forecasts in &forecasts {
+        loss.push(log_loss(forecasts)?);
+        area.push(auc(forecasts)?);
     }
     Ok(Judged {
         loss,

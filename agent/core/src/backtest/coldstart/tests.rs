@@ -152,11 +152,11 @@ fn labels_without_churn_leave_the_scorecard_as_written_and_the_fits_finite() {
     let calm: Vec<&Labelled> = rows.iter().filter(|r| !r.event).take(30).collect();
     let tested: Vec<&Labelled> = rows.iter().skip(400).collect();
     let draw = Draw { labels: calm, tested };
-    let judged = judge(&draw, 25, &risk(), None).unwrap();
+    let judged = judge(&draw, 25, &risk(), None, &[]).unwrap();
     assert!(judged.as_written);
     assert_eq!(judged.loss[0], judged.loss[1]);
     assert!(judged.loss.iter().all(|l| l.is_finite()));
-    let point = size(25, &[draw], &risk(), None);
+    let point = size(25, &[draw], &risk(), None, &[]);
     assert_eq!(
         (
             of(&point, "scorecard_platt").as_written,
@@ -175,4 +175,32 @@ fn a_stated_churn_moves_the_intercept_alone() {
     assert_eq!(&weights[1..], &[0.5, -0.4, 0.3]);
     let mean = rows.iter().map(|r| sigmoid(log_odds(&weights, &r.inputs))).sum::<f64>() / rows.len() as f64;
     assert!((mean - 0.12).abs() < 1e-9, "{mean}");
+}
+
+#[test]
+fn a_rival_is_judged_on_the_same_draws_and_learns_from_the_same_labels() {
+    let rows = world(400);
+    let knows = |labels: &[&Labelled], tested: &[&Labelled]| {
+        assert!([25, 100].contains(&labels.len()));
+        let own: std::collections::BTreeSet<&str> = labels.iter().map(|r| r.account.as_str()).collect();
+        assert!(tested.iter().all(|r| !own.contains(r.account.as_str())));
+        Ok(tested.iter().map(|r| r.truth.expect("made up")).collect())
+    };
+    let rivals = [Rival {
+        name: "knows the truth",
+        learn: &knows,
+    }];
+    let report = coldstart_against(&rows, &risk(), &terms(), &rivals).expect("a curve");
+    let without = coldstart(&rows, &risk(), &terms()).expect("a curve");
+    for (size, before) in report.sizes.iter().zip(&without.sizes).take(2) {
+        let rival = of(size, "knows the truth");
+        assert_eq!(Some(rival.log_loss), report.truth_log_loss);
+        assert_eq!(Some(rival.auc), report.truth_auc);
+        assert_eq!(
+            size.models[..4],
+            before.models[..],
+            "a rival changes nothing of the others"
+        );
+        assert!(rival.log_loss_vs_prior_mean.mean < 0.0);
+    }
 }
