@@ -143,6 +143,7 @@ impl Worker<'_> {
     /// What is done from time to time: a sign of life, and what only the leader does.
     async fn turn(&mut self) -> Result<(), DispatchError> {
         let store = self.engine.store;
+        self.pump.reload();
         let now = self.pump.clock().await?.now();
         let ahead_us = self.pump.ahead_us();
         meters::clock_ahead(ahead_us);

@@ -39,8 +39,8 @@ fn main() {
     let temp = tempfile::tempdir().expect("a temporary folder");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     println!("| database | what | workers | batch | effects/s |\n|---|---|---|---|---|");
-    let sqlite = Database::sqlite(temp.path()).url;
-    runtime.block_on(all("SQLite", &sqlite, effects, backlog, &[1]));
+    let sqlite = Database::sqlite(temp.path());
+    runtime.block_on(all("SQLite", &sqlite.url, effects, backlog, &[1]));
     if let Some(server) = PostgresServer::start("bench execution") {
         runtime.block_on(all("PostgreSQL", &server.url(), effects, backlog, &[1, 2, 4, 8]));
     }

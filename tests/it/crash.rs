@@ -27,9 +27,9 @@ use tokio::process::{Child, Command};
 use crate::PROGRAM;
 
 /// Accounts with work.
-const ACCOUNTS: usize = 60;
+const ACCOUNTS: usize = 200;
 /// Unfinished effects below which more are committed.
-const LOW: u64 = 40;
+const LOW: u64 = 200;
 /// A worker is killed so many milliseconds after it has begun to work, drawn anew each time.
 const LIFE_MS: usize = 350;
 /// One in five calls fails, half of them after they took effect.
@@ -189,7 +189,7 @@ async fn arm(arm: Arm<'_>) {
     for _ in 0..2 {
         last.extend(begun(&mut arm.worker(&sandbox)).await);
     }
-    while unfinished(&store).await.unwrap() > 0 || store.settled_actions().await.unwrap().len() > 0 {
+    while unfinished(&store).await.unwrap() > 0 || !store.settled_actions().await.unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for mut child in last {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use perennial_core::action::{ActionKind, EffectState};
-use perennial_core::ids::TenantId;
+use perennial_core::ids::{EffectId, TenantId};
 use perennial_core::signal::Crm;
 use perennial_core::stop::{Stop, StopScope};
 use perennial_core::time::Timestamp;
@@ -313,7 +313,15 @@ async fn step(store: &Store, model: &mut Model, had: &mut BTreeMap<usize, Vec<Le
         }
         Op::Extend { worker } => {
             let until = model.now + LEASE;
-            store.extend_leases(WORKERS[*worker], us(until)).await.unwrap();
+            let mine = model
+                .effects
+                .iter()
+                .filter(|(_, k)| k.held.is_some_and(|(by, _)| by == *worker));
+            let mine: Vec<_> = mine
+                .map(|(id, k)| (work::account(k.account), EffectId::new(id)))
+                .collect();
+            let extended = store.extend_leases(WORKERS[*worker], &mine, us(until)).await.unwrap();
+            assert_eq!(extended, mine.len() as u64);
             for (_, known) in &mut model.effects {
                 known.held = known
                     .held

@@ -4,12 +4,14 @@
 //! transaction, and none waits for a slower one; leases are extended while attempts go on; an outcome that the database
 //! could not take is kept and offered again. It chooses nothing: [`super::attempt`] does one attempt.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
+use perennial_core::ids::{AccountId, EffectId};
 use perennial_core::replay::Hash;
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
@@ -37,7 +39,10 @@ pub(crate) struct Pump<'a> {
     crms: Vec<Crm>,
     sender: Sender<'a>,
     stops: Arc<Stops>,
-    flying: FuturesUnordered<BoxFuture<'a, Option<EffectOutcome>>>,
+    flying: FuturesUnordered<BoxFuture<'a, (EffectId, Option<EffectOutcome>)>>,
+    /// What is under way or waits to be settled: only its leases are extended. What was leased and never got here, because the
+    /// answer of the database was lost, runs out.
+    held: BTreeMap<EffectId, AccountId>,
     /// Outcomes that the database has not taken yet.
     ended: Vec<EffectOutcome>,
     /// What was settled for good.
@@ -61,6 +66,7 @@ impl<'a> Pump<'a> {
             sender: Sender::new(engine.config, engine.store),
             stops: Arc::new(Stops::new(engine.store.clone())),
             flying: FuturesUnordered::new(),
+            held: BTreeMap::new(),
             ended: Vec::new(),
             drained: Drained::default(),
             ahead_us: 0,
@@ -80,6 +86,11 @@ impl<'a> Pump<'a> {
     /// Microseconds that the machine's clock is before the database's, as last compared.
     pub(crate) fn ahead_us(&self) -> i64 {
         self.ahead_us
+    }
+
+    /// Has the policies read anew before the next effect that they are asked about.
+    pub(crate) fn reload(&mut self) {
+        self.sender = Sender::new(self.engine.config, self.engine.store);
     }
 
     /// Whether nothing is under way and nothing waits to be settled.
@@ -128,8 +139,10 @@ impl<'a> Pump<'a> {
             let instead = self.sender.instead(&effect, clock.now()).await;
             let (engine, stops) = (self.engine, Arc::clone(&self.stops));
             let ours_until = Arc::clone(&self.ours_until);
-            self.flying
-                .push(one(engine, stops, ours_until, clock, effect, (known, instead)).boxed());
+            let id = effect.effect.id.clone();
+            self.held.insert(id.clone(), effect.effect.target.account.clone());
+            let attempt = one(engine, stops, ours_until, clock, effect, (known, instead));
+            self.flying.push(attempt.map(|outcome| (id, outcome)).boxed());
         }
         Ok(begun)
     }
@@ -139,16 +152,27 @@ impl<'a> Pump<'a> {
         let mut nudge = std::pin::pin!(nudge);
         while self.ended.is_empty() && !self.flying.is_empty() {
             tokio::select! {
-                outcome = self.flying.next() => self.ended.extend(outcome.flatten()),
+                outcome = self.flying.next() => self.landed(outcome),
                 _ = self.beat.tick() => self.extend().await?,
                 () = &mut nudge => return Ok(()),
             }
         }
         let until = Instant::now() + GATHER;
         while let Ok(Some(outcome)) = tokio::time::timeout_at(until, self.flying.next()).await {
-            self.ended.extend(outcome);
+            self.landed(Some(outcome));
         }
         self.record().await
+    }
+
+    /// Takes what an attempt came to; one that sent nothing is held no longer, and its lease runs out.
+    fn landed(&mut self, outcome: Option<(EffectId, Option<EffectOutcome>)>) {
+        match outcome {
+            Some((_, Some(outcome))) => self.ended.push(outcome),
+            Some((id, None)) => {
+                self.held.remove(&id);
+            }
+            None => {}
+        }
     }
 
     async fn record(&mut self) -> Result<(), DispatchError> {
@@ -158,6 +182,7 @@ impl<'a> Pump<'a> {
         // Offered again after a failure, it is taken once: the second time the effect is not leased any more.
         let report = self.engine.store.settle_effects(&self.ended).await?;
         for outcome in self.ended.drain(..) {
+            self.held.remove(&outcome.effect);
             if report.refused.contains(&outcome.effect) {
                 tracing::warn!(
                     effect = outcome.effect.as_str(),
@@ -188,7 +213,12 @@ impl<'a> Pump<'a> {
         let until = self.clock().await?.now().us();
         let hold = micros(lease_time(self.engine) + settle_time(self.engine));
         let until = Timestamp::from_us(until.saturating_add(hold));
-        self.engine.store.extend_leases(&self.worker, until).await?;
+        let held: Vec<(AccountId, EffectId)> = self
+            .held
+            .iter()
+            .map(|(id, account)| (account.clone(), id.clone()))
+            .collect();
+        self.engine.store.extend_leases(&self.worker, &held, until).await?;
         self.ours_from(from);
         Ok(())
     }
@@ -284,7 +314,6 @@ fn micros(time: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use perennial_core::ids::{AccountId, EffectId};
 
     fn waits(effect: &str, attempts: i64, wait_us: i64) -> i64 {
         let at = Timestamp::from_us(1_700_000_000_000_000);

@@ -5,7 +5,7 @@ mod statements;
 use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::action::{ActionKind, Effect, EffectState, PermitRecord};
-use perennial_core::ids::{AccountId, ActionId};
+use perennial_core::ids::{AccountId, ActionId, EffectId};
 use perennial_core::replay::canonical;
 use perennial_core::signal::{Crm, Tier};
 use perennial_core::stop::StopScope;
@@ -303,43 +303,31 @@ impl Store {
         Ok(actions)
     }
 
-    /// Extends all leases of a worker to `until`, those that ran out and that nobody took over too. How many it has.
+    /// Extends leases of a worker to `until`, those that ran out and that nobody took over too; what is not its own any more is
+    /// left alone. How many were extended.
     ///
     /// # Errors
     /// What writing brings.
-    pub async fn extend_leases(&self, worker: &str, until: Timestamp) -> Result<u64> {
-        let leased = self.db.fetch(&LEASED_BY, args![self.tenant.0, worker], None).await?;
-        if leased.is_empty() {
+    pub async fn extend_leases(&self, worker: &str, held: &[(AccountId, EffectId)], until: Timestamp) -> Result<u64> {
+        if held.is_empty() {
             return Ok(0);
         }
-        let leased = leased
-            .iter()
-            .map(|row| Ok((row.text(0)?, row.text(1)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let rows = || {
-            [
-                Column::text(leased.iter().map(|(account, _)| account.as_str())),
-                Column::text(leased.iter().map(|(_, effect)| effect.as_str())),
-            ]
-        };
         let mut tx = self.db.write(Durability::Full).await?;
-        let accounts = leased.iter().map(|(account, _)| account.as_str());
-        lock_lanes(&mut tx, self.tenant.0, accounts).await?;
-        // Read before the lanes were locked: what was settled or taken over since is left alone, its lane with it.
-        let held = tx
-            .fetch(&LEASED, args![self.tenant.0], Some(&rows()))
-            .await?
-            .iter()
-            .map(|row| Ok((row.text(0)?, row.text(1)?, row.text(2)?, row.opt_text(6)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let held: Vec<_> = held
-            .iter()
-            .filter(|(_, _, state, by)| state == EffectState::Leased.as_str() && by.as_deref() == Some(worker))
-            .collect();
+        lock_lanes(&mut tx, self.tenant.0, held.iter().map(|(account, _)| account.as_str())).await?;
+        let rows = [
+            Column::text(held.iter().map(|(account, _)| account.as_str())),
+            Column::text(held.iter().map(|(_, effect)| effect.as_str())),
+        ];
+        let mut ours = Vec::new();
+        for row in &tx.fetch(&LEASED, args![self.tenant.0], Some(&rows)).await? {
+            if row.text(2)? == EffectState::Leased.as_str() && row.opt_text(6)?.as_deref() == Some(worker) {
+                ours.push((row.text(0)?, row.text(1)?));
+            }
+        }
         let rows = || {
             [
-                Column::text(held.iter().map(|row| row.0.as_str())),
-                Column::text(held.iter().map(|row| row.1.as_str())),
+                Column::text(ours.iter().map(|(account, _)| account.as_str())),
+                Column::text(ours.iter().map(|(_, effect)| effect.as_str())),
             ]
         };
         let extended = tx

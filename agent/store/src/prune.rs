@@ -30,25 +30,25 @@ pub(crate) static RECEIPTS: Statement = Statement::same(
          select r.account_id, r.effect_id from receipt r where r.tenant_id = $1 and r.at_us < $2
          order by r.at_us limit $3)",
 );
-pub(crate) static INPUTS: Statement = Statement::differ(
-    "removing old inputs",
-    "update decision set inputs = '' where tenant_id = $1 and decision_id in (
-         select d.decision_id from decision d
-         where d.tenant_id = $1 and d.committed_us < $2 and length(d.inputs) > 0
-             and exists (select 1 from decision n where n.tenant_id = $1 and n.account_id = d.account_id
-                 and n.as_of_us > d.as_of_us)
-             and not exists (select 1 from action a where a.tenant_id = $1 and a.account_id = d.account_id
-                 and a.decision_id = d.decision_id and a.state in ('pending', 'edited', 'snoozed', 'permitted', 'failed', 'advised'))
-         order by d.committed_us limit $3)",
-    "update decision set inputs = '' where tenant_id = $1 and decision_id in (
-         select d.decision_id from decision d
-         where d.tenant_id = $1 and d.committed_us < $2 and octet_length(d.inputs) > 0
-             and exists (select 1 from decision n where n.tenant_id = $1 and n.account_id = d.account_id
-                 and n.as_of_us > d.as_of_us)
-             and not exists (select 1 from action a where a.tenant_id = $1 and a.account_id = d.account_id
-                 and a.decision_id = d.decision_id and a.state in ('pending', 'edited', 'snoozed', 'permitted', 'failed', 'advised'))
-         order by d.committed_us limit $3)",
-);
+macro_rules! inputs {
+    ($length:literal) => {
+        concat!(
+            "update decision set inputs = '' where tenant_id = $1 and decision_id in (
+                 select d.decision_id from decision d
+                 where d.tenant_id = $1 and d.committed_us < $2 and ",
+            $length,
+            "(d.inputs) > 0
+                     and exists (select 1 from decision n where n.tenant_id = $1 and n.account_id = d.account_id
+                         and n.as_of_us > d.as_of_us)
+                     and not exists (select 1 from action a where a.tenant_id = $1 and a.account_id = d.account_id
+                         and a.decision_id = d.decision_id
+                         and a.state in ('pending', 'edited', 'snoozed', 'permitted', 'failed', 'advised'))
+                 order by d.committed_us limit $3)"
+        )
+    };
+}
+pub(crate) static INPUTS: Statement =
+    Statement::differ("removing old inputs", inputs!("length"), inputs!("octet_length"));
 
 #[cfg(test)]
 pub(crate) static ALL: &[&Statement] = &[&ATTEMPTS, &RECEIPTS, &INPUTS];

@@ -158,14 +158,19 @@ async fn leases_that_are_extended_do_not_run_out(bed: Bed) {
     };
     let mine = lease("w", 0).await;
     assert_eq!(mine.len(), 3);
+    let held: Vec<_> = mine
+        .iter()
+        .map(|l| (l.effect.target.account.clone(), l.effect.id.clone()))
+        .collect();
     bed.store.settle_effects(&[done(&mine[0])]).await.expect("settles");
-    assert_eq!(bed.store.extend_leases("w", at(5)).await.expect("extends"), 2);
-    assert_eq!(bed.store.extend_leases("v", at(9)).await.expect("extends"), 0);
+    assert_eq!(bed.store.extend_leases("w", &[], at(5)).await.expect("extends"), 0);
+    assert_eq!(bed.store.extend_leases("w", &held, at(5)).await.expect("extends"), 2);
+    assert_eq!(bed.store.extend_leases("v", &held, at(9)).await.expect("extends"), 0);
     assert_eq!(lease("v", 4).await, []);
     // The last one runs out; its worker does not take it back from whoever has it then.
     let theirs = lease("v", 5).await;
     assert_eq!(theirs.len(), 2);
-    assert_eq!(bed.store.extend_leases("w", at(9)).await.expect("extends"), 0);
+    assert_eq!(bed.store.extend_leases("w", &held, at(9)).await.expect("extends"), 0);
     let report = bed.store.settle_effects(&[done(&mine[1])]).await.expect("settles");
     assert_eq!(report.refused, [mine[1].effect.id.clone()]);
     assert_eq!(
