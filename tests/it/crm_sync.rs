@@ -52,7 +52,6 @@ fn seed() -> Seed {
             SeedRecord::new("companies").id("9000000001").field("name", "One"),
             SeedRecord::new("deals").id("9000000009").field("dealname", "Renewal"),
         ],
-        ..Seed::default()
     }
 }
 

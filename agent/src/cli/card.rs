@@ -1,5 +1,7 @@
 //! The action card: what, who, why, evidence, the change of each record, the draft, the verdict. And `explain`.
 
+mod conflicts;
+
 use perennial_core::action::{Effect, Write};
 use perennial_core::decide::{Decision, Proposal};
 use perennial_core::explore::LoggedChoice;
@@ -126,7 +128,7 @@ impl Detail {
             .zip(&self.live)
             .map(|(e, l)| write_json(e, l))
             .collect();
-        document["conflicts"] = self.conflicts.iter().map(conflict_json).collect();
+        document["conflicts"] = self.conflicts.iter().map(conflicts::json).collect();
         document["effects"] = self.outbox.iter().map(effect_json).collect();
         document["history"] = self.attempts.iter().map(attempt_json).collect();
         document["drafts"] = self
@@ -193,51 +195,6 @@ fn contributions(list: &[Contribution]) -> Vec<Value> {
             })
         })
         .collect()
-}
-
-fn conflict_json(conflict: &ConflictRow) -> Value {
-    json!({
-        "effect": conflict.effect,
-        "object": conflict.object,
-        "record": conflict.record,
-        "field": conflict.field.field,
-        "known": conflict.field.known,
-        "theirs": conflict.field.theirs,
-        "ours": conflict.field.ours,
-        "at": conflict.at,
-        "resolution": conflict.resolution,
-        "by": conflict.person,
-    })
-}
-
-/// Edits of others that an action met: both values, and what a person can say.
-fn conflicts(detail: &Detail, output: &Output) {
-    if detail.conflicts.is_empty() {
-        return;
-    }
-    output.heading("somebody else changed the record");
-    let shown = |text: &str| {
-        if text.is_empty() {
-            "(empty)".to_owned()
-        } else {
-            text.to_owned()
-        }
-    };
-    for conflict in &detail.conflicts {
-        let field = &conflict.field;
-        output.line(&format!("{} {} {}", conflict.object, conflict.record, field.field));
-        let known = field
-            .known
-            .as_deref()
-            .map_or_else(|| "never read here".to_owned(), shown);
-        output.line(&format!("  decided on  {known}"));
-        output.line(&format!("  theirs      {}", shown(&field.theirs)));
-        output.line(&format!("  ours        {}", shown(&field.ours)));
-        match (&conflict.resolution, &conflict.person) {
-            (Some(whose), Some(person)) => output.line(&format!("  {person} decided for {whose}")),
-            _ => output.line("  `queue approve` writes ours over it, `queue reject` keeps theirs"),
-        }
-    }
 }
 
 fn write_json(effect: &Effect, live: &Live) -> Value {
@@ -330,7 +287,7 @@ pub(super) fn show(detail: &Detail, output: &Output) {
     evidence(p, output);
     scores(&detail.decision, output);
     writes(detail, output);
-    conflicts(detail, output);
+    conflicts::show(&detail.conflicts, output);
     drafts(detail, output);
     history(detail, output);
     others(detail, output);
