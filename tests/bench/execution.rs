@@ -72,7 +72,7 @@ async fn opened(url: &str, tenant: i64) -> Store {
 }
 
 fn commits(from: usize, to: usize, due: i64) -> Vec<DecisionCommit> {
-    let one = |n: usize| work::permitted(n / EACH, &n.to_string(), SF, ActionKind::CreateNote, us(due));
+    let one = |n: usize| work::permitted(n / EACH, &n.to_string(), SF, ActionKind::CREATE_NOTE, us(due));
     (from..to).map(one).collect()
 }
 

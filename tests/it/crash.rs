@@ -109,7 +109,7 @@ async fn feed(store: &Store, next: &mut usize, fed: &mut Vec<DecisionCommit>) {
     let both = [Crm::Salesforce, Crm::HubSpot];
     let now = Clock::System.now();
     let commits: Vec<DecisionCommit> = (*next..*next + 20)
-        .map(|n| work::permitted(n % ACCOUNTS, &n.to_string(), &both, ActionKind::CreateNote, now))
+        .map(|n| work::permitted(n % ACCOUNTS, &n.to_string(), &both, ActionKind::CREATE_NOTE, now))
         .collect();
     loop {
         match store.commit_decisions(&work::run(), &commits, now).await {

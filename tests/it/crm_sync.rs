@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perennial::intake::{ImportOptions, Mapping, SyncOptions, Synced, sync};
-use perennial_core::action::{AccountField, ActionKind, ActionState, Effect, Priority, Target, Write, effects_hash};
-use perennial_core::approval::{Event, Item, Person, apply};
+use perennial_core::action::{AccountField, ActionKind, Effect, Priority, Target, Write};
 use perennial_core::ids::{AccountId, ActionId, EffectId, TenantId};
-use perennial_core::replay::Hash;
-use perennial_core::signal::{Crm, Fact, OwnerRole};
+use perennial_core::signal::{Crm, Fact};
 use perennial_core::time::{Day, Timestamp};
 use perennial_sandbox::{Options, Sandbox, Seed, SeedRecord, System};
 use perennial_store::{CallRules, DatabaseUrl, Learned, Store};
@@ -18,6 +16,8 @@ use perennial_tools::hubspot::HubSpot;
 use perennial_tools::salesforce::Salesforce;
 use perennial_tools::{Budget, Connection, FieldOwner, Known, Lane, NoCalls, SendError, Tool};
 use secrecy::SecretString;
+
+use crate::crms::permit;
 
 const ACCOUNT: &str = "001000000000001AAA";
 
@@ -210,26 +210,6 @@ fn effect(name: &str, account: &str, write: Write) -> Effect {
     }
 }
 
-fn permit(effect: &Effect) -> perennial_core::action::Permit {
-    let effects = vec![effect.clone()];
-    let item = Item {
-        action: effect.action.clone(),
-        state: ActionState::Pending,
-        effects: effects.clone(),
-        role: None,
-        last_editor: None,
-        expires_at: None,
-        content: Hash::ZERO,
-    };
-    let person = Person {
-        id: "ana".to_owned(),
-        roles: vec![OwnerRole::Csm],
-    };
-    let seen = effects_hash(&effects);
-    let step = apply(&item, &Event::Approve { seen }, Some(&person), now()).unwrap();
-    step.permit.unwrap().record().clone().verify(effect, &effects).unwrap()
-}
-
 fn now() -> Timestamp {
     Timestamp::from_us(1_795_000_000_000_000)
 }
@@ -403,6 +383,6 @@ fn without_calls_nothing_is_sent() {
         };
         assert!(matches!(tool.page(&ask, None).await, Err(SendError::Busy { .. })));
         assert!(bed.crms.calls().is_empty());
-        assert_eq!(ActionKind::CreateTask.as_str(), "createTask");
+        assert_eq!(ActionKind::CREATE_TASK.as_str(), "createTask");
     });
 }

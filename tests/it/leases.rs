@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, TestRunner};
 const SF: &[Crm] = &[Crm::Salesforce];
 const ACCOUNTS: usize = 3;
 const EACH: usize = 3;
-const KINDS: [ActionKind; 2] = [ActionKind::CreateTask, ActionKind::CreateNote];
+const KINDS: [ActionKind; 2] = [ActionKind::CREATE_TASK, ActionKind::CREATE_NOTE];
 /// Microseconds that a lease holds here.
 const LEASE: i64 = 10;
 const WORKERS: [&str; 3] = ["a", "b", "c"];
@@ -56,6 +56,7 @@ fn outcome(lease: &LeasedEffect, result: EffectResult) -> EffectOutcome {
         fence: lease.fence,
         result,
         ledger: Vec::new(),
+        learned: Vec::new(),
         at: us(0),
     }
 }
@@ -286,7 +287,11 @@ async fn step(store: &Store, model: &mut Model, had: &mut BTreeMap<usize, Vec<Le
             let error = String::new();
             let result = match how {
                 0 => EffectResult::Again { error, due_at },
-                1 => EffectResult::Unknown { error, due_at },
+                1 => EffectResult::Unknown {
+                    error,
+                    due_at,
+                    image: None,
+                },
                 2 => EffectResult::NotNow { why: error, due_at },
                 _ => EffectResult::Failed { error },
             };
@@ -398,7 +403,7 @@ fn workers_that_race_never_hold_the_same_effect() {
 async fn race(url: &str, wanted: u64) -> u64 {
     let store = opened(url, 1).await;
     let commits: Vec<_> = (0..200)
-        .map(|n| work::permitted(n % 50, &n.to_string(), SF, ActionKind::CreateNote, us(0)))
+        .map(|n| work::permitted(n % 50, &n.to_string(), SF, ActionKind::CREATE_NOTE, us(0)))
         .collect();
     store.commit_decisions(&work::run(), &commits, us(0)).await.unwrap();
     // Who has what, and how often anything was leased.

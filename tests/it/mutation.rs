@@ -15,7 +15,7 @@ use perennial_core::signal::Crm;
 use perennial_sandbox::{Fault, FaultKind, Mutation, Options, Owed, RouteMatch, Sandbox, System};
 use perennial_tools::hubspot::HubSpot;
 use perennial_tools::salesforce::Salesforce;
-use perennial_tools::{LookUp, SendError, Tool};
+use perennial_tools::{Known, LookUp, SendError, Tool};
 use serde_json::Value;
 
 use crate::crms::{connection, effect, permit, seed, wait, writes};
@@ -122,19 +122,23 @@ async fn scenario(system: System, mutation: Option<Mutation>) -> Outcome {
     for (name, write) in writes() {
         let effect = effect(crm, name, write);
         for round in ["first", "again"] {
-            let said =
-                match tokio::time::timeout(PATIENCE, tool.execute(permit(&effect), &effect, crate::crms::NOW)).await {
-                    Ok(Ok(receipt)) => {
-                        if let Some(lie) = untrue(&crms, system, &receipt) {
-                            outcome
-                                .lies
-                                .push(format!("{name} {round}: {:?}, but {lie}", receipt.done));
-                        }
-                        done(&receipt)
+            let said = match tokio::time::timeout(
+                PATIENCE,
+                tool.execute(permit(&effect), &effect, &Known::nothing(), crate::crms::NOW),
+            )
+            .await
+            {
+                Ok(Ok(receipt)) => {
+                    if let Some(lie) = untrue(&crms, system, &receipt) {
+                        outcome
+                            .lies
+                            .push(format!("{name} {round}: {:?}, but {lie}", receipt.done));
                     }
-                    Ok(Err(error)) => format!("error {}", kind(&error)),
-                    Err(_) => "no answer".to_owned(),
-                };
+                    done(&receipt)
+                }
+                Ok(Err(error)) => format!("error {}", kind(&error)),
+                Err(_) => "no answer".to_owned(),
+            };
             outcome.said.push(format!("{name} {round}: {said}"));
         }
         let found = match tokio::time::timeout(PATIENCE, tool.look_up(&effect, crate::crms::NOW)).await {
@@ -176,7 +180,12 @@ async fn race(crms: &Sandbox, system: System, crm: Crm, tool: &dyn Tool) -> Stri
         fields: [(perennial_core::action::AccountField::NextStep, "Ours".to_owned())].into(),
     };
     let effect = effect(crm, "race", write);
-    let said = match tokio::time::timeout(PATIENCE, tool.execute(permit(&effect), &effect, crate::crms::NOW)).await {
+    let said = match tokio::time::timeout(
+        PATIENCE,
+        tool.execute(permit(&effect), &effect, &Known::nothing(), crate::crms::NOW),
+    )
+    .await
+    {
         Ok(Ok(receipt)) => done(&receipt),
         Ok(Err(error)) => format!("error {}", kind(&error)),
         Err(_) => "no answer".to_owned(),

@@ -43,7 +43,7 @@ async fn commit(store: &Store, commits: &[DecisionCommit]) {
 
 fn many(accounts: usize, each: usize, due: Timestamp) -> Vec<DecisionCommit> {
     (0..accounts * each)
-        .map(|n| work::permitted(n % accounts, &n.to_string(), SF, ActionKind::CreateNote, due))
+        .map(|n| work::permitted(n % accounts, &n.to_string(), SF, ActionKind::CREATE_NOTE, due))
         .collect()
 }
 
@@ -238,7 +238,7 @@ async fn stuck(url: &str) {
     let now = Clock::System.now();
     let commits = many(20, 2, now);
     commit(&store, &commits).await;
-    let mut unanswered = work::permitted(30, "unanswered", SF, ActionKind::CreateNote, now);
+    let mut unanswered = work::permitted(30, "unanswered", SF, ActionKind::CREATE_NOTE, now);
     for action in &mut unanswered.actions {
         action.row.state = ActionState::Pending;
         action.row.expires_at = Some(Timestamp::from_us(now.us() - 1));

@@ -3,7 +3,7 @@
 //! What is checked is counted here, from the CRM's own list of what reached it, with time zones written out by hand: nothing
 //! of it comes from the code under test.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 

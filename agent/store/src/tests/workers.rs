@@ -66,7 +66,7 @@ async fn leased(bed: &Bed, minute: i64) -> Vec<String> {
 
 async fn what_is_stopped_is_not_leased_and_lets_others_pass(bed: Bed) {
     use ActionKind::{CreateNote, CreateTask};
-    let strategic = Some(Tier::Strategic);
+    let strategic = Some(Tier::STRATEGIC);
     put(&bed, 1, "a", CreateTask, strategic, &[Crm::Salesforce]).await;
     put(&bed, 1, "b", CreateNote, strategic, &[Crm::Salesforce]).await;
     put(&bed, 2, "c", CreateNote, None, &[Crm::HubSpot]).await;
@@ -79,7 +79,7 @@ async fn what_is_stopped_is_not_leased_and_lets_others_pass(bed: Bed) {
     for (minute, (scope, expected)) in (1..).zip([
         (StopScope::All, vec![]),
         (StopScope::Tool(Crm::Salesforce), vec![other]),
-        (StopScope::Tier(Tier::Strategic), vec![other]),
+        (StopScope::Tier(Tier::STRATEGIC), vec![other]),
         (StopScope::Account(account_id(1)), vec![other]),
         (StopScope::Account(account_id(2)), vec![first]),
         // The order of an account is kept among what may go out.
@@ -97,14 +97,14 @@ async fn what_is_stopped_is_not_leased_and_lets_others_pass(bed: Bed) {
 }
 
 async fn what_was_begun_is_looked_up_under_a_stop(bed: Bed) {
-    put(&bed, 1, "a", ActionKind::CreateNote, None, &[Crm::Salesforce]).await;
+    put(&bed, 1, "a", ActionKind::CREATE_NOTE, None, &[Crm::Salesforce]).await;
     let first = bed
         .store
         .lease_effects("w", Crm::ALL, 9, at(0), MINUTE)
         .await
         .expect("leases");
     assert_eq!(first.len(), 1);
-    let stop = stop(StopScope::Kind(ActionKind::CreateNote));
+    let stop = stop(StopScope::Kind(ActionKind::CREATE_NOTE));
     bed.store.stop(&stop, &entry("stop")).await.expect("stops");
     let again = bed
         .store
@@ -145,7 +145,7 @@ async fn a_stop_is_written_once_and_ends_once(bed: Bed) {
 
 async fn leases_that_are_extended_do_not_run_out(bed: Bed) {
     for number in 1..=3 {
-        put(&bed, number, "a", ActionKind::CreateNote, None, &[Crm::Salesforce]).await;
+        put(&bed, number, "a", ActionKind::CREATE_NOTE, None, &[Crm::Salesforce]).await;
     }
     let lease = |worker: &'static str, minute| {
         let store = bed.store.clone();
@@ -236,7 +236,7 @@ async fn workers_are_seen_until_they_end(bed: Bed) {
 async fn what_is_old_and_over_is_removed_and_nothing_else(bed: Bed) {
     // Account 1: an effect that is done, and a later decision. Account 2: an effect that was lost, and its only decision.
     for number in [1, 2] {
-        put(&bed, number, "a", ActionKind::CreateNote, None, &[Crm::Salesforce]).await;
+        put(&bed, number, "a", ActionKind::CREATE_NOTE, None, &[Crm::Salesforce]).await;
     }
     let leases = bed
         .store

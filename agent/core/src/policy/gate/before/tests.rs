@@ -32,6 +32,7 @@ fn deal(id: &str, stage: Option<&str>) -> Write {
         crm_id: None,
         next_step: Some("call".to_owned()),
         stage: stage.map(str::to_owned),
+        seen: BTreeMap::new(),
     }
 }
 
