@@ -1,7 +1,7 @@
 //! What has changed at an account, a row for each episode, as `perennial signals` and a walk through time give it.
 
 use perennial_core::decide::Decision;
-use perennial_core::detect::{Detector, Episode, State};
+use perennial_core::detect::{Contribution, Detector, Episode, State};
 use perennial_core::ids::{AccountId, OwnerId};
 use perennial_core::money::Currency;
 use perennial_core::number::Micro;
@@ -58,6 +58,9 @@ pub struct ChangeRow {
     pub value: f64,
     /// What it is held against.
     pub baseline: Option<f64>,
+    /// What adds up to the value, where it has parts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Contribution>,
     /// What value and baseline are measured in.
     pub unit: &'static str,
     /// Who or what, where there is a name for it.
@@ -99,6 +102,7 @@ fn row(decision: &Decision, kind: Detector, state: Stand, episode: &Episode) -> 
         evidence_total: episode.records_total,
         value: episode.value_micro.to_f64(),
         baseline: episode.baseline_micro.map(Micro::to_f64),
+        parts: episode.parts.clone(),
         unit: kind.unit(),
         subject: episode.subject.clone(),
         owner: decision.owner.clone(),

@@ -3,6 +3,7 @@
 //! Promises: repeating a run for the same time with the same facts and policies changes nothing; a run that was stopped
 //! anywhere can be run again. Order of accounts and number of threads do not change a byte.
 
+mod feeds;
 mod pages;
 mod peers;
 mod plan;

@@ -129,6 +129,7 @@ async fn stage_of(stage: &str, folder: &Path, url: &str) {
                     snapshot: Snapshot::of(id, as_of, signals, Vec::new(), policies.settings.usage_days),
                     owner: None,
                     peers: Default::default(),
+                    feeds: perennial_core::feature::Feeds::default(),
                     health_before: Vec::new(),
                 })
                 .collect();

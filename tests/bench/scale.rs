@@ -176,6 +176,7 @@ async fn inputs(config: &Config, policies: &Policies, folder: &Path) -> Vec<Inpu
             snapshot: Snapshot::of(id, as_of, signals, Vec::new(), policies.settings.usage_days),
             owner: None,
             peers: Default::default(),
+            feeds: perennial_core::feature::Feeds::default(),
             health_before: Vec::new(),
         })
         .collect()

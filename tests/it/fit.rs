@@ -500,3 +500,66 @@ fn the_planted_book_refuses_labels_it_does_not_hold_and_values_actions_by_its_ru
         "{unknown:?}"
     );
 }
+
+#[test]
+fn the_effects_of_the_e_mail_trial_are_the_published_ones() {
+    use perennial_core::ope::{Logged, estimators};
+
+    let Some(folder) = data_set("the_effects_of_the_e_mail_trial_are_the_published_ones", "hillstrom") else {
+        return;
+    };
+    let mut rows = Vec::new();
+    for row in csv::Reader::from_path(folder.join("hillstrom_train.csv"))
+        .unwrap()
+        .records()
+    {
+        let row = row.unwrap();
+        let number = |at: usize| row[at].parse::<f64>().unwrap();
+        rows.push((row[9].to_owned(), number(10), number(12)));
+    }
+    let count = |arm: &str| rows.iter().filter(|r| r.0 == arm).count();
+    let (control, men, women) = ("No E-Mail", "Mens E-Mail", "Womens E-Mail");
+    assert_eq!([control, men, women].map(count), [10_670, 10_559, 10_771]);
+    // What everybody would have brought under one arm, by the log of the trial: an arm's mean, with its standard error.
+    let under = |arm: &str, reward: fn(&(String, f64, f64)) -> f64| {
+        let propensity = |arm: &str| count(arm) as f64 / rows.len() as f64;
+        let logged: Vec<Logged> = rows
+            .iter()
+            .map(|row| Logged {
+                propensity: propensity(&row.0),
+                target: f64::from(u8::from(row.0 == arm)),
+                reward: reward(row),
+                predicted: 0.0,
+                value: 0.0,
+            })
+            .collect();
+        estimators(&logged).unwrap().snips
+    };
+    let visit = |row: &(String, f64, f64)| row.1;
+    let spend = |row: &(String, f64, f64)| row.2;
+    type Reward = fn(&(String, f64, f64)) -> f64;
+    let wanted = [
+        (
+            visit as Reward,
+            0.108_247,
+            [(0.071_126, 0.004_795), (0.044_292, 0.004_588)],
+        ),
+        (spend, 0.639_656, [(0.736_763, 0.200_964), (0.579_856, 0.190_419)]),
+    ];
+    for (reward, base, effects) in wanted {
+        let none = under(control, reward);
+        near(none.mean, base, 6);
+        for (arm, (effect, se)) in [men, women].into_iter().zip(effects) {
+            let some = under(arm, reward);
+            near(some.mean - none.mean, effect, 6);
+            // Rows of two arms are different people. The published errors are those of samples of each arm; ours of a ratio
+            // over all rows.
+            let all = rows.len() as f64;
+            let of_sample = |se: f64, arm: &str| {
+                let n = count(arm) as f64;
+                se * ((all - 1.0) / all * n / (n - 1.0)).sqrt()
+            };
+            near(of_sample(some.se, arm).hypot(of_sample(none.se, control)), se, 6);
+        }
+    }
+}

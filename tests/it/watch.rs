@@ -1,18 +1,20 @@
 //! The standing run: what it comes to is what a full run comes to, and nobody's day overflows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use perennial::clock::Clock;
 use perennial::config::{Config, Overrides};
+use perennial::content::POLICIES;
 use perennial::cycle::{Engine, RunOptions, RunReport, Step, Watch, run_once};
 use perennial::demo::portfolio::{PortfolioOptions, write_csv};
 use perennial::intake::{ImportOptions, Mapping};
 use perennial_core::action::ActionState;
 use perennial_core::approval::{Event, Person};
+use perennial_core::decide::Decision;
 use perennial_core::draw::Stream;
 use perennial_core::ids::{AccountId, TenantId};
-use perennial_core::replay::Hash;
+use perennial_core::replay::{Hash, read};
 use perennial_core::signal::{Fact, OwnerRole, Signal};
 use perennial_core::time::Timestamp;
 use perennial_store::{Belongs, DecisionRow, NewSignal, QueueFilter, SignalRow, Store};
@@ -27,12 +29,37 @@ const MINUTE: i64 = 60_000_000;
 const BEGIN: &str = "2026-09-14T20:00:00Z";
 
 fn config(url: &str) -> Config {
+    config_with(url, root().join("policies"))
+}
+
+fn config_with(url: &str, policies: PathBuf) -> Config {
     let overrides = Overrides {
         config: None,
         db: Some(url.to_owned()),
-        policies: Some(root().join("policies")),
+        policies: Some(policies),
     };
     Config::load(&overrides).unwrap()
+}
+
+/// The shipped policies with limits of feeds that the signals of a history often reach, in one direction or the other.
+fn with_limited_feeds(folder: &Path) -> PathBuf {
+    let policies = folder.join("limited");
+    for (name, text) in POLICIES {
+        let path = policies.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = match *name {
+            "scoring.toml" => {
+                format!("{text}\n[feeds]\nusage = 10\nticket = 2\ninvoice = 2\nsurvey = 2\ninteraction = 1\n")
+            }
+            "autonomy.toml" => text.replace(
+                "max_usage_age_days = 14",
+                "max_usage_age_days = 14\nmax_stale_feeds = 0",
+            ),
+            _ => (*text).to_owned(),
+        };
+        std::fs::write(path, text).unwrap();
+    }
+    policies
 }
 
 /// The configuration with a clock that shows `now`.
@@ -269,12 +296,20 @@ fn a_standing_run_and_a_full_one_agree_on_a_thousand_random_histories() {
     let temp = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let pool = runtime.block_on(pool(temp.path()));
-    let (mut afresh, mut over_midnight, mut changed) = (0, 0, 0);
+    let (mut afresh, mut over_midnight, mut changed, mut stale) = (0, 0, 0, [0, 0]);
+    // Half of the histories have limits of feeds.
+    let configs = |name: &str, half: u64| {
+        let url = format!("sqlite:{}", temp.path().join(format!("{name}-{half}.db")).display());
+        match half {
+            0 => config(&url),
+            _ => config_with(&url, with_limited_feeds(temp.path())),
+        }
+    };
     let halves: Vec<Vec<(u64, Told)>> = std::thread::scope(|scope| {
         let work = (0..2_u64).map(|half| {
-            let (pool, folder) = (&pool, temp.path());
+            let pool = &pool;
+            let config = configs("watch", half);
             scope.spawn(move || {
-                let config = config(&format!("sqlite:{}", folder.join(format!("{half}.db")).display()));
                 let runtime = tokio::runtime::Runtime::new().unwrap();
                 let seeds = (0..HISTORIES).filter(|seed| seed % 2 == half);
                 seeds
@@ -285,7 +320,7 @@ fn a_standing_run_and_a_full_one_agree_on_a_thousand_random_histories() {
         let work: Vec<_> = work.collect();
         work.into_iter().map(|half| half.join().unwrap()).collect()
     });
-    let fresh = config(&format!("sqlite:{}", temp.path().join("fresh.db").display()));
+    let fresh = [configs("fresh", 0), configs("fresh", 1)];
     for (seed, told) in halves.into_iter().flatten() {
         assert_eq!(
             told.run.decisions_new, 0,
@@ -296,16 +331,22 @@ fn a_standing_run_and_a_full_one_agree_on_a_thousand_random_histories() {
         }
         changed += u32::from(told.people_changed);
         over_midnight += u32::from(told.days > 0);
+        for row in told.latest.values().filter(|_| seed % 2 == 1) {
+            let decision: Decision = read("decision", &row.output.text().unwrap()).unwrap();
+            let found = decision.features.number("stale_feeds").unwrap();
+            stale[usize::from(found > 0.0)] += 1;
+        }
         // What was done on an earlier day is an input too, so only one-day histories can be told anew.
-        if told.days == 0 && afresh < 100 {
+        if told.days == 0 && (afresh < 50 || seed % 2 == 1 && afresh < 100) {
             afresh += 1;
-            runtime.block_on(told_anew(&fresh, seed, &told));
+            runtime.block_on(told_anew(&fresh[usize::from(seed % 2 == 1)], seed, &told));
         }
     }
     assert!(
         afresh == 100 && over_midnight > 100 && changed > 100,
         "{afresh} {over_midnight} {changed}"
     );
+    assert!(stale.iter().all(|decisions| *decisions > 50), "{stale:?}");
 }
 
 /// The same signals, all at once, in a store that knows nothing else, lead to the same bytes.

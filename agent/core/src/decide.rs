@@ -9,7 +9,7 @@ use crate::action::{ActionKind, ActionState, Effect, Write, effects_hash};
 use crate::candidate::{Candidate, EvidenceLine, Known, LeftOut, candidates};
 use crate::detect::{Detection, Peers, detect};
 use crate::draft::{DocumentKind, Draft};
-use crate::feature::{self, Features, Renewal};
+use crate::feature::{self, Features, Feeds, Renewal};
 use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
 use crate::number::Micro;
 use crate::policy::gate::limits::excludes;
@@ -22,8 +22,9 @@ use crate::signal::{Crm, Owner};
 use crate::snapshot::{PriorAction, Snapshot};
 use crate::time::{Day, Timestamp};
 
-/// Version of the rules in this crate: a stored decision replays only with the version that made it.
-pub const ENGINE: &str = concat!("perennial-core ", env!("CARGO_PKG_VERSION"));
+/// Version of the rules in this crate: a stored decision replays only with the version that made it. The number behind the
+/// plus sign rises with every change that lets the same inputs come to another decision.
+pub const ENGINE: &str = concat!("perennial-core ", env!("CARGO_PKG_VERSION"), "+rules.2");
 
 /// Everything a decision depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub struct Inputs {
     /// What moved the use of all accounts at once.
     #[serde(default, skip_serializing_if = "Peers::is_empty")]
     pub peers: Peers,
+    /// When the sources last delivered, for kinds whose age the policy limits.
+    #[serde(default, skip_serializing_if = "Feeds::is_empty")]
+    pub feeds: Feeds,
     /// Health at the starts of the weeks before, where it was known, the newest first: as far back as the band needs it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_before: Vec<Micro>,
@@ -190,6 +194,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
     let snapshot = &inputs.snapshot;
     let (account, as_of) = (&snapshot.account_id, snapshot.as_of);
     let (mut features, renewals) = feature::compute(snapshot, &policies.settings);
+    feature::mark_stale(snapshot, &mut features, &inputs.feeds, &policies.scoring.feeds);
     let mut scores = score::score(
         snapshot,
         &mut features,

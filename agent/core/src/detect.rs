@@ -24,8 +24,10 @@ pub use expansion::OUT_OF_SIGHT_DAYS;
 pub use life::{cusum, decayed};
 pub use peers::{PEERS_MAX, PEERS_MIN, Peers, PeersSoFar, sample};
 pub use stakeholder::{Change, ChangeKind, changes};
-pub use usage_drop::{REARM_WEEKS, alarms, alarms_of, shift};
-pub use weeks::{LogOdds, log_odds};
+pub use usage_drop::{
+    Contribution, PartWeight, PeerAdjusted, REARM_WEEKS, UseDrop, UseEvidence, UsePart, alarms, alarms_of,
+};
+pub use weeks::{LogOdds, UseSeries, UseWeek, log_odds};
 
 use crate::feature::{Features, Found, MAX_RECORDS, Value};
 use crate::number::Micro;
@@ -55,6 +57,8 @@ word_enum! {
         TicketEscalation = "ticket_escalation",
         /// An answer to a survey is far below the one before.
         SurveyDrop = "survey_drop",
+        /// The mood in cases and touches, as their source judges it, has become worse.
+        SentimentDrop = "sentiment_drop",
         /// A bill is due and not paid.
         LatePayment = "late_payment",
         /// Somebody left, fell silent, has another title or role, or a new executive is there.
@@ -114,6 +118,9 @@ pub struct Episode {
     /// What it is held against, in the same unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_micro: Option<Micro>,
+    /// What adds up to the value, where it has parts; they sum to it exactly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Contribution>,
     /// Who or what, where there is a name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
@@ -148,9 +155,9 @@ impl Detection {
 /// What detectors read.
 pub(crate) struct Known<'a> {
     snapshot: &'a Snapshot,
-    peers: &'a Peers,
     weeks: Weeks<'a>,
-    log_odds: LogOdds,
+    adjusted: PeerAdjusted,
+    evidence: UseEvidence,
     people: Vec<Person<'a>>,
     /// By the number of the person.
     changes: Vec<(usize, Change<'a>)>,
@@ -165,6 +172,7 @@ pub(crate) struct Reading<'a> {
     cause: Option<Day>,
     /// A record says that the cause is over.
     gone: bool,
+    parts: Vec<Contribution>,
     subject: Option<String>,
     records: Vec<&'a RecordRef>,
 }
@@ -176,6 +184,7 @@ impl Reading<'_> {
             baseline: None,
             cause: None,
             gone: false,
+            parts: Vec::new(),
             subject: None,
             records: Vec::new(),
         }
@@ -200,6 +209,7 @@ impl Detector {
             Detector::OnboardingStall => service::onboarding,
             Detector::TicketEscalation => service::escalation,
             Detector::SurveyDrop => service::survey,
+            Detector::SentimentDrop => service::sentiment,
             Detector::LatePayment => service::payment,
             Detector::StakeholderChange => stakeholder::read,
             Detector::SingleThreaded => stakeholder::read_single,
@@ -209,7 +219,9 @@ impl Detector {
         }
     }
 
-    fn rearm_days(self) -> i64 {
+    /// Days after which a value beyond the limit is a new episode, though the last one is not over; 0 where it never is.
+    #[must_use]
+    pub fn rearm_days(self) -> i64 {
         match self {
             Detector::UsageDrop | Detector::UsageGrowth => REARM_WEEKS * WEEK_DAYS,
             Detector::BreadthLoss
@@ -218,6 +230,7 @@ impl Detector {
             | Detector::OnboardingStall
             | Detector::TicketEscalation
             | Detector::SurveyDrop
+            | Detector::SentimentDrop
             | Detector::LatePayment
             | Detector::StakeholderChange
             | Detector::SingleThreaded
@@ -248,6 +261,7 @@ impl Detector {
             Detector::Silence | Detector::LatePayment | Detector::SeatLimit => "days",
             Detector::TicketEscalation => "cases",
             Detector::SurveyDrop => "points of 10",
+            Detector::SentimentDrop => "sentiment",
             Detector::StakeholderChange => "changes",
         }
     }
@@ -256,7 +270,7 @@ impl Detector {
     #[must_use]
     pub fn falls(self) -> bool {
         match self {
-            Detector::UsageDrop | Detector::OnboardingStall | Detector::SeatLimit => true,
+            Detector::UsageDrop | Detector::OnboardingStall | Detector::SentimentDrop | Detector::SeatLimit => true,
             Detector::BreadthLoss
             | Detector::SeatContraction
             | Detector::Silence
@@ -285,8 +299,8 @@ pub fn detect(
     let people = stakeholder::people(snapshot);
     let known = Known {
         snapshot,
-        peers,
-        log_odds: weeks.log_odds(),
+        adjusted: PeerAdjusted::of(&weeks.measures(), peers),
+        evidence: policy.evidence,
         changes: stakeholder::of(snapshot, &people, &weeks),
         people,
         weeks,
@@ -364,7 +378,7 @@ fn run(detector: Detector, limits: &Limits, policy: &SignalsPolicy, known: &Know
         let reading = detector.read()(known, day, before);
         let level = level(&reading, limits);
         stage = stage.step(day, level, reading.as_ref().ok().and_then(|r| r.cause), waits);
-        if before.is_none() && stage.active_since().is_some() {
+        if stage.active_since().is_some_and(|opened| before != Some(opened)) {
             strongest.clear();
         }
         match reading {
@@ -407,6 +421,7 @@ fn run(detector: Detector, limits: &Limits, policy: &SignalsPolicy, known: &Know
         strength_micro: Micro::from_f64(strength),
         value_micro: Micro::from_f64(reading.value),
         baseline_micro: reading.baseline.map(Micro::from_f64),
+        parts: reading.parts.clone(),
         subject: reading.subject.clone(),
         records: reading.records.iter().take(MAX_RECORDS).map(|r| (*r).clone()).collect(),
         records_total: u32::try_from(reading.records.len()).unwrap_or(u32::MAX),
@@ -456,6 +471,7 @@ fn facts(
     put("breadth_loss_open", Detector::BreadthLoss, &is_open, "");
     put("seat_contraction_open", Detector::SeatContraction, &is_open, "");
     put("survey_drop_open", Detector::SurveyDrop, &is_open, "");
+    put("sentiment_drop_open", Detector::SentimentDrop, &is_open, "");
     put("single_threaded_open", Detector::SingleThreaded, &is_open, "");
     let age = |episode: Option<&Episode>| {
         let days = episode?.opened.days_until(today);

@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod compute;
+mod feeds;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub use catalogue::{CATALOGUE, Definition, USE_FACTS, Unit, definition, label};
 pub(crate) use compute::most;
 pub use compute::{Renewal, compute, compute_use};
+pub use feeds::Feeds;
+pub(crate) use feeds::mark as mark_stale;
 
 use crate::ids::AccountId;
 use crate::money::Money;
@@ -53,6 +56,9 @@ pub struct Feature {
     pub records: Vec<RecordRef>,
     /// How many records there were in all.
     pub records_total: u32,
+    /// Why it cannot be relied on although it is known: the feed it comes from stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<String>,
 }
 
 /// How many records a feature names. The count beside them is always complete.
@@ -129,6 +135,12 @@ impl Features {
         }
     }
 
+    /// Why a feature cannot be relied on although it is known.
+    #[must_use]
+    pub fn stale(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.stale.as_deref()
+    }
+
     /// The field whose absence makes a feature unknown.
     #[must_use]
     pub fn missing(&self, name: &str) -> Option<&str> {
@@ -165,6 +177,7 @@ impl Features {
                 as_of: found.as_of,
                 records,
                 records_total,
+                stale: None,
             },
         );
     }

@@ -30,7 +30,7 @@ pub use file::Problem;
 pub use gate::{Gate, Level, Request, RuleRef, Verdict};
 pub use playbook::{Discount, Economics, Playbook, Step, Subject};
 pub use scorecard::{Bands, FamilyTerms, Index, Measure, Per, RollUp, Scorecard};
-pub use scoring::{Capacity, CoverageTerms, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
+pub use scoring::{Capacity, CoverageTerms, FeedLimits, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
 pub use signals::{Limits, SignalsPolicy};
 pub use text::Pattern;
 pub use trigger::{Matched, Triggers, schema_text};

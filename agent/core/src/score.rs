@@ -343,6 +343,7 @@ pub(super) fn index(features: &Features, index: &Index, as_of: Timestamp) -> Ind
             let age = feature?.as_of?.day().days_until(as_of.day());
             (age > max).then(|| format!("newer than {age} days old (limit {max})"))
         });
+        let too_old = too_old.or_else(|| features.stale(&measure.fact).map(str::to_owned));
         let gap = match (features.number(&measure.fact), feature, too_old) {
             (Some(value), Some(feature), None) => {
                 counted.push((measure, curve(&measure.points, value), true, feature));
@@ -419,15 +420,18 @@ fn risk(features: &Features, policy: &Risk) -> RiskScore {
     let (mut known, mut all) = (0.0, 0.0);
     for input in &policy.inputs {
         all += input.weight.abs();
-        let value = risk_input(features, input);
+        let stale = features.stale(&input.fact);
+        let value = risk_input(features, input).filter(|_| stale.is_none());
         let Some(feature) = features.0.get(&input.fact) else {
             continue;
         };
         let Some(x) = value else {
-            let field = features.missing(&input.fact).unwrap_or("not computed").to_owned();
+            let field = stale
+                .or_else(|| features.missing(&input.fact))
+                .unwrap_or("not computed");
             missing.push(Missing {
                 fact: input.fact.clone(),
-                field,
+                field: field.to_owned(),
             });
             continue;
         };

@@ -554,6 +554,8 @@ facts! {
         csat: Micro,
         /// Minutes to the first answer.
         first_response_minutes: Micro,
+        /// Mood of the customer as the source judges it, -1 (worst) to 1.
+        sentiment: Micro,
     }
     /// A touch between us and the customer.
     Interaction {
@@ -565,6 +567,8 @@ facts! {
         by: OwnerId,
         /// True when the customer took the step.
         inbound: bool,
+        /// Mood of the customer as the source judges it, -1 (worst) to 1.
+        sentiment: Micro,
     }
     /// An answer to a survey.
     Survey {

@@ -235,7 +235,7 @@ async fn show(config: &Config, store: &Store, id: &AccountId, weeks: u32, output
                     State::Known(v) => json!({ "value": v, "text": d.features.display(name) }),
                     State::Unknown(field) => json!({ "missing": field }),
                 };
-                (name, json!({ "state": value, "evidence": f.evidence, "records": f.records, "records_total": f.records_total, "as_of": f.as_of }))
+                (name, json!({ "state": value, "evidence": f.evidence, "records": f.records, "records_total": f.records_total, "as_of": f.as_of, "stale": f.stale }))
             })
             .collect();
         let s = &d.scores;

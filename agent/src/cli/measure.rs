@@ -8,10 +8,13 @@ mod ope;
 mod rank;
 
 use clap::Subcommand;
+use perennial_core::detect::Detector;
 
 use super::{Failure, Output};
 use crate::config::Config;
+use crate::content;
 use crate::measure::detect;
+use crate::simulate::SimulationOptions;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MeasureCommand {
@@ -35,13 +38,37 @@ pub(super) async fn measure(config: &Config, command: MeasureCommand, output: &O
     match command {
         MeasureCommand::Backtest(args) => backtest::run(config, &args, output).await,
         MeasureCommand::Coldstart(args) => coldstart::run(config, &args, output).await,
-        MeasureCommand::Detect(args) => {
-            detect::print(&args, output);
-            Ok(())
-        }
+        MeasureCommand::Detect(args) => detect_drops(config, &args, output),
         MeasureCommand::Effects(args) => effects::run(config, &args, output).await,
         MeasureCommand::Fit(args) => fit::run(config, &args, output).await,
         MeasureCommand::Ope(args) => ope::run(config, &args, output).await,
         MeasureCommand::Rank(args) => rank::run(config, &args, output),
     }
+}
+
+fn detect_drops(config: &Config, args: &detect::DetectArgs, output: &Output) -> Result<(), Failure> {
+    if let Some((folder, seed)) = args.export() {
+        let written = detect::write_tenant(folder, &SimulationOptions::new(seed)).map_err(|error| {
+            let folder = folder.display();
+            Failure::failed(format!(
+                "`{folder}` cannot be written: {error}; name a folder that can be written to"
+            ))
+        })?;
+        output.line(&format!(
+            "{} accounts of seed {seed}; import them with `perennial import {} --mapping examples/mappings/planted.toml`",
+            written.accounts.len(),
+            folder.display()
+        ));
+        return Ok(());
+    }
+    let (_, policies) = content::compile(config)?;
+    let signals = policies.scoring.signals.as_ref();
+    let limits = signals.and_then(|s| s.detectors.get(&Detector::UsageDrop));
+    let (Some(signals), Some(limits)) = (signals, limits) else {
+        return Err(Failure::input(
+            "`usage_drop` is off: switch it on in scoring.toml [signals]",
+        ));
+    };
+    detect::print(args, &signals.evidence, limits.open, output);
+    Ok(())
 }

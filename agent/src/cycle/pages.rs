@@ -13,7 +13,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use perennial_core::action::ActionState;
 use perennial_core::decide::{Decision, Inputs, decide};
 use perennial_core::detect::Peers;
-use perennial_core::feature;
+use perennial_core::feature::{self, Feeds};
 use perennial_core::ids::{AccountId, ActionId, TenantId};
 use perennial_core::number::Micro;
 use perennial_core::policy::Policies;
@@ -23,7 +23,7 @@ use perennial_core::snapshot::{Portfolio, PriorAction, Snapshot};
 use perennial_core::time::Timestamp;
 use perennial_store::{Store, StoreError};
 
-use super::{RunError, peers};
+use super::{RunError, feeds, peers};
 use crate::config::Config;
 
 /// Accounts whose signals are read at once at the least.
@@ -67,6 +67,7 @@ struct Moment {
     as_of: Timestamp,
     portfolio: Arc<Portfolio>,
     peers: Peers,
+    feeds: Feeds,
 }
 
 struct Shared {
@@ -103,11 +104,17 @@ impl Pages {
         let batch = config.limits.accounts_per_batch.max(1);
         let people = store.portfolio_signals().await?;
         let peers = peers::peers(store, policies, times, batch).await?;
-        let moments = times.iter().zip(peers.indices).map(|(as_of, peers)| Moment {
-            as_of: *as_of,
-            portfolio: Arc::new(Portfolio::of(*as_of, people.clone())),
-            peers,
-        });
+        let feeds = feeds::feeds(store, policies, times).await?;
+        let moments = times
+            .iter()
+            .zip(peers.indices)
+            .zip(feeds)
+            .map(|((as_of, peers), feeds)| Moment {
+                as_of: *as_of,
+                portfolio: Arc::new(Portfolio::of(*as_of, people.clone())),
+                peers,
+                feeds,
+            });
         let times = u32::try_from(times.len()).unwrap_or(u32::MAX).max(1);
         Ok(Pages {
             shared: Arc::new(Shared {
@@ -158,6 +165,11 @@ impl Pages {
     /// What peers did, at the last of the times.
     pub(super) fn peers(&self) -> Option<&Peers> {
         self.shared.moments.last().map(|m| &m.peers)
+    }
+
+    /// When the sources last delivered, at the last of the times.
+    pub(super) fn feeds(&self) -> Option<&Feeds> {
+        self.shared.moments.last().map(|m| &m.feeds)
     }
 
     /// Our people and products as of the last of the times.
@@ -306,6 +318,7 @@ impl Shared {
             snapshot,
             owner,
             peers: moment.peers.clone(),
+            feeds: moment.feeds.clone(),
             health_before: Vec::new(),
         }
     }

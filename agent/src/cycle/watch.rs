@@ -5,8 +5,8 @@
 //!
 //! What time alone changes (a renewal that comes nearer, a signal that fades, a feed that falls silent) changes with the
 //! day, because every figure counts in days: a new day makes every account due. Within a day an account is due when a
-//! signal of it is stored or becomes known, or when an action of an earlier day changes. People, products and the index
-//! of peers concern all accounts: when they change, or the policies do, every account is due.
+//! signal of it is stored or becomes known, or when an action of an earlier day changes. People, products, the index
+//! of peers and the age of feeds concern all accounts: when they change, or the policies do, every account is due.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +21,8 @@ use perennial_store::{DueAccount, StoreError};
 
 use super::plan::Deferred;
 use super::{
-    ActionCounts, Cycle, Decided, Effects, Engine, OwnActions, Pages, RunError, RunOptions, RunReport, peers, start,
+    ActionCounts, Cycle, Decided, Effects, Engine, OwnActions, Pages, RunError, RunOptions, RunReport, feeds, peers,
+    start,
 };
 use crate::bundles::{self, BundleError};
 use crate::dispatch::{self, DispatchError};
@@ -175,7 +176,7 @@ impl<'a> Watch<'a> {
             engine.store.settle_due(&settled).await?;
             self.begin_pass().await?;
         }
-        if self.peers_moved(&due, now).await? {
+        if self.book_moved(&due, now).await? {
             self.begin_pass().await?;
         }
         if !due.is_empty() {
@@ -237,14 +238,21 @@ impl<'a> Watch<'a> {
         self.begin_pass().await
     }
 
-    /// Whether use that was measured before today, and comes only now, has changed the index of peers.
-    async fn peers_moved(&mut self, due: &[DueAccount], now: Timestamp) -> Result<bool, RunError> {
+    /// Whether something that was known before today, and comes only now, has changed the age of feeds or the index of
+    /// peers.
+    async fn book_moved(&mut self, due: &[DueAccount], now: Timestamp) -> Result<bool, RunError> {
         let late = due.iter().filter(|d| d.due_at <= now.day().start());
-        let mut late = late.filter_map(|d| d.account.as_ref());
+        let mut late = late.filter_map(|d| d.account.as_ref()).peekable();
+        let engine = self.cycle.engine;
+        if late.peek().is_some() {
+            let feeds = feeds::feeds(engine.store, &self.cycle.policies, &[now]).await?;
+            if feeds.last() != self.pages.feeds() {
+                return Ok(true);
+            }
+        }
         if !late.any(|account| self.pages.is_peer(account)) {
             return Ok(false);
         }
-        let engine = self.cycle.engine;
         let page = engine.config.limits.accounts_per_batch.max(1);
         let index = peers::peers(engine.store, &self.cycle.policies, &[now], page).await?;
         Ok(index.indices.last() != self.pages.peers())

@@ -70,9 +70,11 @@ pub(super) fn check(fact: &Fact) -> Checked {
             }
             between("severity", ticket.severity, 1, 4)?;
             scale("csat", ticket.csat, 1, 5)?;
-            scale("first_response_minutes", ticket.first_response_minutes, 0, 100_000_000)
+            scale("first_response_minutes", ticket.first_response_minutes, 0, 100_000_000)?;
+            scale("sentiment", ticket.sentiment, -1, 1)
         }
-        Fact::Interaction(_) | Fact::Assignment(_) => Ok(()),
+        Fact::Interaction(interaction) => scale("sentiment", interaction.sentiment, -1, 1),
+        Fact::Assignment(_) => Ok(()),
         Fact::Survey(survey) => match survey.kind {
             Some(SurveyKind::Nps) => scale("score", survey.score, 0, 10),
             Some(SurveyKind::Csat) => scale("score", survey.score, 1, 5),

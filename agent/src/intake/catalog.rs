@@ -83,9 +83,9 @@ catalogue! {
     }
     Ticket {
         opened: Timestamp, closed: Timestamp, severity: i64, escalated: bool, csat: Micro,
-        first_response_minutes: Micro,
+        first_response_minutes: Micro, sentiment: Micro,
     }
-    Interaction { kind: InteractionKind, contact: String, by: OwnerId, inbound: bool }
+    Interaction { kind: InteractionKind, contact: String, by: OwnerId, inbound: bool, sentiment: Micro }
     Survey { kind: SurveyKind, score: Micro, contact: String }
     Invoice { issued: Day, due: Day, paid: Day, amount: Money }
     Opportunity {

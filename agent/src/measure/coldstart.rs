@@ -59,6 +59,7 @@ fn features(segment: Segment, renewal: &Renewal) -> Features {
         as_of: None,
         records: Vec::new(),
         records_total: 0,
+        stale: None,
     };
     Features(
         known

@@ -1,22 +1,39 @@
 //! How many planted departures of champions the usage-drop detector finds, and how often it is wrong.
 //!
 //! Limits are chosen on the tuning seeds, so that a detector raises a given number of false alarms an account and year,
-//! and then applied to held-out seeds that had no part in it. Beside it stands the naive ratio (mean active users of the
-//! last 4 weeks by that of the 12 before), so that the gain shows.
+//! and then applied to held-out seeds that had no part in it. Beside the detector as the policy has it stand the same
+//! without the champion's log-ins, the reference (active seats alone), and the naive ratio (mean active users of the last
+//! 4 weeks by that of the 12 before), so that what each brings shows.
+
+use std::path::PathBuf;
 
 use clap::Args;
-use perennial_core::detect::{LogOdds, Peers, alarms_of, shift};
+use perennial_core::detect::{LogOdds, PeerAdjusted, Peers, UseEvidence, UseSeries, UseWeek, alarms_of};
 use perennial_core::time::Day;
 use serde::Serialize;
 
 use crate::cli::Output;
-use crate::simulate::{SimulatedAccount, Simulation, SimulationOptions, simulate};
+use crate::simulate::{SimulatedAccount, Simulation, SimulationOptions, export, simulate};
 
 #[derive(Debug, Args)]
 pub(crate) struct DetectArgs {
     /// Held-out seeds
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
+    /// Write a tenant there instead, as tables to import with examples/mappings/planted.toml, and its planted departures as
+    /// truth.csv
+    #[arg(long, value_name = "FOLDER")]
+    export: Option<PathBuf>,
+    /// Seed of the tenant to write
+    #[arg(long, value_name = "N", default_value_t = HELD_OUT, requires = "export")]
+    seed: u64,
+}
+
+impl DetectArgs {
+    /// The folder that a tenant is to be written to, and its seed.
+    pub(crate) fn export(&self) -> Option<(&PathBuf, u64)> {
+        self.export.as_ref().map(|folder| (folder, self.seed))
+    }
 }
 
 /// False alarms an account and year at which recall is measured.
@@ -40,16 +57,29 @@ const AFTER_HOLIDAY: usize = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Peer-adjusted difference of log odds: the engine's own.
+    /// As the policy has it.
+    Policy,
+    /// The same without the champion's log-ins.
+    WithoutChampion,
+    /// Peer-adjusted difference of log odds of active seats alone: the reference.
     PeerAdjusted,
     /// Mean active users of 4 weeks by those of the 12 before, less 1.
     NaiveRatio,
 }
 
 impl Method {
+    const ALL: [Method; 4] = [
+        Method::Policy,
+        Method::WithoutChampion,
+        Method::PeerAdjusted,
+        Method::NaiveRatio,
+    ];
+
     fn name(self) -> &'static str {
         match self {
-            Method::PeerAdjusted => "peer-adjusted log odds",
+            Method::Policy => "as the policy has it",
+            Method::WithoutChampion => "... without the champion",
+            Method::PeerAdjusted => "reference: active seats alone",
             Method::NaiveRatio => "naive ratio 4 w / 12 w",
         }
     }
@@ -112,26 +142,43 @@ const NOTHING: Outcome = Outcome {
 pub struct History {
     simulation: Simulation,
     mondays: Vec<Day>,
-    peer_adjusted: Vec<Vec<Option<f64>>>,
-    naive: Vec<Vec<Option<f64>>>,
+    /// By method, in the order of [`Method::ALL`], a value for each account and week.
+    values: Vec<Vec<Vec<Option<f64>>>>,
 }
 
 impl History {
     /// Simulates a seed and computes the values of all methods.
     #[must_use]
-    pub fn of(options: &SimulationOptions) -> History {
+    pub fn of(options: &SimulationOptions, evidence: &UseEvidence) -> History {
         let simulation = simulate(options);
         let mondays: Vec<Day> = (0..options.weeks as usize).map(|week| options.monday(week)).collect();
-        let series: Vec<LogOdds> = simulation.accounts.iter().map(|a| log_odds(a, options.first)).collect();
+        let series: Vec<UseSeries> = simulation
+            .accounts
+            .iter()
+            .map(|a| use_series(a, options.first))
+            .collect();
+        let active: Vec<LogOdds> = series.iter().map(UseSeries::log_odds).collect();
         let end = options.monday(options.weeks as usize);
-        let peers = Peers::of(&series, options.first, end);
-        let shifts = |series: &LogOdds| {
-            let value = |monday: &Day| shift(series, &peers, *monday).ok().map(|(d, _)| d);
-            mondays.iter().map(value).collect()
+        let peers = Peers::of(&active, options.first, end);
+        let adjusted: Vec<PeerAdjusted> = series.iter().map(|s| PeerAdjusted::of(s, &peers)).collect();
+        let each = |value: &dyn Fn(&PeerAdjusted, Day) -> Option<f64>| {
+            let account = |account: &PeerAdjusted| mondays.iter().map(|monday| value(account, *monday)).collect();
+            adjusted.iter().map(account).collect()
         };
+        let drops = |evidence: UseEvidence| {
+            each(&|account, monday| account.usage_drop(monday, &evidence).ok().map(|drop| drop.value))
+        };
+        let values = Method::ALL.map(|method| match method {
+            Method::Policy => drops(*evidence),
+            Method::WithoutChampion => drops(UseEvidence {
+                champion: 0.0,
+                ..*evidence
+            }),
+            Method::PeerAdjusted => each(&|account, monday| account.shift(monday).ok().map(|(d, _)| d)),
+            Method::NaiveRatio => simulation.accounts.iter().map(ratios).collect(),
+        });
         History {
-            peer_adjusted: series.iter().map(shifts).collect(),
-            naive: simulation.accounts.iter().map(ratios).collect(),
+            values: values.into(),
             simulation,
             mondays,
         }
@@ -140,10 +187,8 @@ impl History {
     /// What a method does with a limit.
     #[must_use]
     pub fn outcome(&self, method: Method, limit: f64) -> Outcome {
-        let values = match method {
-            Method::PeerAdjusted => &self.peer_adjusted,
-            Method::NaiveRatio => &self.naive,
-        };
+        let number = Method::ALL.iter().position(|m| *m == method);
+        let values = number.and_then(|number| self.values.get(number)).into_iter().flatten();
         let accounts = self.simulation.accounts.iter().zip(values);
         accounts.fold(NOTHING, |sum, (account, values)| {
             sum.plus(self.outcome_of(account, values, limit))
@@ -204,13 +249,21 @@ impl History {
     }
 }
 
-fn log_odds(account: &SimulatedAccount, first: Day) -> LogOdds {
-    let weeks = account.usage.iter();
-    LogOdds {
+fn use_series(account: &SimulatedAccount, first: Day) -> UseSeries {
+    let week = |w: &Option<crate::simulate::UsageWeek>| {
+        w.map_or_else(UseWeek::default, |w| {
+            UseWeek::of(
+                Some(w.active_users as f64),
+                Some(w.seats as f64),
+                Some(w.core_events as f64),
+                Some(w.features_used as f64),
+                Some(f64::from(u8::from(w.champion_seen))),
+            )
+        })
+    };
+    UseSeries {
         first,
-        weeks: weeks
-            .map(|w| w.map(|w| perennial_core::detect::log_odds(w.active_users as f64, w.seats as f64)))
-            .collect(),
+        weeks: account.usage.iter().map(week).collect(),
     }
 }
 
@@ -256,9 +309,10 @@ pub fn limit_for(histories: &[History], method: Method, rate: f64) -> f64 {
 pub struct Line {
     /// How it was detected.
     pub method: Method,
-    /// False alarms an account and year that the limit was chosen for.
-    pub rate: f64,
-    /// The limit chosen on the tuning seeds.
+    /// False alarms an account and year that the limit was chosen for on the tuning seeds; `None` for the limit of the
+    /// policy.
+    pub rate: Option<f64>,
+    /// The limit.
     pub limit: f64,
     /// Held-out seed; `None` for all of them together.
     pub seed: Option<u64>,
@@ -281,35 +335,35 @@ pub struct DetectReport {
     pub lines: Vec<Line>,
 }
 
-/// Measures on so many held-out seeds.
+/// Measures on so many held-out seeds what the policy counts, and alarms at its limit `open`.
 #[must_use]
-pub fn measure(seeds: u64) -> DetectReport {
-    let tuning: Vec<History> = TUNING.map(|seed| History::of(&SimulationOptions::new(seed))).collect();
-    let held_out: Vec<(u64, History)> = (HELD_OUT..HELD_OUT + seeds)
-        .map(|seed| (seed, History::of(&SimulationOptions::new(seed))))
-        .collect();
+pub fn measure(seeds: u64, evidence: &UseEvidence, open: f64) -> DetectReport {
+    let history = |seed: u64| History::of(&SimulationOptions::new(seed), evidence);
+    let tuning: Vec<History> = TUNING.map(history).collect();
+    let held_out: Vec<(u64, History)> = (HELD_OUT..HELD_OUT + seeds).map(|seed| (seed, history(seed))).collect();
+    let chosen = Method::ALL.into_iter().flat_map(|method| {
+        let tuning = &tuning;
+        RATES.map(|rate| (method, Some(rate), limit_for(tuning, method, rate)))
+    });
     let mut lines = Vec::new();
-    for method in [Method::PeerAdjusted, Method::NaiveRatio] {
-        for rate in RATES {
-            let limit = limit_for(&tuning, method, rate);
-            let line = |seed: Option<u64>, outcome: Outcome| Line {
-                method,
-                rate,
-                limit,
-                seed,
-                outcome,
-                recall: outcome.recall(),
-                false_rate: outcome.false_rate(),
-                holiday_share: outcome.holiday_share(),
-            };
-            let mut all = NOTHING;
-            for (seed, history) in &held_out {
-                let outcome = history.outcome(method, limit);
-                all = all.plus(outcome);
-                lines.push(line(Some(*seed), outcome));
-            }
-            lines.push(line(None, all));
+    for (method, rate, limit) in std::iter::once((Method::Policy, None, open)).chain(chosen) {
+        let line = |seed: Option<u64>, outcome: Outcome| Line {
+            method,
+            rate,
+            limit,
+            seed,
+            outcome,
+            recall: outcome.recall(),
+            false_rate: outcome.false_rate(),
+            holiday_share: outcome.holiday_share(),
+        };
+        let mut all = NOTHING;
+        for (seed, history) in &held_out {
+            let outcome = history.outcome(method, limit);
+            all = all.plus(outcome);
+            lines.push(line(Some(*seed), outcome));
         }
+        lines.push(line(None, all));
     }
     DetectReport {
         holiday_calendar: held_out.first().map_or(0.0, |(_, history)| history.holiday_calendar()),
@@ -317,9 +371,34 @@ pub fn measure(seeds: u64) -> DetectReport {
     }
 }
 
+/// Writes a simulated tenant as tables, and what was planted in it as `truth.csv`: `account_id`, `week_start` of the
+/// departure of a champion, `weeks` until a successor was there. Those after the account was lost are left out.
+///
+/// # Errors
+/// What writing brings.
+pub fn write_tenant(folder: &std::path::Path, options: &SimulationOptions) -> Result<Simulation, csv::Error> {
+    let simulation = simulate(options);
+    export(folder, options, &simulation)?;
+    let mut truth = csv::Writer::from_path(folder.join("truth.csv"))?;
+    truth.write_record(["account_id", "week_start", "weeks"])?;
+    for account in &simulation.accounts {
+        let lost = account.renewals.iter().find(|r| r.churned).map(|r| r.week);
+        for d in account
+            .departures
+            .iter()
+            .filter(|d| lost.is_none_or(|lost| d.week < lost))
+        {
+            let (monday, weeks) = (options.monday(d.week).to_string(), d.weeks.to_string());
+            truth.write_record([account.id.as_str(), &monday, &weeks])?;
+        }
+    }
+    truth.flush()?;
+    Ok(simulation)
+}
+
 /// Measures and prints.
-pub(crate) fn print(args: &DetectArgs, output: &Output) {
-    let report = measure(args.seeds);
+pub(crate) fn print(args: &DetectArgs, evidence: &UseEvidence, open: f64, output: &Output) {
+    let report = measure(args.seeds, evidence, open);
     if output.json() {
         output.document(&report);
         return;
@@ -328,7 +407,7 @@ pub(crate) fn print(args: &DetectArgs, output: &Output) {
     output.line(
         "Usage drops after planted departures of champions, found within 6 weeks (800 accounts, 130 weeks a seed).",
     );
-    output.line("Limits are chosen on seeds 1 to 3 and applied to seeds that had no part in it.");
+    output.line("Limits are chosen on seeds 1 to 3 and applied to seeds that had no part in it; the first is that of the policy.");
     output.table(
         &[
             "method",
@@ -343,7 +422,8 @@ pub(crate) fn print(args: &DetectArgs, output: &Output) {
         report.lines.iter().map(|line| {
             vec![
                 line.method.name().to_owned(),
-                format!("{:.2}", line.rate),
+                line.rate
+                    .map_or_else(|| "policy".to_owned(), |rate| format!("{rate:.2}")),
                 format!("{:.2}", line.limit),
                 line.seed.map_or_else(|| "all".to_owned(), |seed| seed.to_string()),
                 share(line.recall),
@@ -364,20 +444,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn held_out_departures_are_found_more_often_than_by_the_ratio_and_holidays_raise_no_alarms() {
+    fn held_out_departures_are_found_more_often_than_by_the_reference_and_holidays_raise_no_alarms() {
+        let texts = |files: &[(&str, &str)]| {
+            let text = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+            files.iter().map(text).collect()
+        };
+        let shipped = perennial_core::policy::Content {
+            policies: texts(crate::content::POLICIES),
+            prompts: texts(crate::content::PROMPTS),
+        };
+        let policies = perennial_core::policy::Policies::compile(&shipped).unwrap_or_else(|p| panic!("{p:?}"));
+        let signals = policies.scoring.signals.expect("the shipped table");
         let small = |seed| {
-            History::of(&SimulationOptions {
+            let options = SimulationOptions {
                 accounts: 400,
                 ..SimulationOptions::new(seed)
-            })
+            };
+            History::of(&options, &signals.evidence)
         };
         let (tuning, held_out) = ([small(1)], small(HELD_OUT));
         let outcome = |method| held_out.outcome(method, limit_for(&tuning, method, 0.5));
-        let (ours, naive) = (outcome(Method::PeerAdjusted), outcome(Method::NaiveRatio));
-        println!("{ours:?} {naive:?}");
-        assert!(ours.recall() > Some(0.6) && ours.recall() > naive.recall());
-        assert!(ours.false_rate() < Some(0.65));
-        assert!(ours.holiday_share() <= Some(0.10));
+        let [ours, blind, reference, naive] = Method::ALL.map(outcome);
+        println!("{ours:?} {blind:?} {reference:?} {naive:?}");
+        assert!(ours.recall() > blind.recall() && blind.recall() > reference.recall());
+        assert!(ours.recall() > Some(0.8));
+        for outcome in [ours, blind, reference] {
+            assert!(outcome.false_rate() < Some(0.65));
+            assert!(outcome.holiday_share() <= Some(0.10));
+        }
         assert!(
             naive.holiday_share() > Some(0.15),
             "the ratio mistakes holidays for falls"

@@ -2,14 +2,18 @@
 //!
 //! Promises: the same seed gives the same history on every machine; each purpose of each account draws from its own
 //! stream, so that more of one thing moves nothing else. Does not: stand for any real tenant. Shape and noise are those
-//! of business software sold by the seat; no row comes from a data set.
+//! of business software sold by the seat. No row comes from a data set, but the columns, the sizes of effects and the
+//! noise were chosen after looking at planted-42, another maker's simulated tenant.
 //!
 //! The model, in log odds of a seat being active: the account's level, a slow wave of its own (autoregressive, order 1),
 //! the calendar (two holiday weeks a year, a summer dip), incidents of its industry, departures of its champion until a
-//! successor is there, and other shocks. Active users are a binomial draw from the seats. What decides about renewals stands
-//! in `renewal`.
+//! successor is there, and other shocks. Active users are a binomial draw from the seats; features in use and events a
+//! user follow wave, departures and shocks with noise of their own. Unlike in planted-42, a champion who has not left is
+//! on leave now and then, and misses a week. What decides about renewals stands in `renewal`, the tables of an export in
+//! `export`.
 
 mod account;
+mod export;
 mod renewal;
 
 use perennial_core::time::Day;
@@ -17,6 +21,7 @@ use perennial_core::time::Day;
 use crate::demo::portfolio::stream::Stream;
 
 use account::simulate_account;
+pub use export::export;
 pub use renewal::{LEAD_WEEKS, Renewal, RenewalFacts};
 
 /// How large a tenant and how long a history.
@@ -77,6 +82,8 @@ pub struct UsageWeek {
     pub champion_seen: bool,
     /// Support cases opened.
     pub tickets: i64,
+    /// Days by which the bill of the week is late; `None` in weeks without a bill.
+    pub invoice_days_late: Option<i64>,
 }
 
 /// A planted departure of the champion.
@@ -130,6 +137,8 @@ enum Purpose {
     Incident,
     Agreement,
     Renewal,
+    Leave,
+    Bill,
 }
 
 fn stream(seed: u64, number: u32, purpose: Purpose) -> Stream {
@@ -137,6 +146,8 @@ fn stream(seed: u64, number: u32, purpose: Purpose) -> Stream {
     Stream::salted(seed, number, 64 + purpose as u8)
 }
 
+/// Features that the product has.
+const FULL_BREADTH: f64 = 20.0;
 /// Industries that accounts and incidents belong to.
 const INDUSTRIES: usize = 8;
 

@@ -7,7 +7,7 @@
 //! sign (who asks, cares). The intercept is set so that about one renewal in ten is lost. The means and deviations are written down here too, so that editing a policy does not
 //! change the world. Trust the order of what is measured on it and its size, not its digits.
 
-use super::{Purpose, Segment, SimulationOptions, UsageWeek, stream};
+use super::{FULL_BREADTH, Purpose, Segment, SimulationOptions, UsageWeek, stream};
 
 /// Weeks between the landmark, at which the facts are taken, and the decision.
 pub const LEAD_WEEKS: usize = 13;
@@ -19,8 +19,6 @@ const MIDDLE_MARKET: f64 = -0.5;
 const ENTERPRISE: f64 = -0.9;
 /// Log odds a standard deviation of what nobody sees.
 const UNSEEN: f64 = 0.8;
-/// Features that a full product has.
-const FULL_BREADTH: f64 = 20.0;
 
 /// Facts of an account at a landmark.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,7 +63,7 @@ const WEIGHTS: [(f64, f64, f64); 8] = [
     (0.1, 0.3, 0.35),
     // 1 from 8 days on.
     (0.15, 0.35, 0.5),
-    (0.1, 0.15, -0.1),
+    (0.6, 0.25, -0.1),
     (0.45, 0.15, -0.5),
     (0.4, 0.5, -0.6),
     // Natural logarithm of 1 + years.
@@ -112,7 +110,6 @@ pub(super) fn renewals(
     let mut agreement = stream(options.seed, number, Purpose::Agreement);
     let term = if agreement.chance(200) { 104 } else { 52 };
     let auto_renew = agreement.chance(400);
-    let slow_payer = agreement.chance(250);
     let unseen = agreement.noise();
     let before = usize::try_from(agreement.below(200)).unwrap_or(0);
     // Weeks as a customer when the history begins; who comes later has none.
@@ -125,13 +122,12 @@ pub(super) fn renewals(
             continue;
         }
         // Drawn for every decision, whether or not enough is known to count it.
-        let (fate, late) = (draw.fraction(), draw.fraction());
-        let days_late = if slow_payer { 30.0 * late } else { 6.0 * late };
+        let fate = draw.fraction();
         let Some(landmark) = week.checked_sub(LEAD_WEEKS).filter(|l| *l >= first_week + HISTORY) else {
             continue;
         };
         let tenure_days = 7.0 * (tenure - LEAD_WEEKS) as f64;
-        let Some(facts) = facts(&usage[landmark - HISTORY..landmark], days_late, auto_renew, tenure_days) else {
+        let Some(facts) = facts(&usage[landmark - HISTORY..landmark], auto_renew, tenure_days) else {
             continue;
         };
         let z = facts.log_odds(segment, unseen);
@@ -152,7 +148,7 @@ pub(super) fn renewals(
 }
 
 /// Facts from 16 weeks of use; `None` where 3 of the last 4 or 8 of the 12 before are not known.
-fn facts(weeks: &[Option<UsageWeek>], days_late: f64, auto_renew: bool, tenure_days: f64) -> Option<RenewalFacts> {
+fn facts(weeks: &[Option<UsageWeek>], auto_renew: bool, tenure_days: f64) -> Option<RenewalFacts> {
     let (before, now) = weeks.split_at(weeks.len().checked_sub(4)?);
     let mean = |weeks: &[Option<UsageWeek>], of: fn(&UsageWeek) -> f64, enough: usize| {
         let known: Vec<f64> = weeks.iter().flatten().map(of).collect();
@@ -161,12 +157,14 @@ fn facts(weeks: &[Option<UsageWeek>], days_late: f64, auto_renew: bool, tenure_d
     let active = mean(now, |w| w.active_users as f64, 3)?;
     let active_before = mean(before, |w| w.active_users as f64, 8)?;
     let seats = now.iter().flatten().last()?.seats as f64;
-    let tickets: i64 = weeks.iter().rev().take(13).flatten().map(|w| w.tickets).sum();
+    let quarter = || weeks.iter().rev().take(13).flatten();
+    let tickets: i64 = quarter().map(|w| w.tickets).sum();
+    let days_late = quarter().filter_map(|w| w.invoice_days_late).max().unwrap_or(0);
     Some(RenewalFacts {
         seat_share: active / seats,
         activity_log_ratio: libm::log((active + 1.0) / (active_before + 1.0)),
         champion_absent: 1.0 - mean(now, |w| if w.champion_seen { 1.0 } else { 0.0 }, 3)?,
-        days_late,
+        days_late: days_late as f64,
         ticket_pressure: tickets as f64 / libm::sqrt(seats),
         feature_breadth: mean(now, |w| w.features_used as f64, 3)? / FULL_BREADTH,
         auto_renew,
@@ -225,7 +223,7 @@ mod tests {
             activity_log_ratio: 0.0,
             champion_absent: 0.1,
             days_late: 8.0,
-            ticket_pressure: 0.1,
+            ticket_pressure: 0.6,
             feature_breadth: 0.45,
             auto_renew: true,
             tenure_days: 365.0,

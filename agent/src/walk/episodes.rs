@@ -2,7 +2,8 @@
 //!
 //! A decision dates an episode within the weeks that it looks at, so the day on which a long one opened moves along with
 //! them. Here the first day that was seen stays. An episode is a new one when the old one was over, or when it opened so
-//! late after the last sight of the old one that this one must have cleared and rested in between.
+//! late after the last sight of the old one that this one must have cleared and rested in between, or that its detector
+//! had rearmed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +73,11 @@ impl Episodes {
                 (Stand::Cleared, Stand::Cleared) => row.cleared_at.is_none_or(|day| day < rested),
                 (Stand::Cleared, Stand::Open | Stand::Confirmed) => false,
                 (Stand::Open | Stand::Confirmed, Stand::Open | Stand::Confirmed | Stand::Cleared) => {
-                    row.opened_at < rested
+                    let rearm = row.kind.rearm_days();
+                    let rearmed = rearm > 0
+                        && row.opened_at > f.last.as_of.day()
+                        && f.last.opened_at.days_until(row.opened_at) >= rearm;
+                    row.opened_at < rested && !rearmed
                 }
             }
         });

@@ -56,6 +56,7 @@ fn seen(as_of: &str, state: Stand, opened: &str, cleared: Option<&str>) -> Chang
         value: 8.0,
         baseline: None,
         unit: "days",
+        parts: Vec::new(),
         subject: None,
         owner: None,
         arr_minor: None,
@@ -102,4 +103,22 @@ fn what_opens_after_the_old_one_was_over_is_a_new_episode() {
     // The same, with steps so far apart that the end was not seen.
     let far = [steps[0].clone(), steps[2].clone()];
     assert_eq!(followed(&far), (both, 2));
+}
+
+#[test]
+fn a_drop_that_falls_again_after_eight_weeks_is_a_new_episode() {
+    let drop = |as_of: &str, opened: &str| ChangeRow {
+        kind: Detector::UsageDrop,
+        ..seen(as_of, Stand::Open, opened, None)
+    };
+    let steps = [drop("2026-01-05", "2026-01-05"), drop("2026-03-02", "2026-03-02")];
+    let both = vec!["2026-01-05".to_owned(), "2026-03-02".to_owned()];
+    assert_eq!(followed(&steps), (both, 2));
+    // A first day that only moved along was there at the step before.
+    let moved = [
+        drop("2026-01-05", "2026-01-05"),
+        drop("2026-06-29", "2026-01-05"),
+        drop("2026-07-06", "2026-03-09"),
+    ];
+    assert_eq!(followed(&moved), (vec!["2026-01-05".to_owned()], 1));
 }

@@ -49,6 +49,7 @@ pub use packed::Packed;
 pub use rows::*;
 pub use signals::SignalRow;
 pub use slim::WaitingItem;
+pub use snapshots::Delivery;
 pub use source::{SourceColumn, SourceDatabase, SourceError, SourceQuery, SourceRow};
 pub use url::{DatabaseUrl, NotADatabase, Options, Secret};
 pub use watermark::{Watermark, WatermarkKind};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::ids::{AccountId, ExternalId, SourceId};
 use perennial_core::replay::Hash;
-use perennial_core::signal::Signal;
+use perennial_core::signal::{FactKind, Signal};
 use perennial_core::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -62,6 +62,13 @@ pub(crate) static ACCOUNTS_KNOWN: Statement = Statement::same(
      where tenant_id = $1 and kind = 'account' and account_id > $2 and account_id <> '?'
      group by account_id order by account_id limit $3",
 );
+/// Goes through all signals: a run asks only where the policy limits the age of feeds, and once a day.
+pub(crate) static DELIVERIES: Statement = Statement::same(
+    "looking when sources delivered",
+    "select kind, source, min(observed_us) from signal
+     where tenant_id = $1 and account_id not in ('', '?') and kind in ('usage', 'ticket', 'invoice', 'survey', 'interaction')
+     group by kind, source, observed_us / 86400000000",
+);
 /// Goes from account to account by the index instead of through all signals.
 pub(crate) static ORPHANS: Statement = Statement::same(
     "looking for accounts without an account record",
@@ -106,13 +113,44 @@ pub(crate) static ALL: &[&Statement] = &[
     &RECORD_BY_ACCOUNT,
     &ACCOUNT_IDS,
     &ACCOUNTS_KNOWN,
+    &DELIVERIES,
     &ORPHANS,
     &HASH_PAGE_END,
     &HASH_PAGE_TEXT,
     &HASH_LAST_TEXT,
 ];
 
+/// A day on which records of a kind and source became known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Kind of record.
+    pub kind: FactKind,
+    /// Source.
+    pub source: String,
+    /// When the first of that day became known.
+    pub first: Timestamp,
+}
+
 impl Store {
+    /// Every day on which a source brought something about an account, for the kinds whose age a policy can limit. What no
+    /// account is known for does not count.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn deliveries(&self) -> Result<Vec<Delivery>> {
+        let rows = self.db.fetch(&DELIVERIES, args![self.tenant.0], None).await?;
+        rows.iter()
+            .map(|row| {
+                let kind = row.text(0)?;
+                Ok(Delivery {
+                    kind: FactKind::from_word(&kind).ok_or_else(|| corrupt("kind", &kind))?,
+                    source: row.text(1)?,
+                    first: time(row.int(2)?),
+                })
+            })
+            .collect()
+    }
+
     /// A hash over all signals: record, revision, content and account, in the order of account, key and revision. The
     /// same for the same set of signals, whatever their order and batches, on every database. Reads page by page;
     /// signals that come in meanwhile may or may not count.

@@ -3,7 +3,9 @@ use crate::action::ActionKind;
 use crate::ids::{ExternalId, SourceId};
 use crate::money::{Currency, Money};
 use crate::policy::tests::shipped;
-use crate::signal::{Account, Arm, Assignment, Fact, Interaction, InteractionKind, Signal, Subscription, Tier};
+use crate::signal::{
+    Account, Arm, Assignment, Fact, FactKind, Interaction, InteractionKind, Signal, Subscription, Tier,
+};
 
 const AS_OF: &str = "2026-03-02";
 
@@ -77,6 +79,7 @@ fn decided(signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decision {
         snapshot: Snapshot::of(AccountId::new("A"), as_of, signals, prior, policies.settings.usage_days),
         owner: None,
         peers: crate::detect::Peers::default(),
+        feeds: crate::feature::Feeds::default(),
         health_before: Vec::new(),
     };
     decide(&inputs, &policies)
@@ -151,9 +154,8 @@ fn an_account_of_the_holdout_gets_nothing_proposed() {
     assert_eq!(texts(&decision, NoteKind::Holdout).len(), 1);
 }
 
-/// Of an account as of a week, whose use was measured up to `weeks` weeks before: what policy says of a mail to it, and how
-/// much of its health is known, in percent.
-fn mail_after(weeks: usize) -> (Level, f64) {
+/// An account of which enough is known that a mail to it needs nobody, its use measured up to `weeks` weeks before.
+fn low_touch(weeks: usize) -> Vec<Signal> {
     let low_touch = Account {
         seats: Some(50),
         ..Account::default()
@@ -185,8 +187,11 @@ fn mail_after(weeks: usize) -> (Level, f64) {
         kept -= usize::from(is_use && keep);
         keep
     });
-    let policies = Policies::compile(&shipped()).unwrap_or_else(|p| panic!("{p:?}"));
-    let decision = decided(list, Vec::new());
+    list
+}
+
+/// What policy says of a mail.
+fn mail(decision: &Decision, policies: &Policies) -> Verdict {
     let request = Request {
         account: &decision.account,
         kind: ActionKind::SendEmail,
@@ -200,8 +205,16 @@ fn mail_after(weeks: usize) -> (Level, f64) {
         playbook: None,
         local: None,
     };
-    let verdict = policies.gate.verdict(&request, &policies.settings);
-    (verdict.level, decision.features.number("health_confidence").unwrap())
+    policies.gate.verdict(&request, &policies.settings)
+}
+
+/// What policy says of a mail to an account whose use was measured up to `weeks` weeks before, and how much of its health is
+/// known, in percent.
+fn mail_after(weeks: usize) -> (Level, f64) {
+    let policies = Policies::compile(&shipped()).unwrap_or_else(|p| panic!("{p:?}"));
+    let decision = decided(low_touch(weeks), Vec::new());
+    let confidence = decision.features.number("health_confidence").unwrap();
+    (mail(&decision, &policies).level, confidence)
 }
 
 #[test]
@@ -210,6 +223,133 @@ fn a_feed_of_use_that_stands_still_lowers_confidence_and_takes_autonomy() {
     assert_eq!(mail_after(0), (Level::Auto, 87.0));
     // 15 days: one more than `max_usage_age_days`, and without two of the four weeks half of the weight of health is gone.
     assert_eq!(mail_after(1), (Level::Approve, 37.0));
+}
+
+/// The decision where sources of a kind were last heard of so many days ago; the account has a case of each of some sources.
+fn with_feeds(kind: FactKind, ages: &[(&str, i64)], own_cases: &[&str]) -> (Decision, Inputs, Policies) {
+    let mut content = shipped();
+    let scoring = content.policies.get_mut("scoring.toml").unwrap();
+    scoring.push_str("\n[feeds]\nticket = 14\ninteraction = 14\nretired = [\"old-desk\"]\n");
+    let autonomy = content.policies.get_mut("autonomy.toml").unwrap();
+    *autonomy = autonomy.replace(
+        "max_usage_age_days = 14",
+        "max_usage_age_days = 14\nmax_stale_feeds = 0",
+    );
+    let policies = Policies::compile(&content).unwrap_or_else(|p| panic!("{p:?}"));
+    let as_of: Timestamp = format!("{AS_OF}T00:00:00Z").parse().unwrap();
+    let mut all = low_touch(0);
+    all.extend(own_cases.iter().map(|source| {
+        let ticket = crate::signal::Ticket {
+            severity: Some(1),
+            ..Default::default()
+        };
+        let mut case = signal("case", AS_OF, Fact::Ticket(ticket));
+        case.source = SourceId::new(*source);
+        case
+    }));
+    let newest = |age: i64| as_of.day().plus(-age);
+    let sources = ages.iter().map(|(source, age)| ((*source).to_owned(), newest(*age)));
+    let inputs = Inputs {
+        tenant: TenantId::DEFAULT,
+        content: policies.content,
+        default_crm: Crm::Salesforce,
+        our_name: None,
+        snapshot: Snapshot::of(
+            AccountId::new("A"),
+            as_of,
+            all,
+            Vec::new(),
+            policies.settings.usage_days,
+        ),
+        owner: None,
+        peers: crate::detect::Peers::default(),
+        feeds: feature::Feeds([(kind, sources.collect())].into()),
+        health_before: Vec::new(),
+    };
+    let decision = decide(&inputs, &policies);
+    (decision, inputs, policies)
+}
+
+#[test]
+fn a_source_that_stands_still_lowers_confidence_and_a_quiet_account_does_not() {
+    let of = |ages: &[(&str, i64)], own: &[&str]| {
+        let (decision, ..) = with_feeds(FactKind::Ticket, ages, own);
+        let facts = &decision.features;
+        let missing = decision
+            .scores
+            .health
+            .missing
+            .iter()
+            .find(|m| m.fact == "escalations_open");
+        (
+            facts.number("stale_feeds"),
+            facts.number("escalations_open"),
+            facts.number("health_confidence").unwrap(),
+            missing.map(|m| m.field.clone()),
+        )
+    };
+    let fresh = of(&[("desk", 14)], &[]);
+    assert_eq!((fresh.0, fresh.1, fresh.3), (Some(0.0), Some(0.0), None));
+    let frozen = of(&[("desk", 15)], &[]);
+    let why = "newer ticket records: `desk` has sent none since 2026-02-15 (limit 14 days)";
+    assert_eq!((frozen.0, frozen.3.as_deref()), (Some(1.0), Some(why)));
+    assert_eq!(
+        frozen.1,
+        Some(0.0),
+        "what is known stays known, and conditions can read it"
+    );
+    assert_eq!(fresh.2 - frozen.2, 10.0, "the weight of `escalations_open`");
+    // An account without cases is told of by any source that still delivers; one with cases by its own.
+    assert_eq!(of(&[("desk", 40), ("other", 2)], &[]).0, Some(0.0));
+    assert_eq!(of(&[("desk", 40), ("other", 2)], &["desk"]).0, Some(1.0));
+    assert_eq!(of(&[("desk", 40), ("other", 2)], &["other"]).0, Some(0.0));
+    // What is retired is not missed.
+    let retired = of(&[("old-desk", 400), ("other", 2)], &["old-desk"]);
+    assert_eq!((retired.0, retired.3), (Some(0.0), None));
+    // A kind that no source ever delivered is unknown as before, not stale.
+    assert_eq!(of(&[], &[]).0, Some(0.0));
+}
+
+#[test]
+fn a_stale_feed_takes_autonomy_and_the_decision_replays() {
+    let level = |age: i64| {
+        let (decision, inputs, policies) = with_feeds(FactKind::Interaction, &[("test", age)], &[]);
+        let text = crate::replay::canonical(&inputs);
+        let read: Inputs = crate::replay::read("inputs", &text).unwrap();
+        let again = crate::replay::canonical(&decide(&read, &policies));
+        assert_eq!(again, crate::replay::canonical(&decision));
+        let verdict = mail(&decision, &policies);
+        (
+            verdict.level,
+            verdict
+                .rules
+                .iter()
+                .map(|r| r.why.clone())
+                .collect::<Vec<_>>()
+                .join("; "),
+        )
+    };
+    assert_eq!(level(14).0, Level::Auto);
+    let (frozen, why) = level(15);
+    assert_eq!(frozen, Level::Approve);
+    assert!(why.contains("1 of its feeds stand still, above 0"), "{why}");
+}
+
+#[test]
+fn unknown_feeds_and_limits_out_of_range_are_named() {
+    let said = |feeds: &str| {
+        let mut content = shipped();
+        let scoring = content.policies.get_mut("scoring.toml").unwrap();
+        scoring.push_str(&format!("\n[feeds]\n{feeds}\n"));
+        let problems = Policies::compile(&content).err().expect("a mistake");
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        said("tickets = 14").contains("unknown field `tickets`"),
+        "{}",
+        said("tickets = 14")
+    );
+    assert!(said("ticket = 0").contains("`ticket` is 0, which is out of range"));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The life of a condition: quiet, open, confirmed, cleared.
 //!
 //! Promises: under noise at most one change in the quiet time of the policy (14 days as shipped); what is removed by
-//! its record (a case closed, a bill paid) clears at once; a value that is not known changes nothing.
+//! its record (a case closed, a bill paid) clears at once; a value that is not known changes nothing. A detector that rearms
+//! takes a value beyond its limit, so long after the opening, for a new episode: it is held against a new base then.
 
 use crate::time::Day;
 
@@ -43,7 +44,7 @@ pub(super) enum Stage {
 pub(super) struct Waits {
     /// Between two changes.
     pub(super) quiet: i64,
-    /// From one opening to the next.
+    /// From one opening to the next; 0 where a condition that stays is one episode however long it lasts.
     pub(super) rearm: i64,
 }
 
@@ -59,6 +60,7 @@ impl Stage {
     /// What follows from what is seen on `day`; `cause` is the day on which it began, where a record says so.
     pub(super) fn step(self, day: Day, level: Level, cause: Option<Day>, waits: Waits) -> Stage {
         let rested = |since: Day| since.days_until(day) >= waits.quiet;
+        let rearmed = |opened: Day| waits.rearm > 0 && opened.days_until(day) >= waits.rearm;
         let begin = Stage::Open {
             opened: cause.unwrap_or(day).min(day),
         };
@@ -69,6 +71,8 @@ impl Stage {
             {
                 begin
             }
+            (Stage::Open { opened }, Level::Alarm) if rearmed(opened) => begin,
+            (Stage::Confirmed { opened, since }, Level::Alarm) if rearmed(opened) && rested(since) => begin,
             (Stage::Open { opened }, Level::Alarm) if rested(opened) => Stage::Confirmed { opened, since: day },
             (Stage::Open { opened }, Level::Calm) if rested(opened) => Stage::Cleared {
                 opened,

@@ -1,4 +1,4 @@
-//! What records of service say: touches, onboarding, cases, surveys, bills.
+//! What records of service say: touches, onboarding, cases, surveys, moods, bills.
 
 use super::weeks::mean;
 use super::{Known, Reading};
@@ -101,6 +101,38 @@ pub(super) fn survey<'a>(known: &Known<'a>, day: Day, _opened: Option<Day>) -> R
         .flatten()
         .max_by(|a, b| a.value.total_cmp(&b.value))
         .ok_or_else(|| "survey: two answers of one kind, the newer in the last 26 weeks".to_owned())
+}
+
+/// Days that "now" means for moods, and those up to which "before" reaches.
+const MOOD_DAYS: (i64, i64) = (56, 364);
+/// Moods that must be known now and before.
+const MOODS: (usize, usize) = (2, 3);
+
+/// Mean mood in the cases and touches of the last 8 weeks, less that of the 44 weeks before them.
+pub(super) fn sentiment<'a>(known: &Known<'a>, day: Day, _opened: Option<Day>) -> Result<Reading<'a>, String> {
+    let cases = known.snapshot.tickets.iter();
+    let cases = cases.filter_map(|t| Some((t.at.day(), t.fact.sentiment?.to_f64(), &t.record)));
+    let touches = known.snapshot.interactions.iter();
+    let touches = touches.filter_map(|i| Some((i.at.day(), i.fact.sentiment?.to_f64(), &i.record)));
+    let moods: Vec<(Day, f64, &'a RecordRef)> = cases.chain(touches).collect();
+    let within = |days: std::ops::Range<i64>, enough: usize| {
+        let of = moods.iter().filter(|(at, ..)| days.contains(&at.days_until(day)));
+        mean(&of.map(|(_, mood, _)| *mood).collect::<Vec<f64>>(), enough)
+    };
+    let now = within(0..MOOD_DAYS.0, MOODS.0).ok_or("ticket.sentiment or interaction.sentiment, two of 8 weeks")?;
+    let before = within(MOOD_DAYS.0..MOOD_DAYS.1, MOODS.1)
+        .ok_or("ticket.sentiment or interaction.sentiment, three of the 44 weeks before")?;
+    let mut recent: Vec<(Day, &'a RecordRef)> = moods
+        .iter()
+        .filter(|(at, ..)| (0..MOOD_DAYS.0).contains(&at.days_until(day)))
+        .map(|(at, _, record)| (*at, *record))
+        .collect();
+    recent.sort_by(|a, b| b.cmp(a));
+    Ok(Reading {
+        baseline: Some(before),
+        records: recent.into_iter().map(|(_, record)| record).collect(),
+        ..Reading::of(now - before)
+    })
 }
 
 /// Days by which the oldest bill that is due and not paid is late.

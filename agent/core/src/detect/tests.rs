@@ -1,5 +1,6 @@
 //! Golden values, the life of a signal, and what a detector does with gaps.
 
+mod drop;
 mod records;
 
 use std::collections::BTreeMap;
@@ -62,9 +63,8 @@ pub(super) fn policies() -> Policies {
     Policies::compile(&crate::policy::tests::shipped()).expect("the shipped policies compile")
 }
 
-/// State and first day of one detector by the shipped limits.
-pub(super) fn state(detector: Detector, today: Day, signals: Vec<Signal>) -> (&'static str, String) {
-    let policies = policies();
+/// What all detectors say by some policies.
+pub(super) fn detections(policies: &Policies, today: Day, signals: Vec<Signal>) -> Vec<Detection> {
     let snapshot = snapshot_on(today, signals);
     let (mut features, renewals) = crate::feature::compute(&snapshot, &policies.settings);
     let scores = crate::score::score(
@@ -76,14 +76,19 @@ pub(super) fn state(detector: Detector, today: Day, signals: Vec<Signal>) -> (&'
     );
     let policy = policies.scoring.signals.as_ref().expect("the shipped table");
     let at_risk_from = policies.scoring.posture.at_risk_from;
-    let found = detect(
+    detect(
         &snapshot,
         &no_peer_effect(),
         &mut features,
         &scores,
         at_risk_from,
         policy,
-    );
+    )
+}
+
+/// State and first day of one detector by the shipped limits.
+pub(super) fn state(detector: Detector, today: Day, signals: Vec<Signal>) -> (&'static str, String) {
+    let found = detections(&policies(), today, signals);
     match found.into_iter().find(|d| d.detector == detector).map(|d| d.state) {
         None => ("calm", String::new()),
         Some(State::Open(e)) => ("open", e.opened.to_string()),
@@ -182,6 +187,20 @@ fn noise_changes_a_state_at_most_once_in_14_days() {
 }
 
 #[test]
+fn what_falls_again_after_eight_weeks_is_a_new_episode_of_a_detector_that_rearms() {
+    let opened = day("2026-01-05");
+    let after = |rearm: i64, days: i64| {
+        let waits = Waits { quiet: 14, rearm };
+        let stage = Stage::Quiet.step(opened, Level::Alarm, None, waits);
+        let stage = stage.step(opened.plus(14), Level::Alarm, None, waits);
+        stage.step(opened.plus(days), Level::Alarm, None, waits).active_since()
+    };
+    assert_eq!(after(56, 49), Some(opened));
+    assert_eq!(after(56, 56), Some(opened.plus(56)));
+    assert_eq!(after(0, 56), Some(opened));
+}
+
+#[test]
 fn what_its_record_ends_clears_at_once() {
     let waits = Waits { quiet: 14, rearm: 14 };
     let opened = day("2026-01-05");
@@ -199,7 +218,7 @@ fn what_its_record_ends_clears_at_once() {
 
 #[test]
 fn what_has_cleared_still_says_when_it_was_confirmed() {
-    let waits = Waits { quiet: 14, rearm: 14 };
+    let waits = Waits { quiet: 14, rearm: 56 };
     let opened = day("2026-01-05");
     let (confirmed, over) = (opened.plus(14), opened.plus(28));
     let stage = Stage::Quiet
@@ -226,6 +245,7 @@ fn severity_is_a_half_at_the_limit_and_stays_below_one() {
             strength_micro: Micro::from_f64(strength),
             value_micro: Micro::ZERO,
             baseline_micro: None,
+            parts: Vec::new(),
             subject: None,
             records: Vec::new(),
             records_total: 0,
@@ -245,7 +265,7 @@ fn an_alarm_is_followed_by_eight_weeks_of_silence() {
             .collect(),
     };
     let peers = Peers((0..60).map(|k| (day("2025-01-06").plus(7 * k), Micro::ZERO)).collect());
-    let found = alarms(&series, &peers, -0.74);
+    let found = alarms(&PeerAdjusted::of(&(&series).into(), &peers), -0.74);
     assert!(found.len() > 2);
     assert!(found.windows(2).all(|w| w[0].days_until(w[1]) == 56), "{found:?}");
 }
@@ -264,11 +284,14 @@ fn what_all_peers_do_is_no_fall_of_one() {
     assert_eq!(peers.at(start.plus(7 * 28)), Some(0.0));
     assert_eq!(peers.at(start.plus(7 * 50)), Some(-1.2));
     let newest = start.plus(7 * 55);
-    let (d, _) = shift(&all[0], &peers, newest).expect("enough weeks");
-    assert!(d.abs() < 1e-9, "{d}");
+    let shift = |peers: &Peers| {
+        let shift = PeerAdjusted::of(&(&all[0]).into(), peers).shift(newest);
+        shift.expect("enough weeks").0
+    };
+    assert!(shift(&peers).abs() < 1e-9, "{}", shift(&peers));
     // Against an index of zero the same weeks are a fall.
     let none = Peers((0..60).map(|k| (start.plus(7 * k), Micro::ZERO)).collect());
-    assert!(shift(&all[0], &none, newest).expect("enough weeks").0 < -0.9);
+    assert!(shift(&none) < -0.9);
     // Nine accounts are no peer group.
     assert!(Peers::of(&all[..9], start, newest).is_empty());
 }
@@ -313,6 +336,7 @@ fn without_the_table_nothing_is_detected_and_nothing_is_added() {
         snapshot: snapshot_on(day(MONDAY), use_of("active_users", &rows, 100.0)),
         owner: None,
         peers: no_peer_effect(),
+        feeds: crate::feature::Feeds::default(),
         health_before: Vec::new(),
     };
     let decision = crate::decide::decide(&inputs, &policies);
@@ -320,6 +344,7 @@ fn without_the_table_nothing_is_detected_and_nothing_is_added() {
     assert!(!decision.features.0.contains_key("usage_drop_open"));
     let before = crate::decide::Inputs {
         peers: Peers::default(),
+        feeds: crate::feature::Feeds::default(),
         health_before: Vec::new(),
         ..inputs
     };
@@ -341,6 +366,7 @@ fn a_decision_carries_signals_and_their_facts_and_reads_back() {
         snapshot: snapshot_on(day(MONDAY), use_of("active_users", &rows, 100.0)),
         owner: None,
         peers: no_peer_effect(),
+        feeds: crate::feature::Feeds::default(),
         health_before: Vec::new(),
     };
     let text = crate::replay::canonical(&inputs);
@@ -401,6 +427,12 @@ fn the_cumulative_sum_has_the_published_run_lengths() {
     ] {
         let found = run_length(0.5, h, shift, 80);
         assert!((found / expected - 1.0).abs() < 0.004, "h {h}, shift {shift}: {found}");
+    }
+    // A sum to each side alarms at the first of the two: rates add up, so that without a shift the run is half as long.
+    for (h, expected) in [(4.0, 167.7), (5.0, 465.4)] {
+        let one_sided = run_length(0.5, h, 0.0, 80);
+        let found = 1.0 / (2.0 / one_sided);
+        assert!((found / expected - 1.0).abs() < 0.004, "h {h}: {found}");
     }
     // What the chain describes is what the function does: alarm above h, then from zero.
     assert_eq!(cusum(&[-2.0, -2.0, -2.0, 0.0, -5.0], 0.5, 4.0), [2, 4]);

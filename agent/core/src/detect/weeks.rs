@@ -13,6 +13,7 @@ pub(super) struct Week<'a> {
     pub(super) active: Option<f64>,
     pub(super) seats: Option<f64>,
     pub(super) features: Option<f64>,
+    pub(super) events: Option<f64>,
     pub(super) champion: Option<f64>,
     pub(super) records: Vec<&'a RecordRef>,
 }
@@ -55,6 +56,7 @@ impl<'a> Weeks<'a> {
             most(&mut week.active, value("active_users"));
             most(&mut week.seats, value("seats"));
             most(&mut week.features, value("features_used"));
+            most(&mut week.events, value("core_events"));
             most(&mut week.champion, value("champion_seen"));
             week.records.push(&held.record);
         }
@@ -76,6 +78,15 @@ impl<'a> Weeks<'a> {
                 .iter()
                 .map(|w| w.active.zip(w.seats).map(|(active, seats)| log_odds(active, seats)))
                 .collect(),
+        }
+    }
+
+    /// What the usage drop reads, week by week.
+    pub(super) fn measures(&self) -> UseSeries {
+        let week = |w: &Week<'a>| UseWeek::of(w.active, w.seats, w.events, w.features, w.champion);
+        UseSeries {
+            first: self.first,
+            weeks: self.weeks.iter().map(week).collect(),
         }
     }
 
@@ -127,6 +138,74 @@ impl LogOdds {
     pub fn at(&self, monday: Day) -> Option<f64> {
         let index = usize::try_from(self.first.days_until(monday).div_euclid(WEEK_DAYS)).ok()?;
         self.weeks.get(index).copied().flatten()
+    }
+}
+
+/// What the usage drop reads of one week, each `None` where it was not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct UseWeek {
+    /// Log odds of a seat being active; see [`log_odds`].
+    pub active: Option<f64>,
+    /// Natural logarithm of features in use, plus 1.
+    pub breadth: Option<f64>,
+    /// Natural logarithm of (events + 1) by (active users + 1).
+    pub depth: Option<f64>,
+    /// 1 where the champion did not log in, else 0.
+    pub unseen: Option<f64>,
+}
+
+impl UseWeek {
+    /// From what was counted.
+    #[must_use]
+    pub fn of(
+        active: Option<f64>,
+        seats: Option<f64>,
+        events: Option<f64>,
+        features: Option<f64>,
+        champion: Option<f64>,
+    ) -> UseWeek {
+        UseWeek {
+            active: active.zip(seats).map(|(active, seats)| log_odds(active, seats)),
+            breadth: features.map(|features| libm::log(features + 1.0)),
+            depth: events
+                .zip(active)
+                .map(|(events, active)| libm::log((events + 1.0) / (active + 1.0))),
+            unseen: champion.map(|seen| if seen > 0.0 { 0.0 } else { 1.0 }),
+        }
+    }
+}
+
+/// An account's use, a value for each week from a Monday on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UseSeries {
+    /// Monday of the first week.
+    pub first: Day,
+    /// Weeks in order.
+    pub weeks: Vec<UseWeek>,
+}
+
+impl UseSeries {
+    /// The log odds alone.
+    #[must_use]
+    pub fn log_odds(&self) -> LogOdds {
+        LogOdds {
+            first: self.first,
+            weeks: self.weeks.iter().map(|w| w.active).collect(),
+        }
+    }
+}
+
+impl From<&LogOdds> for UseSeries {
+    /// Active seats alone: nothing else was measured.
+    fn from(series: &LogOdds) -> UseSeries {
+        let week = |active: &Option<f64>| UseWeek {
+            active: *active,
+            ..UseWeek::default()
+        };
+        UseSeries {
+            first: series.first,
+            weeks: series.weeks.iter().map(week).collect(),
+        }
     }
 }
 

@@ -211,6 +211,12 @@ pub const CATALOGUE: &[Definition] = &[
         1,
         "days since the end of the newest period measured: how stale the feed is",
     ),
+    number(
+        "stale_feeds",
+        Unit::Count,
+        1,
+        "kinds of records whose source stands still for longer than the policy allows; unknown where it limits none",
+    ),
     // People.
     number(
         "contacts_live",
@@ -317,6 +323,11 @@ pub const CATALOGUE: &[Definition] = &[
         "survey_drop_open",
         Unit::Flag,
         "an answer to a survey is far below the one before: the signal `survey_drop` is open or confirmed",
+    ),
+    other(
+        "sentiment_drop_open",
+        Unit::Flag,
+        "the mood in cases and touches became worse: the signal `sentiment_drop` is open or confirmed",
     ),
     other(
         "single_threaded_open",

@@ -1,6 +1,6 @@
 //! `scoring.toml`: weights, limits and prices. It can reorder work; it can never permit anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use super::scorecard::{
 use super::signals::{SignalsPolicy, SignalsTable, signals};
 use crate::feature::{CATALOGUE, Unit, definition};
 use crate::money::{Currency, Money};
-use crate::signal::Tier;
+use crate::signal::{FactKind, Tier};
 
 /// The compiled file.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct Scoring {
     pub capacity: Capacity,
     /// How near-ties are drawn; `None` where nothing is.
     pub exploration: Option<Exploration>,
+    /// When a source stands still.
+    pub feeds: FeedLimits,
     /// Days over which a trend is told.
     pub trend_days: i64,
     /// When a book is covered.
@@ -109,6 +111,15 @@ pub struct Capacity {
     pub slot_minutes: i64,
 }
 
+/// When a source stands still.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeedLimits {
+    /// Greatest age in days of the newest record of a source, by kind of record; a kind that is not here has no limit.
+    pub max_age_days: BTreeMap<FactKind, i64>,
+    /// Sources that deliver no more and are not expected to.
+    pub retired: BTreeSet<String>,
+}
+
 /// When a book of accounts is covered, by tier.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CoverageTerms {
@@ -137,8 +148,22 @@ struct ScoringFile {
     capacity: CapacityTable,
     exploration: Option<ExplorationTable>,
     signals: Option<SignalsTable>,
+    #[serde(default)]
+    feeds: FeedsTable,
     trend: TrendTable,
     coverage: CoverageTable,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct FeedsTable {
+    usage: Option<Spanned<i64>>,
+    ticket: Option<Spanned<i64>>,
+    invoice: Option<Spanned<i64>>,
+    survey: Option<Spanned<i64>>,
+    interaction: Option<Spanned<i64>>,
+    #[serde(default)]
+    retired: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -341,6 +366,7 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
             .exploration
             .as_ref()
             .and_then(|table| exploration(&mut check, table)),
+        feeds: feeds(&mut check, &raw.feeds),
         trend_days: check.range("days", &raw.trend.days, 1, 365),
         coverage: CoverageTerms {
             touch_days: by_tier(&mut check, &raw.coverage.touch_days, 1, 3650),
@@ -350,6 +376,24 @@ pub(super) fn compile(file: &str, text: &str, problems: &mut Vec<Problem>) -> Op
         signals: raw.signals.as_ref().map(|table| signals(&mut check, table)),
     };
     (check.problems.len() == before).then_some((scoring, settings))
+}
+
+fn feeds(check: &mut Check<'_>, table: &FeedsTable) -> FeedLimits {
+    let named = [
+        (FactKind::Usage, "usage", &table.usage),
+        (FactKind::Ticket, "ticket", &table.ticket),
+        (FactKind::Invoice, "invoice", &table.invoice),
+        (FactKind::Survey, "survey", &table.survey),
+        (FactKind::Interaction, "interaction", &table.interaction),
+    ];
+    let limits = named.into_iter().filter_map(|(kind, name, days)| {
+        let days = days.as_ref()?;
+        Some((kind, check.range(name, days, 1, 3650)))
+    });
+    FeedLimits {
+        max_age_days: limits.collect(),
+        retired: table.retired.iter().cloned().collect(),
+    }
 }
 
 /// A value for every tier.

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::file::did_you_mean;
 use super::scoring::Check;
-use crate::detect::Detector;
+use crate::detect::{Detector, PartWeight, UseEvidence};
 
 /// Which detectors run, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub struct SignalsPolicy {
     pub shown_days: i64,
     /// Detectors that are on.
     pub detectors: BTreeMap<Detector, Limits>,
+    /// What counts for the usage drop beside the active seats; nothing in a file without `[signals.detector.evidence]`.
+    pub evidence: UseEvidence,
 }
 
 /// Limits of one detector, in its own unit.
@@ -47,11 +49,49 @@ struct DetectorTable {
     open: Spanned<f64>,
     clear: Spanned<f64>,
     half_life_weeks: Spanned<f64>,
+    evidence: Option<Spanned<EvidenceTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EvidenceTable {
+    features: Option<PartTable>,
+    events_per_user: Option<PartTable>,
+    champion: Option<Spanned<f64>>,
+    agreement: Spanned<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartTable {
+    scale: Spanned<f64>,
+    weight: Spanned<f64>,
+}
+
+/// What counts for the usage drop beside the active seats.
+fn evidence(check: &mut Check<'_>, raw: &EvidenceTable) -> UseEvidence {
+    let mut part = |table: &Option<PartTable>| {
+        table.as_ref().map(|table| PartWeight {
+            scale: check.range("scale", &table.scale, 0.001, 1000.0),
+            weight: check.range("weight", &table.weight, 0.0, 100.0),
+        })
+    };
+    let (features, events_per_user) = (part(&raw.features), part(&raw.events_per_user));
+    UseEvidence {
+        features,
+        events_per_user,
+        champion: raw
+            .champion
+            .as_ref()
+            .map_or(0.0, |weight| check.range("champion", weight, 0.0, 100.0)),
+        agreement: check.range("agreement", &raw.agreement, 0.0, 1.0),
+    }
 }
 
 pub(super) fn signals(check: &mut Check<'_>, raw: &SignalsTable) -> SignalsPolicy {
     let mut detectors = BTreeMap::new();
     let mut named = BTreeMap::new();
+    let mut counted = UseEvidence::default();
     for table in &raw.detector {
         let at = table.name.span().start;
         let name = table.name.get_ref().as_str();
@@ -83,6 +123,13 @@ pub(super) fn signals(check: &mut Check<'_>, raw: &SignalsTable) -> SignalsPolic
             let help = format!("{help}; exchange the two, or set them apart");
             check.wrong(table.open.span().start, message.replace("{}", name), help);
         }
+        if let Some(table) = &table.evidence {
+            if detector != Detector::UsageDrop {
+                let help = "only `usage_drop` reads more than one measure; remove the table here";
+                check.wrong(table.span().start, format!("`{name}` has no `evidence`"), help);
+            }
+            counted = evidence(check, table.get_ref());
+        }
         if table.on {
             detectors.insert(detector, limits);
         }
@@ -91,5 +138,6 @@ pub(super) fn signals(check: &mut Check<'_>, raw: &SignalsTable) -> SignalsPolic
         quiet_days: check.range("quiet_days", &raw.quiet_days, 1, 365),
         shown_days: check.range("shown_days", &raw.shown_days, 0, 365),
         detectors,
+        evidence: counted,
     }
 }

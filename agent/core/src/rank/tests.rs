@@ -41,6 +41,18 @@ fn value_and_order_equal_the_reference_figures() {
     assert_eq!(worth.value_minor, 288_284);
     assert_eq!(worth.next_minor, 219_875);
     assert_eq!(worth.per_minute_micro.display(4), "15.2019");
+    let mut later = economics;
+    later.shift *= later.decay;
+    let later = super::worth(
+        Some(4_800_000),
+        Currency::USD,
+        Some(Micro(300_000)),
+        &later,
+        &terms(),
+        false,
+    )
+    .expect("known");
+    assert_eq!((later.risk_fall_micro, later.value_minor), (Micro(59_017), 219_875));
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub fn cards(snapshot: &Snapshot, features: &Features, policy: &[Scorecard], set
     if policy.is_empty() {
         return Vec::new();
     }
-    let products = products(snapshot, settings);
+    let products = products(snapshot, features, settings);
     policy
         .iter()
         .map(|card| {
@@ -77,7 +77,11 @@ pub fn cards(snapshot: &Snapshot, features: &Features, policy: &[Scorecard], set
 }
 
 /// The products that an account has bought or uses, with their features of use and the revenue of their live subscriptions.
-fn products(snapshot: &Snapshot, settings: &Settings) -> BTreeMap<String, (Features, Option<Money>)> {
+fn products(
+    snapshot: &Snapshot,
+    features: &Features,
+    settings: &Settings,
+) -> BTreeMap<String, (Features, Option<Money>)> {
     let today = snapshot.as_of.day();
     let live: Vec<_> = snapshot
         .subscriptions
@@ -104,7 +108,12 @@ fn products(snapshot: &Snapshot, settings: &Settings) -> BTreeMap<String, (Featu
                 .then(|| amounts.collect::<Option<Vec<Money>>>())
                 .flatten();
             let arr = arr.and_then(|all| settings.sum(all.into_iter()).ok());
-            (compute_use(&snapshot.of_product(name, only)), arr)
+            let mut own = compute_use(&snapshot.of_product(name, only));
+            // A feed that stands still does so for every product.
+            for (fact, feature) in &mut own.0 {
+                feature.stale = features.stale(fact).map(str::to_owned);
+            }
+            (own, arr)
         });
     }
     found

@@ -39,6 +39,7 @@ fn touches(contact: &str, days_ago: impl Iterator<Item = i64>) -> Vec<Signal> {
                 contact: Some(contact.to_owned()),
                 by: None,
                 inbound: Some(true),
+                sentiment: None,
             };
             signal(&format!("touch-{contact}-{days}"), ago(days), Fact::Interaction(fact))
         })
@@ -419,6 +420,7 @@ fn the_day_on_which_seats_run_out_is_right_within_seven_days() {
             snapshot,
             owner: None,
             peers: no_peer_effect(),
+            feeds: crate::feature::Feeds::default(),
             health_before: Vec::new(),
         };
         let decision = crate::decide::decide(&inputs, &policies);
@@ -458,4 +460,36 @@ fn another_module_fits_where_much_is_used_by_many() {
     assert_eq!(on(14.0, 85.0), "confirmed");
     assert_eq!(on(14.0, 50.0), "calm");
     assert_eq!(on(6.0, 85.0), "calm");
+}
+
+#[test]
+fn a_mood_that_became_worse_opens_and_too_few_moods_are_unknown() {
+    let mood = |id: usize, days: i64, mood: i64| {
+        let fact = Ticket {
+            sentiment: Some(Micro(mood * 100_000)),
+            ..Ticket::default()
+        };
+        signal(&format!("mood-{id}"), ago(days), Fact::Ticket(fact))
+    };
+    let on = |moods: &[(i64, i64)]| {
+        let all = moods
+            .iter()
+            .enumerate()
+            .map(|(id, (days, value))| mood(id, *days, *value));
+        state(Detector::SentimentDrop, day(TODAY), all.collect())
+    };
+    // 0.5 before, -0.2 now: 0.7 lower, since the Monday on which the second of them was known.
+    let worse = [(300, 5), (200, 5), (100, 5), (20, -1), (10, -3)];
+    assert_eq!(on(&worse), ("open", "2026-09-07".to_owned()));
+    assert_eq!(on(&[(300, 5), (200, 5), (100, 5), (20, 5), (10, 3)]).0, "calm");
+    let one = on(&worse[..4]);
+    assert_eq!(
+        one,
+        (
+            "unknown",
+            "ticket.sentiment or interaction.sentiment, two of 8 weeks".to_owned()
+        )
+    );
+    let few = on(&worse[1..]);
+    assert!(few.1.contains("three of the 44 weeks before"), "{few:?}");
 }

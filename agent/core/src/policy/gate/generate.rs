@@ -89,7 +89,7 @@ impl Writer<'_> {
             return Vec::new();
         }
         let auto = &self.table.auto;
-        vec![
+        let mut needs = vec![
             format!(
                 "context has confidence && context.confidence >= {}",
                 auto.min_confidence_pm
@@ -99,7 +99,12 @@ impl Writer<'_> {
                 "resource has usage_age_days && resource.usage_age_days <= {}",
                 auto.max_usage_age_days
             ),
-        ]
+        ];
+        needs.extend(
+            auto.max_stale_feeds
+                .map(|most| format!("resource has stale_feeds && resource.stale_feeds <= {most}")),
+        );
+        needs
     }
 
     fn cell(&mut self, at: (ActionKind, Tier), cell: Cell, line: usize) {

@@ -41,6 +41,8 @@ pub struct AutoNeeds {
     pub max_arr: Money,
     /// Greatest age of the newest measured use, days.
     pub max_usage_age_days: i64,
+    /// Most feeds that may stand still; none does not ask.
+    pub max_stale_feeds: Option<i64>,
 }
 
 /// A limit with the line it stands on.
@@ -152,6 +154,7 @@ struct AutoTable {
     min_confidence: Spanned<f64>,
     max_arr: Spanned<String>,
     max_usage_age_days: Spanned<i64>,
+    max_stale_feeds: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
@@ -267,13 +270,13 @@ pub(in crate::policy) fn compile(
             "give a number from 0 to 100".to_owned(),
         );
     }
-    if *auto.max_usage_age_days.get_ref() < 0 {
-        let at = auto.max_usage_age_days.span().start;
-        wrong(
-            at,
-            "`max_usage_age_days` is negative".to_owned(),
-            "give a number of days".to_owned(),
-        );
+    let days = Some(("max_usage_age_days", &auto.max_usage_age_days, "give a number of days"));
+    let feeds = auto.max_stale_feeds.as_ref();
+    let feeds = feeds.map(|most| ("max_stale_feeds", most, "give a number of feeds; 0 asks for none"));
+    for (name, value, help) in days.into_iter().chain(feeds) {
+        if *value.get_ref() < 0 {
+            wrong(value.span().start, format!("`{name}` is negative"), help.to_owned());
+        }
     }
     let mut fields = BTreeSet::new();
     for field in raw.limits.fields_agent_may_write.get_ref() {
@@ -374,6 +377,7 @@ pub(in crate::policy) fn compile(
             min_confidence_pm: confidence.div_euclid(100_000) + i64::from(confidence % 100_000 != 0),
             max_arr: max_arr?,
             max_usage_age_days: *auto.max_usage_age_days.get_ref(),
+            max_stale_feeds: auto.max_stale_feeds.as_ref().map(|most| *most.get_ref()),
         },
         delays,
         contacts_7_days: Limit {

@@ -444,12 +444,18 @@ impl Gate {
             _ => return unmet("the yearly revenue is not known".to_owned()),
         }
         match facts.get(Place::Account, "usage_age_days") {
-            Value::Number(age) if *age <= auto.max_usage_age_days => None,
-            Value::Number(age) => unmet(format!(
-                "the newest use is {age} days old, above {}",
-                auto.max_usage_age_days
-            )),
-            _ => unmet("no use was ever measured".to_owned()),
+            Value::Number(age) if *age <= auto.max_usage_age_days => {}
+            Value::Number(age) => {
+                let most = auto.max_usage_age_days;
+                return unmet(format!("the newest use is {age} days old, above {most}"));
+            }
+            _ => return unmet("no use was ever measured".to_owned()),
+        }
+        let most = auto.max_stale_feeds?;
+        match facts.get(Place::Account, "stale_feeds") {
+            Value::Number(stale) if *stale <= most => None,
+            Value::Number(stale) => unmet(format!("{stale} of its feeds stand still, above {most}")),
+            _ => unmet("`max_stale_feeds` asks for limits of feeds, and scoring.toml has no [feeds]".to_owned()),
         }
     }
 }
