@@ -538,8 +538,12 @@ fn the_effects_of_the_e_mail_trial_are_the_published_ones() {
     let visit = |row: &(String, f64, f64)| row.1;
     let spend = |row: &(String, f64, f64)| row.2;
     type Reward = fn(&(String, f64, f64)) -> f64;
-    let wanted: [(Reward, f64, [(f64, f64); 2]); 2] = [
-        (visit, 0.108_247, [(0.071_126, 0.004_795), (0.044_292, 0.004_588)]),
+    let wanted = [
+        (
+            visit as Reward,
+            0.108_247,
+            [(0.071_126, 0.004_795), (0.044_292, 0.004_588)],
+        ),
         (spend, 0.639_656, [(0.736_763, 0.200_964), (0.579_856, 0.190_419)]),
     ];
     for (reward, base, effects) in wanted {

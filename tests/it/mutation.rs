@@ -203,6 +203,7 @@ fn done(receipt: &Receipt) -> String {
         Done::Updated => "updated",
         Done::AlreadyDone => "already done",
         Done::NoChange => "no change",
+        Done::Deleted => "deleted",
     }
     .to_owned()
 }
