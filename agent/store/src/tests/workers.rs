@@ -134,7 +134,7 @@ async fn a_stop_is_written_once_and_ends_once(bed: Bed) {
     assert!(!bed.store.resume(&stop.scope, &resume, at(1)).await.expect("answers"));
     assert!(bed.store.stop(&stop, &entry("stop")).await.expect("stops"));
     assert!(!bed.store.stop(&stop, &entry("stop")).await.expect("answers"));
-    assert_eq!(bed.store.stops().await.expect("reads"), [stop.clone()]);
+    assert_eq!(bed.store.stops().await.expect("reads"), std::slice::from_ref(&stop));
     assert!(bed.store.resume(&stop.scope, &resume, at(1)).await.expect("goes on"));
     assert!(!bed.store.resume(&stop.scope, &resume, at(1)).await.expect("answers"));
     assert_eq!(bed.store.stops().await.expect("reads"), []);
