@@ -8,6 +8,7 @@ mod bad_input;
 mod bundles;
 mod content;
 mod crm_converge;
+mod crm_people;
 mod crm_sync;
 mod crms;
 mod detect;
