@@ -11,6 +11,7 @@ mod content;
 #[cfg(unix)]
 mod crash;
 mod crm_converge;
+mod crm_people;
 mod crm_sync;
 mod crms;
 mod detect;

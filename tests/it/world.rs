@@ -119,6 +119,11 @@ impl World {
         command
     }
 
+    /// Address of the database.
+    pub(crate) fn database(&self) -> &str {
+        &self.db.url
+    }
+
     pub(crate) fn go(&self, args: &[&str]) -> Said {
         self.command(args).output().unwrap().into()
     }

@@ -1,12 +1,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use perennial_core::action::Write;
 use perennial_core::signal::Crm;
 use secrecy::SecretString;
 use serde_json::json;
 
 use super::*;
-use crate::test_kit::{Say, Server, TOKEN};
+use crate::test_kit::{Say, Server, TOKEN, effect};
 
 const DIALECT: Dialect = Dialect {
     crm: Crm::Salesforce,
@@ -329,14 +330,19 @@ async fn neither_token_nor_customer_shows_in_logs_or_errors() {
     let refusal = json!({"code": "BAD", "message": "Northwind Traders is taken"});
     let server = Server::script(vec![Say::Json(400, refusal), Say::Cut]).await;
     let http = Http::new(&server.connection(), DIALECT).expect("a client");
-    let refused = http.send(&patch().serving("eff_1")).await.expect("an answer").refusal();
+    let note = Write::CreateNote {
+        title: String::new(),
+        body: String::new(),
+    };
+    let effect = effect(Crm::Salesforce, None, note);
+    let refused = http.send(&patch().serving(&effect)).await.expect("an answer").refusal();
     let lost = http.send(&patch()).await.expect_err("lost");
     let gone = Http::new(&connection("http://127.0.0.1:1"), DIALECT).expect("a client");
     let busy = gone.send(&get()).await.expect_err("nobody there");
     drop(guard);
     let log = String::from_utf8(sink.0.lock().expect("a lock").clone()).expect("text");
     assert!(
-        log.contains("eff_1") && log.contains("BAD") && log.contains("answer lost"),
+        log.contains(effect.id.as_str()) && log.contains("BAD") && log.contains("answer lost"),
         "{log}"
     );
     for text in [log, format!("{refused:?} {refused} {lost:?} {lost} {busy:?} {busy}")] {

@@ -8,42 +8,12 @@ use super::{HubSpot, VERSION};
 use crate::http::Call;
 use crate::http::path::segment;
 use crate::reading::known_name;
-use crate::{CreateMissing, Finding, SendError};
+use crate::{CreateMissing, Finding, SendError, WriteMap};
 
 /// Share of the burst budget in percent from which we warn.
 const BURST_WARN_PERCENT: u64 = 80;
 
 impl HubSpot {
-    /// Properties that must be there, by object; the first is the unique one that serves as external id.
-    fn needed(&self) -> [(&'static str, Vec<&str>); 4] {
-        [
-            (
-                COMPANIES,
-                std::iter::once(ACCOUNT_KEY)
-                    .chain(self.writes.account_fields())
-                    .collect(),
-            ),
-            (
-                DEALS,
-                std::iter::once(OPPORTUNITY_KEY)
-                    .chain(self.writes.deal_fields())
-                    .collect(),
-            ),
-            (
-                TASKS,
-                vec![
-                    EFFECT_KEY,
-                    "hs_task_subject",
-                    "hs_task_body",
-                    "hs_timestamp",
-                    "hs_task_status",
-                    "hs_task_priority",
-                ],
-            ),
-            (NOTES, vec![EFFECT_KEY, "hs_note_body", "hs_timestamp"]),
-        ]
-    }
-
     /// The properties of an object that the token may read. Our people have no list of them.
     pub(super) async fn visible(&self, object: &str) -> Result<BTreeSet<String>, SendError> {
         if object == "owners" {
@@ -98,7 +68,7 @@ impl HubSpot {
         ));
         findings.push(Finding::ok("token", "accepted"));
         findings.push(budget(burst));
-        for (object, properties) in self.needed() {
+        for (object, properties) in needed(&self.writes) {
             findings.push(self.object(object, &properties).await);
         }
         if self.create_missing == CreateMissing::InSandbox
@@ -128,6 +98,32 @@ impl HubSpot {
             Err(error) => crate::trouble(&subject, &error),
         }
     }
+}
+
+/// Properties that must be there, by object; the first is the unique one that serves as external id.
+fn needed(writes: &WriteMap) -> [(&'static str, Vec<&str>); 4] {
+    [
+        (
+            COMPANIES,
+            std::iter::once(ACCOUNT_KEY).chain(writes.account_fields()).collect(),
+        ),
+        (
+            DEALS,
+            std::iter::once(OPPORTUNITY_KEY).chain(writes.deal_fields()).collect(),
+        ),
+        (
+            TASKS,
+            vec![
+                EFFECT_KEY,
+                "hs_task_subject",
+                "hs_task_body",
+                "hs_timestamp",
+                "hs_task_status",
+                "hs_task_priority",
+            ],
+        ),
+        (NOTES, vec![EFFECT_KEY, "hs_note_body", "hs_timestamp"]),
+    ]
 }
 
 /// What is missing in an object. Pure.

@@ -10,43 +10,12 @@ use super::{Salesforce, VERSION, data, sobject};
 use crate::http::Call;
 use crate::http::path::segment;
 use crate::reading::known_name;
-use crate::{CreateMissing, Finding, SendError};
+use crate::{CreateMissing, Finding, SendError, WriteMap};
 
 /// Share of the daily budget in percent from which we warn.
 const BUDGET_WARN_PERCENT: i64 = 80;
 
 impl Salesforce {
-    /// Fields that must be there, by object; the first is the external id.
-    fn needed(&self) -> [(&'static str, Vec<&str>); 4] {
-        [
-            (
-                ACCOUNT,
-                std::iter::once(ACCOUNT_KEY)
-                    .chain(self.writes.account_fields())
-                    .collect(),
-            ),
-            (
-                OPPORTUNITY,
-                std::iter::once(OPPORTUNITY_KEY)
-                    .chain(self.writes.deal_fields())
-                    .collect(),
-            ),
-            (
-                TASK,
-                vec![
-                    EFFECT_KEY,
-                    "Subject",
-                    "Description",
-                    "ActivityDate",
-                    "Priority",
-                    "Status",
-                    "WhatId",
-                ],
-            ),
-            (NOTE, vec![EFFECT_KEY, "Title", "Body", "ParentId"]),
-        ]
-    }
-
     /// The fields of an object that the integration user sees.
     pub(super) async fn visible(&self, object: &str) -> Result<BTreeSet<String>, SendError> {
         let path = format!("{}/describe", sobject(segment(object, object)?.as_ref()));
@@ -91,7 +60,7 @@ impl Salesforce {
                 return findings;
             }
         }
-        for (object, fields) in self.needed() {
+        for (object, fields) in needed(&self.writes) {
             findings.push(self.object(object, &fields).await);
         }
         if self.create_missing == CreateMissing::InSandbox {
@@ -120,6 +89,33 @@ impl Salesforce {
         };
         judge(object, &subject, needed, &found)
     }
+}
+
+/// Fields that must be there, by object; the first is the external id.
+fn needed(writes: &WriteMap) -> [(&'static str, Vec<&str>); 4] {
+    [
+        (
+            ACCOUNT,
+            std::iter::once(ACCOUNT_KEY).chain(writes.account_fields()).collect(),
+        ),
+        (
+            OPPORTUNITY,
+            std::iter::once(OPPORTUNITY_KEY).chain(writes.deal_fields()).collect(),
+        ),
+        (
+            TASK,
+            vec![
+                EFFECT_KEY,
+                "Subject",
+                "Description",
+                "ActivityDate",
+                "Priority",
+                "Status",
+                "WhatId",
+            ],
+        ),
+        (NOTE, vec![EFFECT_KEY, "Title", "Body", "ParentId"]),
+    ]
 }
 
 /// What is missing in an object. Pure.
@@ -229,19 +225,24 @@ mod tests {
 
     #[test]
     fn missing_fields_are_named_with_a_remedy() {
-        for (object, needed) in NEEDED {
+        let writes = crate::salesforce::map::writes();
+        let needed = needed(&writes);
+        for (object, needed) in &needed {
             assert_eq!(
                 judge(object, "x", needed, &described(needed)).level,
                 Level::Ok,
                 "{object}"
             );
         }
-        let (object, needed) = NEEDED[0];
-        let finding = judge(object, "x", needed, &described(&needed[..5]));
+        let (object, of_account) = &needed[0];
+        let finding = judge(object, "x", of_account, &described(&of_account[..5]));
         assert_eq!(finding.level, Level::Bad);
         assert!(finding.message.contains("Perennial_Summary__c") && finding.remedy.is_some());
-        let (object, needed) = NEEDED[3];
-        assert_eq!(judge(object, "x", needed, &described(&needed[1..])).level, Level::Warn);
+        let (object, of_note) = &needed[3];
+        assert_eq!(
+            judge(object, "x", of_note, &described(&of_note[1..])).level,
+            Level::Warn
+        );
     }
 
     #[test]
