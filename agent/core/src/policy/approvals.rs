@@ -35,8 +35,10 @@ struct ApprovalsFile {
     #[serde(default)]
     ask_next: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default)]
-    together: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>>,
+    together: BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, RoleList>>,
 }
+
+type RoleList = Spanned<Vec<Spanned<String>>>;
 
 impl Approvals {
     /// Whose yes is needed: each of these roles, by another person. `least` is the role that the verdict asks for; it is among
