@@ -202,7 +202,7 @@ impl<'a> Sender<'a> {
         // What the built-in actions are is no question of policies.
         let built_in = ActionKind::BUILT_IN.contains(&leased.kind);
         let may_be_seen = !built_in || Vocabulary::default().is_customer_facing(leased.kind);
-        if !waited && !may_be_seen && !(approved && first) {
+        if !(waited || may_be_seen || approved && first) {
             return None;
         }
         let not_now = |why: String, due_at| Some(EffectResult::NotNow { why, due_at });
@@ -213,7 +213,7 @@ impl<'a> Sender<'a> {
             Err(error) => return not_now(format!("the policies cannot be asked: {error}"), later),
         };
         let timed = waited || policies.gate.vocabulary().is_customer_facing(leased.kind);
-        if !timed && !(approved && first) {
+        if !(timed || approved && first) {
             return None;
         }
         let (row, known) = match known(store, leased, policies, now).await {

@@ -137,6 +137,7 @@ fn outcome(lease: &LeasedEffect) -> EffectOutcome {
         account: lease.effect.target.account.clone(),
         effect: lease.effect.id.clone(),
         fence: lease.fence,
+        learned: Vec::new(),
         ledger: vec![LedgerDraft {
             kind: "receipt".to_owned(),
             reference: lease.effect.id.to_string(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use perennial_core::action::{ActionState, Effect, Permit, Target, Write, effects_hash};
-use perennial_core::approval::{Event, Item, Person, apply};
+use perennial_core::approval::{Event, Item, Need, Person, apply};
 use perennial_core::ids::{AccountId, ActionId, EffectId};
 use perennial_core::replay::Hash;
 use perennial_core::signal::{Crm, OwnerRole};
@@ -47,8 +47,12 @@ pub(crate) fn permit(effect: &Effect) -> Permit {
         action: effect.action.clone(),
         state: ActionState::Pending,
         effects: effects.clone(),
-        role: OwnerRole::CSM,
-        sufficient: [OwnerRole::CSM].into(),
+        needs: vec![Need {
+            role: OwnerRole::CSM,
+            sufficient: [OwnerRole::CSM].into(),
+        }],
+        votes: Vec::new(),
+        own_roles_only: true,
         last_editor: None,
         expires_at: None,
         content: Hash::ZERO,
@@ -56,6 +60,7 @@ pub(crate) fn permit(effect: &Effect) -> Permit {
     let person = Person {
         id: "ana".to_owned(),
         roles: vec![OwnerRole::CSM],
+        lent: Vec::new(),
     };
     let seen = effects_hash(&effects);
     let step = apply(&item, &Event::Approve { seen }, Some(&person), now()).expect("approved");

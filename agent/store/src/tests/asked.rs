@@ -61,19 +61,13 @@ async fn the_time_of_asking_begins_with_the_state_and_ends_with_it(bed: Bed) {
 
 async fn asking_the_next_role_leaves_the_content_as_it_was_read(bed: Bed) {
     let row = pending(&bed).await;
-    let tier = row.tier.clone();
-    let unanswered = async |minute| {
-        bed.store
-            .unanswered(tier.clone(), at(minute), 10)
-            .await
-            .expect("reads")
-            .len()
-    };
+    let tier = row.tier;
+    let unanswered = async |minute| bed.store.unanswered(tier, at(minute), 10).await.expect("reads").len();
     assert_eq!((unanswered(0).await, unanswered(1).await), (0, 1));
     let role = Some(OwnerRole::VP_CS);
     assert!(
         bed.store
-            .escalate(&row, role.clone(), at(5), &entry("escalated"))
+            .escalate(&row, role, at(5), &entry("escalated"))
             .await
             .expect("asks")
     );
@@ -137,11 +131,14 @@ async fn a_delegation_holds_from_its_first_moment_until_its_end_or_until_it_is_t
     bed.store.delegate(&lent, &entry("delegate")).await.expect("once");
     let holds = async |who: &str, minute| bed.store.delegations_to(who, at(minute)).await.expect("reads");
     assert_eq!(holds("ben", 9).await, []);
-    assert_eq!(holds("ben", 10).await, [lent.clone()]);
+    assert_eq!(holds("ben", 10).await, std::slice::from_ref(&lent));
     assert_eq!(holds("ben", 19).await.len(), 1);
     assert_eq!(holds("ben", 20).await, []);
     assert_eq!(holds("eva", 12).await, []);
-    assert_eq!(bed.store.delegations(at(2), 10).await.expect("reads"), [lent.clone()]);
+    assert_eq!(
+        bed.store.delegations(at(2), 10).await.expect("reads"),
+        std::slice::from_ref(&lent)
+    );
     assert!(
         bed.store
             .revoke_delegation("del_1", at(12), &entry("undelegate"))

@@ -95,6 +95,8 @@ async fn a_conflict_waits_for_a_person_and_their_word_is_what_may_be_written_ove
         approval: Some(ApprovalRow {
             person: "dana".to_owned(),
             verb: "approve".to_owned(),
+            authority: None,
+            version: 0,
             roles: "csm".to_owned(),
             reason: None,
             seen: None,

@@ -261,6 +261,8 @@ async fn a_failed_action_may_try_again(bed: Bed) {
             effects: None,
             last_editor: None,
             snoozed_until: None,
+            reassign: None,
+            asked_role: None,
             approval: None,
             holds: Vec::new(),
             withdraw: None,

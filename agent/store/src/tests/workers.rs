@@ -65,11 +65,10 @@ async fn leased(bed: &Bed, minute: i64) -> Vec<String> {
 }
 
 async fn what_is_stopped_is_not_leased_and_lets_others_pass(bed: Bed) {
-    use ActionKind::{CreateNote, CreateTask};
     let strategic = Some(Tier::STRATEGIC);
-    put(&bed, 1, "a", CreateTask, strategic, &[Crm::Salesforce]).await;
-    put(&bed, 1, "b", CreateNote, strategic, &[Crm::Salesforce]).await;
-    put(&bed, 2, "c", CreateNote, None, &[Crm::HubSpot]).await;
+    put(&bed, 1, "a", ActionKind::CREATE_TASK, strategic, &[Crm::Salesforce]).await;
+    put(&bed, 1, "b", ActionKind::CREATE_NOTE, strategic, &[Crm::Salesforce]).await;
+    put(&bed, 2, "c", ActionKind::CREATE_NOTE, None, &[Crm::HubSpot]).await;
     let [first, behind, other] = [
         "A-0001 createTask salesforce",
         "A-0001 createNote salesforce",
@@ -83,8 +82,8 @@ async fn what_is_stopped_is_not_leased_and_lets_others_pass(bed: Bed) {
         (StopScope::Account(account_id(1)), vec![other]),
         (StopScope::Account(account_id(2)), vec![first]),
         // The order of an account is kept among what may go out.
-        (StopScope::Kind(CreateTask), vec![behind, other]),
-        (StopScope::Kind(CreateNote), vec![first]),
+        (StopScope::Kind(ActionKind::CREATE_TASK), vec![behind, other]),
+        (StopScope::Kind(ActionKind::CREATE_NOTE), vec![first]),
     ]) {
         let stop = stop(scope);
         assert!(bed.store.stop(&stop, &entry("stop")).await.expect("stops"));
@@ -246,6 +245,7 @@ async fn what_is_old_and_over_is_removed_and_nothing_else(bed: Bed) {
     let lost = EffectResult::Unknown {
         error: "no answer".to_owned(),
         due_at: at(9),
+        image: None,
     };
     let outcomes = [done(&leases[0]), super::effects::outcome(&leases[1], lost)];
     bed.store.settle_effects(&outcomes).await.expect("settles");
