@@ -95,7 +95,8 @@ pub async fn drain(
         idle_since = None;
         pump.settle(std::future::pending()).await?;
         if let Some(run) = run {
-            engine.store.heartbeat_run(run, engine.config.clock.now()).await?;
+            let now = engine.config.clock.now();
+            pump.beside(engine.store.heartbeat_run(run, now)).await?;
         }
         let drained = &pump.drained;
         progress(Progress::Effects(drained.done + drained.failed + drained.conflicts));

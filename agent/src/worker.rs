@@ -155,20 +155,27 @@ impl Worker<'_> {
                 "this machine's clock is not that of the database; leases and due times go by the database's"
             );
         }
-        let worker = self.pump.worker();
-        store
-            .see_worker(worker, ahead_us, env!("CARGO_PKG_VERSION"), now)
-            .await?;
-        let leads = store.lead(SCHEDULES, worker, now, later(now, LEAD)).await?;
+        let worker = self.pump.worker().to_owned();
+        let seen = async {
+            store
+                .see_worker(&worker, ahead_us, env!("CARGO_PKG_VERSION"), now)
+                .await?;
+            store.lead(SCHEDULES, &worker, now, later(now, LEAD)).await
+        };
+        let leads = self.pump.beside(seen).await?;
         if leads.is_some() != self.leads {
             self.leads = leads.is_some();
             tracing::info!(leads = self.leads, "schedules");
         }
         meters::leads(self.leads);
         if self.leads {
-            crate::queue::housekeeping(store, now).await?;
-            finish_settled(store, now).await?;
-            store.forget_dead_workers(earlier(now, FORGET)).await?;
+            let scheduled = async {
+                crate::queue::housekeeping(store, now).await?;
+                finish_settled(store, now).await?;
+                store.forget_dead_workers(earlier(now, FORGET)).await?;
+                Ok::<(), DispatchError>(())
+            };
+            self.pump.beside(scheduled).await?;
         }
         Ok(())
     }

@@ -32,6 +32,37 @@ const GATHER: Duration = Duration::from_millis(5);
 /// Extensions of a lease within its time: two may fail before it ends.
 const BEATS_PER_LEASE: u64 = 3;
 
+/// What became of an attempt; nothing where nothing was sent.
+type Landed = (EffectId, Option<EffectOutcome>);
+
+/// Attempts under way, and those that ended and were not looked at yet.
+#[derive(Default)]
+struct Air<'a> {
+    flying: FuturesUnordered<BoxFuture<'a, Landed>>,
+    landed: Vec<Landed>,
+}
+
+impl Air<'_> {
+    fn is_empty(&self) -> bool {
+        self.flying.is_empty() && self.landed.is_empty()
+    }
+
+    /// Goes on with the attempts while `other` goes on.
+    ///
+    /// INVARIANT (nothing waits for what stands still): an attempt may hold the one connection that writes, for a call that it takes
+    /// from the budget. Whoever waits for the database must let it go on meanwhile.
+    async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = std::pin::pin!(other);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut other => return done,
+                Some(landed) = self.flying.next(), if !self.flying.is_empty() => self.landed.push(landed),
+            }
+        }
+    }
+}
+
 /// Effects under way of one worker.
 pub(crate) struct Pump<'a> {
     engine: &'a Engine<'a>,
@@ -39,7 +70,7 @@ pub(crate) struct Pump<'a> {
     crms: Vec<Crm>,
     sender: Sender<'a>,
     stops: Arc<Stops>,
-    flying: FuturesUnordered<BoxFuture<'a, (EffectId, Option<EffectOutcome>)>>,
+    air: Air<'a>,
     /// What is under way or waits to be settled: only its leases are extended. What was leased and never got here, because the
     /// answer of the database was lost, runs out.
     held: BTreeMap<EffectId, AccountId>,
@@ -65,7 +96,7 @@ impl<'a> Pump<'a> {
             crms: engine.tools.crms().collect(),
             sender: Sender::new(engine.config, engine.store),
             stops: Arc::new(Stops::new(engine.store.clone())),
-            flying: FuturesUnordered::new(),
+            air: Air::default(),
             held: BTreeMap::new(),
             ended: Vec::new(),
             drained: Drained::default(),
@@ -95,7 +126,12 @@ impl<'a> Pump<'a> {
 
     /// Whether nothing is under way and nothing waits to be settled.
     pub(crate) fn is_empty(&self) -> bool {
-        self.flying.is_empty() && self.ended.is_empty()
+        self.air.is_empty() && self.ended.is_empty()
+    }
+
+    /// Goes on with what is under way while `other` goes on, which may wait for the database.
+    pub(crate) async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        self.air.beside(other).await
     }
 
     /// A clock that goes on from what the database's shows now; where it has none, or another clock was given, that one.
@@ -104,7 +140,7 @@ impl<'a> Pump<'a> {
         if !matches!(clock, Clock::System) {
             return Ok(clock);
         }
-        let Some(shown) = self.engine.store.clock().await? else {
+        let Some(shown) = self.air.beside(self.engine.store.clock()).await? else {
             return Ok(clock);
         };
         self.ahead_us = clock.now().us() - shown.us();
@@ -115,7 +151,7 @@ impl<'a> Pump<'a> {
     /// stay batches.
     pub(crate) async fn fill(&mut self) -> Result<usize, DispatchError> {
         let most = self.engine.config.limits.effects_per_lease.max(1) as usize;
-        let room = most.saturating_sub(self.flying.len() + self.ended.len());
+        let room = most.saturating_sub(self.air.flying.len() + self.air.landed.len() + self.ended.len());
         if room * 2 < most || self.crms.is_empty() {
             return Ok(0);
         }
@@ -124,25 +160,26 @@ impl<'a> Pump<'a> {
         let hold = lease_time(self.engine) + settle_time(self.engine);
         let rows = u32::try_from(room).unwrap_or(u32::MAX);
         let asked_at = Instant::now();
-        let leased = self
-            .engine
-            .store
-            .lease_effects(&self.worker, &self.crms, rows, clock.now(), micros(hold))
-            .await?;
+        let store = self.engine.store;
+        let leasing = store.lease_effects(&self.worker, &self.crms, rows, clock.now(), micros(hold));
+        let leased = self.air.beside(leasing).await?;
         if leased.is_empty() {
             return Ok(0);
         }
         self.ours_from(asked_at);
         let begun = leased.len();
-        let known = knowledge::of(self.engine.store, self.engine.tools, &leased).await?;
+        let known = self
+            .air
+            .beside(knowledge::of(store, self.engine.tools, &leased))
+            .await?;
         for (effect, known) in leased.into_iter().zip(known) {
-            let instead = self.sender.instead(&effect, clock.now()).await;
+            let instead = self.air.beside(self.sender.instead(&effect, clock.now())).await;
             let (engine, stops) = (self.engine, Arc::clone(&self.stops));
             let ours_until = Arc::clone(&self.ours_until);
             let id = effect.effect.id.clone();
             self.held.insert(id.clone(), effect.effect.target.account.clone());
             let attempt = one(engine, stops, ours_until, clock, effect, (known, instead));
-            self.flying.push(attempt.map(|outcome| (id, outcome)).boxed());
+            self.air.flying.push(attempt.map(|outcome| (id, outcome)).boxed());
         }
         Ok(begun)
     }
@@ -150,28 +187,32 @@ impl<'a> Pump<'a> {
     /// Waits until outcomes are there and settles them; returns early, with nothing settled, when `nudge` comes first.
     pub(crate) async fn settle(&mut self, nudge: impl Future<Output = ()>) -> Result<(), DispatchError> {
         let mut nudge = std::pin::pin!(nudge);
-        while self.ended.is_empty() && !self.flying.is_empty() {
+        self.look();
+        while self.ended.is_empty() && !self.air.is_empty() {
             tokio::select! {
-                outcome = self.flying.next() => self.landed(outcome),
+                outcome = self.air.flying.next() => self.air.landed.extend(outcome),
                 _ = self.beat.tick() => self.extend().await?,
                 () = &mut nudge => return Ok(()),
             }
+            self.look();
         }
         let until = Instant::now() + GATHER;
-        while let Ok(Some(outcome)) = tokio::time::timeout_at(until, self.flying.next()).await {
-            self.landed(Some(outcome));
+        while let Ok(Some(outcome)) = tokio::time::timeout_at(until, self.air.flying.next()).await {
+            self.air.landed.push(outcome);
         }
+        self.look();
         self.record().await
     }
 
-    /// Takes what an attempt came to; one that sent nothing is held no longer, and its lease runs out.
-    fn landed(&mut self, outcome: Option<(EffectId, Option<EffectOutcome>)>) {
-        match outcome {
-            Some((_, Some(outcome))) => self.ended.push(outcome),
-            Some((id, None)) => {
-                self.held.remove(&id);
+    /// Takes what attempts came to; one that sent nothing is held no longer, and its lease runs out.
+    fn look(&mut self) {
+        for (id, outcome) in self.air.landed.drain(..) {
+            match outcome {
+                Some(outcome) => self.ended.push(outcome),
+                None => {
+                    self.held.remove(&id);
+                }
             }
-            None => {}
         }
     }
 
@@ -180,7 +221,8 @@ impl<'a> Pump<'a> {
             return Ok(());
         }
         // Offered again after a failure, it is taken once: the second time the effect is not leased any more.
-        let report = self.engine.store.settle_effects(&self.ended).await?;
+        let store = self.engine.store;
+        let report = self.air.beside(store.settle_effects(&self.ended)).await?;
         for outcome in self.ended.drain(..) {
             self.held.remove(&outcome.effect);
             if report.refused.contains(&outcome.effect) {
@@ -203,7 +245,7 @@ impl<'a> Pump<'a> {
         }
         let now = self.engine.config.clock.now();
         for action in report.actions {
-            finish(self.engine.store, &action, now).await?;
+            self.air.beside(finish(store, &action, now)).await?;
         }
         Ok(())
     }
@@ -218,7 +260,8 @@ impl<'a> Pump<'a> {
             .iter()
             .map(|(id, account)| (account.clone(), id.clone()))
             .collect();
-        self.engine.store.extend_leases(&self.worker, &held, until).await?;
+        let store = self.engine.store;
+        self.air.beside(store.extend_leases(&self.worker, &held, until)).await?;
         self.ours_from(from);
         Ok(())
     }

@@ -473,7 +473,7 @@ mod tests {
             assert!(outcome.holiday_share() <= Some(0.10));
         }
         assert!(
-            naive.holiday_share() > Some(0.15),
+            naive.holiday_share() > Some(0.10),
             "the ratio mistakes holidays for falls"
         );
     }

@@ -76,7 +76,7 @@ pub(crate) static INSERT: Statement = Statement::rows(
      select $1, e.account_id, e.action_id, $2 + e.place, e.run_id, e.decision_id, e.kind, e.playbook, e.subject, e.state, 1,
          e.title, e.owner_id, e.tier, e.role, e.verdict, e.value_minor, e.currency, e.minutes, e.rank_micro, e.due_day,
          e.as_of_us, e.expires_us, e.snoozed_us, e.last_editor, $3, e.card, e.effects,
-         case when e.state in ('pending', 'edited') then $3 end
+         case when e.state in ('pending', 'edited') then cast($3 as bigint) end
      from {rows} where true on conflict do nothing returning action_id, seq",
     4,
     ACTION,
@@ -89,7 +89,7 @@ pub(crate) static REFRESH: Statement = Statement::rows(
          owner_id = case when action.reassigned = 1 then action.owner_id else e.owner_id end, tier = e.tier,
          role = e.role, verdict = e.verdict, value_minor = e.value_minor, currency = e.currency, minutes = e.minutes,
          rank_micro = e.rank_micro, due_day = e.due_day, updated_us = $2, card = e.card, effects = e.effects,
-         asked_us = case when e.state = 'pending' then coalesce(action.asked_us, $2) end
+         asked_us = case when e.state = 'pending' then coalesce(action.asked_us, cast($2 as bigint)) end
      from {rows}
      where action.tenant_id = $1 and action.account_id = e.account_id and action.action_id = e.action_id
          and action.state in ('pending', 'advised', 'denied') and e.state in ('pending', 'advised', 'denied')

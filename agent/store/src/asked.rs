@@ -40,7 +40,7 @@ pub(crate) static TO: Statement = Statement::same(
      order by delegation_id",
 );
 pub(crate) static LATEST: Statement = Statement::same(
-    "reading delegations",
+    "listing delegations",
     "select delegation_id, giver, receiver, from_us, until_us, reason, at_us, revoked_us from delegation
      where tenant_id = $1 and until_us > $2 order by from_us, delegation_id limit $3",
 );

@@ -22,10 +22,10 @@ pub(crate) static CHANGE: Statement = Statement::same(
     "changing an action",
     "update action set state = $6, version = version + 1, effects = coalesce($7, effects),
          last_editor = coalesce($8, last_editor), snoozed_us = $9, updated_us = $10,
-         owner_id = coalesce($11, owner_id), reassigned = case when $11 is null then reassigned else 1 end,
-         asked_role = case when state = $6 then coalesce($12, asked_role) else $12 end,
-         asked_us = case when $6 not in ('pending', 'edited') then null when state = $6 and $12 is null then asked_us
-             else $10 end
+         owner_id = coalesce(cast($11 as text), owner_id), reassigned = case when cast($11 as text) is null then reassigned else 1 end,
+         asked_role = case when state = $6 then coalesce(cast($12 as text), asked_role) else cast($12 as text) end,
+         asked_us = case when $6 not in ('pending', 'edited') then null when state = $6 and cast($12 as text) is null then asked_us
+             else cast($10 as bigint) end
      where tenant_id = $1 and account_id = $2 and action_id = $3 and state = $4 and version = $5
      returning seq, run_id, as_of_us",
 );
