@@ -171,21 +171,7 @@ pub async fn run_once(
     options: &RunOptions,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<RunReport, RunError> {
-    let (texts, policies) = match bundles::in_force(engine.config, engine.store).await {
-        Ok(compiled) => compiled,
-        Err(error) => {
-            // A dry run writes nothing, and a folder that cannot be read has no name.
-            if let (BundleError::Content(_), false, Ok(hash)) = (
-                &error,
-                options.dry_run,
-                bundles::hash_in_force(engine.config, engine.store).await,
-            ) {
-                let now = engine.config.clock.now();
-                bundles::note_refused(engine.store, hash, &error.to_string(), None, now).await?;
-            }
-            return Err(error.into());
-        }
-    };
+    let (texts, policies) = bundles::in_force(engine.config, engine.store).await?;
     let policies = Arc::new(policies);
     let started = engine.config.clock.now();
     let run = RunId::derive(started, options.as_of);

@@ -41,7 +41,7 @@ impl Office {
         let office = Office { world, policies };
         office.people_at(PEOPLE, DEMO_TIME);
         // So that there are several of one kind.
-        let row = |level| format!("createTask        = {{ low_touch = \"auto\", mid_touch = \"{level}\"");
+        let row = |level| format!("createTask        = {{ low_touch = \"{level}\", mid_touch = \"{level}\"");
         office.edit("autonomy.toml", &row("auto"), &row("approve:csm"));
         office.go(&["run", "--once", "--as-of", DEMO_TIME]).ok();
         office
@@ -361,7 +361,7 @@ fn several_are_approved_together_only_where_one_look_is_enough() {
         let all = office.waiting(|i| i["verdict"].as_str().unwrap().starts_with("approve"));
         let alike = |a: &Value, b: &Value| ["playbook", "verdict"].iter().all(|key| a[*key] == b[*key]);
         let small = |i: &Value| {
-            i["tier"] == "mid_touch" && !["sendRenewal", "offerDiscount"].contains(&i["kind"].as_str().unwrap())
+            i["tier"] != "strategic" && !["sendRenewal", "offerDiscount"].contains(&i["kind"].as_str().unwrap())
         };
         let pair = all.iter().filter(|i| small(i)).find_map(|a| {
             all.iter()

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::output::{Need, open};
 use super::{Failure, Output};
-use crate::bundles;
+use crate::bundles::{self, BundleError};
 use crate::clock::Clock;
 use crate::config::{Config, Overrides, PolicySource};
 use crate::content;
@@ -129,6 +129,8 @@ async fn in_force(config: &Config, store: &Store, checks: &mut Vec<Check>) {
             checks.push(Check::new(Level::Ok, "in force", text, None));
             roles(store, policies.gate.vocabulary(), checks).await;
         }
+        // What is wrong with the folder, the check of the policies has said with its lines.
+        Err(BundleError::Content(_)) => {}
         Err(error) => checks.push(bad(&error, "mend the policies; until then nothing is decided")),
     }
     match bundles::last_refused(store).await {
