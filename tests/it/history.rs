@@ -182,6 +182,7 @@ const RANKED: [&str; 21] = [
     "minutes",
     "next_value_minor",
     "owner",
+    "parts",
     "per_minute",
     "playbook",
     "probability",
@@ -194,7 +195,7 @@ const RANKED: [&str; 21] = [
     "verdict",
 ];
 
-const CHANGED: [&str; 17] = [
+const CHANGED: [&str; 18] = [
     "account",
     "arr_minor",
     "as_of",
@@ -207,6 +208,7 @@ const CHANGED: [&str; 17] = [
     "kind",
     "opened_at",
     "owner",
+    "parts",
     "severity",
     "state",
     "subject",

@@ -296,13 +296,14 @@ const OPEN: &[&str] = &[
     "sf-bulk-silent",
     // A create is believed.
     "sf-create-ignored",
-    // Queries are for one record, so no page follows; deletions are not read.
+    // Queries are for one record, so no page follows.
     "sf-ends-early",
+    // The record is compared with what was known before the write, with and without a condition.
+    "sf-etag-dropped",
+    // Queries are for one record; deletions are not read.
     "sf-graves-hidden",
     // An id is taken as it comes, without its checksum.
     "sf-ids-lowercased",
-    // After a 412 the adapter reads again and writes, so the change of a person is lost with and without the condition.
-    "sf-if-match-ignored",
     "sf-limit-info-dropped",
     "sf-locator-lost",
     "sf-next-url-dropped",

@@ -209,6 +209,10 @@ fn autonomy(named: &Vocabulary) -> Value {
             "max_usage_age_days",
             whole("greatest age of the newest measured use, days"),
         ),
+        (
+            "max_stale_feeds?",
+            whole("most feeds beyond their age in [feeds] of scoring.toml"),
+        ),
     ]);
     let limits = table(&[
         (
@@ -313,7 +317,27 @@ fn scoring() -> Value {
         ("sd", number("its standard deviation")),
         ("weight", number("weight in the log odds")),
     ]);
+    let part = table(&[
+        ("scale", number("log odds of seats for a difference of 1")),
+        ("weight", number("weight beside active seats, which have 1")),
+    ]);
+    let evidence = table(&[
+        ("features?", part.clone()),
+        ("events_per_user?", part),
+        ("champion?", number("log odds for a champion who logs in no more")),
+        ("agreement", number("correlation of the parts where nothing happens")),
+    ]);
+    let age = || whole("greatest age of the newest record of a source, days");
+    let feeds = table(&[
+        ("usage?", age()),
+        ("ticket?", age()),
+        ("invoice?", age()),
+        ("survey?", age()),
+        ("interaction?", age()),
+        ("retired?", list(text("source that brings nothing any more"))),
+    ]);
     let detector = table(&[
+        ("evidence?", evidence),
         ("name", text("detector")),
         ("on", json!({ "type": "boolean" })),
         ("open", number("strength from which a signal opens")),
@@ -376,6 +400,7 @@ fn scoring() -> Value {
                     ("slot_minutes", whole("minutes")),
                 ]),
             ),
+            ("feeds?", feeds),
             (
                 "rollup?",
                 table(&[
