@@ -59,7 +59,6 @@ pub struct ChangeRow {
     /// What it is held against.
     pub baseline: Option<f64>,
     /// What adds up to the value, where it has parts.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Contribution>,
     /// What value and baseline are measured in.
     pub unit: &'static str,

@@ -182,7 +182,6 @@ const RANKED: [&str; 21] = [
     "minutes",
     "next_value_minor",
     "owner",
-    "parts",
     "per_minute",
     "playbook",
     "probability",
