@@ -82,13 +82,19 @@ impl Episodes {
             }
         });
         let Some(followed) = same else {
-            let gravest = row.severity;
+            let (gravest, opened) = (row.severity, row.opened_at);
             let new = Followed {
                 last: row.clone(),
                 gravest,
             };
             if let Some(old) = self.followed.insert(row.kind, new) {
-                self.ended.push(old.end());
+                // Of one detector one episode is open at a time: the old one is over where the new one begins.
+                let mut old = old.end();
+                if old.state != Stand::Cleared {
+                    old.state = Stand::Cleared;
+                    old.cleared_at = Some(opened);
+                }
+                self.ended.push(old);
             }
             return Some(row);
         };
