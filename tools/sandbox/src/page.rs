@@ -323,7 +323,7 @@ fn record(world: &World, server: &Server, object: &str, id: &str) -> Option<Mark
             h2 { "History" }
             @if !changes.is_empty() {
                 p.key.soft {
-                    @for (by, count) in &writers { span { span class={ "who" @if is_program(by) { " program" } } { (by) } " " (count) } }
+                    @for (by, count) in &writers { span { span class={ "who" @if is_program(by) { " program" } } { (by) } " " (count) @if *count == 1 { " change" } @else { " changes" } } }
                     span { a href={ "/sandbox/changes?object=" (object) "&id=" (id) } { "as JSON" } }
                 }
             }
