@@ -176,9 +176,12 @@ impl Salesforce {
                 known = Cow::Owned(ownership::as_read(&known, wanted, &record.live));
                 continue;
             }
-            let reply = reply.ok()?;
-            if !reply.body.is_empty() {
-                saved(object, &reply, call.body.as_ref())?;
+            let written = reply.ok().and_then(|reply| {
+                let says = (!reply.body.is_empty()).then(|| saved(object, &reply, call.body.as_ref()));
+                says.transpose()
+            });
+            if let Err(error) = written {
+                return Err(error.with_image(image));
             }
             return Ok(Receipt {
                 before: image.before,
