@@ -104,7 +104,7 @@ impl CallsLeft {
 ///
 /// # Errors
 /// What reading brings.
-pub async fn left(config: &Config, store: &Store) -> Result<Vec<CallsLeft>, StoreError> {
+pub(crate) async fn left(config: &Config, store: &Store) -> Result<Vec<CallsLeft>, StoreError> {
     let now = config.clock.now();
     let budgets = store.call_budgets().await?;
     let left = budgets.iter().filter(|budget| budget.resets_at > now).filter_map(|budget| {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use perennial_core::ids::TenantId;
 use perennial_core::policy::gate::Vocabulary;
 use perennial_core::signal::{Crm, OwnerRole};
 use perennial_core::time::Timestamp;
@@ -35,6 +36,8 @@ pub use policy::{PolicyAccess, PolicySource};
 pub struct Config {
     /// Database.
     pub database: DatabaseUrl,
+    /// Whose data of it. Several companies can share one PostgreSQL; each has its own configuration.
+    pub tenant: TenantId,
     /// Folder of the policies; `None` means the ones built into the program.
     pub policies: Option<PathBuf>,
     /// Where the policies in force come from.
@@ -214,6 +217,7 @@ pub struct Overrides {
 #[serde(deny_unknown_fields)]
 struct ConfigFile {
     database: Option<Spanned<String>>,
+    tenant: Option<Spanned<i64>>,
     policies: Option<PathBuf>,
     prompts: Option<PathBuf>,
     data_dir: Option<PathBuf>,
@@ -322,6 +326,19 @@ impl Config {
             },
             (None, None) => DatabaseUrl::Sqlite(data_dir.join("perennial.db")),
         };
+        let tenant = match &raw.tenant {
+            None => TenantId::DEFAULT,
+            Some(number) if *number.get_ref() > 0 => TenantId(*number.get_ref()),
+            Some(number) => {
+                let message = format!("`{}` is no tenant", number.get_ref());
+                wrong(
+                    number.span(),
+                    message,
+                    "write a number from 1 on, or leave `tenant` out",
+                );
+                TenantId::DEFAULT
+            }
+        };
         let clock = match &raw.clock {
             None => Clock::System,
             Some(at) => match at.get_ref().parse::<Timestamp>() {
@@ -415,6 +432,7 @@ impl Config {
         let prompts = raw.prompts.map(|p| home.join(p)).or(beside);
         Ok(Config {
             database,
+            tenant,
             policies,
             policy,
             prompts,

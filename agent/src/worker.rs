@@ -2,13 +2,14 @@
 //!
 //! Promises: a database that goes away and comes back is survived; what is under way when a worker is told to stop is
 //! ended and settled; of all workers one leads and does what only one should (items that wake or expire), and losing the
-//! lead in the middle harms nothing, because each such change is made only where nothing changed before it.
+//! lead in the middle harms nothing, because each such change is made only where nothing changed before it; a schema that
+//! becomes newer than this program can work with ends the worker, after what is under way.
 
 use std::time::Duration;
 
 use perennial_core::draw::Stream;
 use perennial_core::time::Timestamp;
-use perennial_store::Wakes;
+use perennial_store::{StoreError, Wakes};
 use tokio::time::Instant;
 
 use crate::cycle::Engine;
@@ -51,12 +52,16 @@ pub async fn work(engine: &Engine<'_>) -> Result<Drained, DispatchError> {
         leads: false,
         warned_at: None,
         stop: engine.stop.clone(),
+        outdated: None,
     };
     let mut failures = 0;
     loop {
-        let stopping = *engine.stop.borrow();
+        let stopping = *engine.stop.borrow() || worker.outdated.is_some();
         match worker.round(stopping).await {
-            Ok(Round::Ended) => break,
+            Ok(Round::Ended) => match worker.outdated.take() {
+                Some(error) => return Err(error.into()),
+                None => break,
+            },
             Ok(Round::Worked) => failures = 0,
             Ok(Round::Idle) => {
                 failures = 0;
@@ -107,6 +112,8 @@ struct Worker<'a> {
     leads: bool,
     warned_at: Option<Instant>,
     stop: tokio::sync::watch::Receiver<bool>,
+    /// The schema has gone on without this program.
+    outdated: Option<StoreError>,
 }
 
 impl Worker<'_> {
@@ -154,6 +161,14 @@ impl Worker<'_> {
                 seconds = ahead_us / 1_000_000,
                 "this machine's clock is not that of the database; leases and due times go by the database's"
             );
+        }
+        match self.pump.beside(store.check_version()).await {
+            Err(error @ StoreError::Version { .. }) => {
+                tracing::warn!(error = %error, "this worker ends");
+                self.outdated = Some(error);
+                return Ok(());
+            }
+            checked => checked?,
         }
         let worker = self.pump.worker().to_owned();
         let seen = async {

@@ -491,6 +491,36 @@ async fn converges(crm: Crm, database: &str, mut world: World) {
         world.store.close().await;
 }
 
+#[test]
+fn what_one_decision_ran_into_the_next_one_does_not_write_over_either() {
+    wait(async {
+        let mut world = World::new(3).await;
+        let (field, name) = FIELDS[0];
+        let first = world.decide(0, 0, field).await;
+        world.crms.inject(Fault {
+            system: System::Salesforce,
+            route: RouteMatch::route("PATCH", "/"),
+            kind: FaultKind::ServerError,
+            times: 1_000,
+        });
+        world.carry_out().await;
+        world.crms.clear_faults();
+        let fields = [(name.to_owned(), Value::from("theirs"))].into();
+        let edited = world
+            .crms
+            .edit(System::Salesforce, "Account", &account(0), fields, "Ann");
+        edited.unwrap();
+        world.carry_out().await;
+        let second = world.decide(1, 0, field).await;
+        world.carry_out().await;
+        for action in [first, second] {
+            let row = world.store.action(action.as_str()).await.unwrap();
+            assert_eq!(row.state, ActionState::Pending, "{action} waits for a person");
+        }
+        assert_eq!(world.live(0, name), "theirs");
+    });
+}
+
 /// Everything in the CRM but the times of changes.
 fn state(world: &World) -> Hash {
     let mut text = String::new();

@@ -5,6 +5,7 @@
 mod account;
 mod approvals;
 mod architecture;
+mod backup;
 mod bad_input;
 mod bundles;
 mod content;
@@ -32,7 +33,9 @@ mod policy;
 mod prove;
 mod ravenstack;
 mod scores;
+mod sequences;
 mod sources;
+mod upgrade;
 mod watch;
 #[cfg(unix)]
 mod workers;

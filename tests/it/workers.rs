@@ -25,7 +25,7 @@ use crate::PROGRAM;
 
 const SF: &[Crm] = &[Crm::Salesforce];
 
-async fn opened(url: &str) -> Store {
+pub(crate) async fn opened(url: &str) -> Store {
     let limits = perennial::config::Limits::default().store();
     let store = Store::open(&url.parse().unwrap(), TenantId::DEFAULT, &limits)
         .await
@@ -34,14 +34,14 @@ async fn opened(url: &str) -> Store {
     store
 }
 
-async fn commit(store: &Store, commits: &[DecisionCommit]) {
+pub(crate) async fn commit(store: &Store, commits: &[DecisionCommit]) {
     store
         .commit_decisions(&work::run(), commits, Clock::System.now())
         .await
         .unwrap();
 }
 
-fn many(accounts: usize, each: usize, due: Timestamp) -> Vec<DecisionCommit> {
+pub(crate) fn many(accounts: usize, each: usize, due: Timestamp) -> Vec<DecisionCommit> {
     (0..accounts * each)
         .map(|n| work::permitted(n % accounts, &n.to_string(), SF, ActionKind::CREATE_NOTE, due))
         .collect()
@@ -49,7 +49,11 @@ fn many(accounts: usize, each: usize, due: Timestamp) -> Vec<DecisionCommit> {
 
 /// A worker with the sink of markers, or, with arguments, the program.
 fn started(folder: &Path, url: &str, sandbox: &Sandbox, args: &[&str]) -> Child {
-    let mut command = command(PROGRAM, folder, args);
+    started_as(PROGRAM, folder, url, sandbox, args)
+}
+
+pub(crate) fn started_as(program: &str, folder: &Path, url: &str, sandbox: &Sandbox, args: &[&str]) -> Child {
+    let mut command = command(program, folder, args);
     if args.is_empty() {
         command.env(SINK, "marker");
     }
@@ -63,7 +67,7 @@ fn started(folder: &Path, url: &str, sandbox: &Sandbox, args: &[&str]) -> Child 
     command.spawn().unwrap()
 }
 
-fn tasks(sandbox: &Sandbox) -> Vec<String> {
+pub(crate) fn tasks(sandbox: &Sandbox) -> Vec<String> {
     let records = sandbox.records(System::Salesforce, "Task");
     records
         .iter()
@@ -72,7 +76,7 @@ fn tasks(sandbox: &Sandbox) -> Vec<String> {
 }
 
 /// Waits until something holds; what is waited for must come by itself.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..3_000 {
         if holds().await {
             return;
@@ -82,7 +86,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     panic!("waited in vain: {what}");
 }
 
-fn said(folder: &Path, url: &str, args: &[&str]) -> Said {
+pub(crate) fn said(folder: &Path, url: &str, args: &[&str]) -> Said {
     command(PROGRAM, folder, args)
         .args(["--db", url])
         .output()

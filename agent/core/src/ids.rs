@@ -127,12 +127,12 @@ impl RunId {
     }
 }
 
-/// A tenant. There is one, [`TenantId::DEFAULT`], until a later version serves several.
+/// A tenant: one company's accounts, people and policies. Several can share one PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TenantId(pub i64);
 
 impl TenantId {
-    /// The one tenant of today.
+    /// The tenant of a configuration that names none.
     pub const DEFAULT: TenantId = TenantId(1);
 }

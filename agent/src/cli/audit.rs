@@ -33,26 +33,29 @@ pub(super) async fn audit(config: &Config, command: AuditCommand, output: &Outpu
     }
 }
 
-async fn verify(store: &Store, output: &Output) -> Result<(), Failure> {
+/// How far the chain of the ledger holds, its head there, and where and why it is broken.
+pub(super) async fn chain(store: &Store) -> Result<(i64, Hash, Option<(i64, String)>), Failure> {
     let (mut seq, mut previous) = (0_i64, Hash::ZERO);
-    let mut broken: Option<(i64, String)> = None;
-    'chain: loop {
+    loop {
         let page = store.ledger_page(seq, PAGE).await?;
         if page.is_empty() {
             break;
         }
         for entry in page {
             if let Some(why) = wrong(&entry, seq, previous) {
-                broken = Some((entry.seq, why));
-                break 'chain;
+                return Ok((seq, previous, Some((entry.seq, why))));
             }
             (seq, previous) = (entry.seq, entry.hash);
         }
     }
     let head = store.ledger_head().await?;
-    if broken.is_none() && (head.seq != seq || head.hash != previous) {
-        broken = Some((seq + 1, format!("the head says {} entries, {seq} are there", head.seq)));
-    }
+    let broken = (head.seq != seq || head.hash != previous)
+        .then(|| (seq + 1, format!("the head says {} entries, {seq} are there", head.seq)));
+    Ok((seq, previous, broken))
+}
+
+async fn verify(store: &Store, output: &Output) -> Result<(), Failure> {
+    let (seq, previous, broken) = chain(store).await?;
     let place = broken
         .as_ref()
         .map(|(seq, why)| serde_json::json!({ "seq": seq, "why": why }));

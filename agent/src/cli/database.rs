@@ -1,7 +1,8 @@
 //! `perennial db`.
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
-use perennial_core::ids::TenantId;
 use perennial_store::{DatabaseUrl, Prune, Store};
 
 use super::output::{Need, open, progress_bar};
@@ -10,8 +11,12 @@ use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DbCommand {
-    /// Bring the schema to the version of this program
-    Migrate,
+    /// Bring the schema to the version of this program, unless a worker that runs could not go on with it
+    Migrate {
+        /// Migrate all the same; workers that are too old end by themselves
+        #[arg(long)]
+        anyway: bool,
+    },
     /// Remove what is old and over; never the ledger, and nothing that is open
     #[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
     Prune {
@@ -24,6 +29,12 @@ pub(super) enum DbCommand {
         /// Inputs of decisions older than so many days; without them a decision cannot be replayed
         #[arg(long, value_name = "DAYS", group = "what", value_parser = clap::value_parser!(u32).range(1..))]
         inputs_days: Option<u32>,
+    },
+    /// Write what a SQLite database holds now into a new file, while others go on working with it
+    Backup {
+        /// File that does not exist yet
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
     },
     /// Copy everything into an empty database of either kind, and check counts and ledger; stop all else first
     Copy {
@@ -38,8 +49,18 @@ pub(super) enum DbCommand {
 
 pub(super) async fn db(config: &Config, command: &DbCommand, output: &Output) -> Result<(), Failure> {
     match command {
-        DbCommand::Migrate => {
-            let store = Store::open(&config.database, TenantId::DEFAULT, &config.limits.store()).await?;
+        DbCommand::Migrate { anyway } => {
+            let store = Store::open(&config.database, config.tenant, &config.limits.store()).await?;
+            let now = store.clock().await?.unwrap_or_else(|| config.clock.now());
+            let too_old = store
+                .workers_too_old(crate::worker::earlier(now, crate::worker::ALIVE))
+                .await?;
+            if !too_old.is_empty() && !anyway {
+                return Err(Failure::input(format!(
+                    "nothing was migrated: {} could not go on with the new schema; stop it first, or say --anyway",
+                    too_old.join(", ")
+                )));
+            }
             let report = store.migrate().await?;
             store.close().await;
             if output.json() {
@@ -82,8 +103,45 @@ pub(super) async fn db(config: &Config, command: &DbCommand, output: &Output) ->
             }
             Ok(())
         }
+        DbCommand::Backup { to } => backup(config, to, output).await,
         DbCommand::Copy { from, to } => copy(config, from, to, output).await,
     }
+}
+
+async fn backup(config: &Config, to: &Path, output: &Output) -> Result<(), Failure> {
+    if to.exists() {
+        return Err(Failure::input(format!(
+            "`{}` is there already: name a new file",
+            to.display()
+        )));
+    }
+    let store = open(config, Need::Existing).await?;
+    let was_written = store.backup(to).await?;
+    store.close().await;
+    if !was_written {
+        return Err(Failure::input(
+            "this is for SQLite; PostgreSQL brings its own: pg_dump --format=custom --file FILE DATABASE",
+        ));
+    }
+    // A backup that cannot be read is none.
+    let written = Config {
+        database: DatabaseUrl::Sqlite(to.to_path_buf()),
+        ..config.clone()
+    };
+    let store = open(&written, Need::Existing).await?;
+    let (entries, head, broken) = super::audit::chain(&store).await?;
+    store.close().await;
+    if let Some((entry, why)) = broken {
+        let text = format!("the backup was written, but its ledger is broken at entry {entry}: {why}");
+        return Err(Failure::failed(text));
+    }
+    if output.json() {
+        output.document(&serde_json::json!({ "file": to, "entries": entries, "head": head }));
+    } else {
+        let file = to.display();
+        output.line(&format!("{file}: ledger of {entries} entries intact, head {head}"));
+    }
+    Ok(())
 }
 
 async fn copy(config: &Config, from: &str, to: &str, output: &Output) -> Result<(), Failure> {
@@ -104,8 +162,8 @@ async fn copy(config: &Config, from: &str, to: &str, output: &Output) -> Result<
         return Err(Failure::input(format!("there is no database at `{}`", path.display())));
     }
     let options = config.limits.store();
-    let source = Store::open_migrated(&from, TenantId::DEFAULT, &options).await?;
-    let target = Store::open(&to, TenantId::DEFAULT, &options).await?;
+    let source = Store::open_migrated(&from, config.tenant, &options).await?;
+    let target = Store::open(&to, config.tenant, &options).await?;
     target.migrate().await?;
     let bar = progress_bar(output, "copying");
     let copied = target

@@ -233,6 +233,15 @@ async fn database(config: &Config, checks: &mut Vec<Check>) {
             checks.push(Check::new(Level::Bad, "database", error.to_string(), Some(remedy)));
         }
     }
+    match store.tenants_not_apart().await {
+        Ok(Some(tenants)) if tenants > 1 => {
+            let text = format!("{tenants} tenants share this database, and our role sees the rows of all of them");
+            let remedy = "connect with a role that is no superuser and has no BYPASSRLS: see docs/operator/databases";
+            checks.push(Check::new(Level::Warn, "database", text, Some(remedy.to_owned())));
+        }
+        Ok(_) => {}
+        Err(error) => checks.push(Check::new(Level::Bad, "database", error.to_string(), None)),
+    }
     calls(config, &store, checks).await;
     in_force(config, &store, checks).await;
     match store.effect_counts(None).await {

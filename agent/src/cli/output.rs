@@ -141,7 +141,6 @@ pub(crate) enum Need {
 
 /// Opens the database. A new one gets its schema at once; an older one is migrated only by `db migrate`.
 pub(crate) async fn open(config: &Config, need: Need) -> Result<perennial_store::Store, Failure> {
-    use perennial_core::ids::TenantId;
     use perennial_store::Store;
     if let DatabaseUrl::Sqlite(path) = &config.database
         && path.is_dir()
@@ -173,11 +172,11 @@ pub(crate) async fn open(config: &Config, need: Need) -> Result<perennial_store:
             })?;
         }
     }
-    let store = Store::open(&config.database, TenantId::DEFAULT, &config.limits.store()).await?;
+    let store = Store::open(&config.database, config.tenant, &config.limits.store()).await?;
     if store.schema_version().await? == 0 {
         store.migrate().await?;
         return Ok(store);
     }
     store.close().await;
-    Ok(Store::open_migrated(&config.database, TenantId::DEFAULT, &config.limits.store()).await?)
+    Ok(Store::open_migrated(&config.database, config.tenant, &config.limits.store()).await?)
 }

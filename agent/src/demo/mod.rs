@@ -238,7 +238,7 @@ async fn no_accounts(store: &Store) -> Result<(), Failure> {
 
 /// The demo never touches a database that holds something.
 async fn empty_store(config: &Config) -> Result<Store, Failure> {
-    let store = Store::open(&config.database, TenantId::DEFAULT, &config.limits.store()).await?;
+    let store = Store::open(&config.database, config.tenant, &config.limits.store()).await?;
     no_accounts(&store).await?;
     store.migrate().await?;
     Ok(store)

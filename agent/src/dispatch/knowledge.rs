@@ -78,9 +78,20 @@ pub(super) fn learned(effect: &Effect, result: &EffectResult) -> Vec<Learned> {
     match result {
         EffectResult::Done(receipt) => learned_by(effect, receipt),
         // What stands against it is not known to a decision: the next one must not go over it either, until somebody has said whose
-        // value stays or a reading has brought it.
-        EffectResult::Conflict { .. }
-        | EffectResult::Again { .. }
+        // value stays or a reading has brought it. A field of which nothing is stored counts from now on as known to be empty:
+        // otherwise the next decision would take its value for one from before our time.
+        EffectResult::Conflict { fields, .. } => {
+            let subject = subject(&effect.write).unwrap_or_default();
+            let learned = |field: &ConflictField| Learned {
+                tool: effect.tool,
+                subject: subject.to_owned(),
+                field: field.field.clone(),
+                value: String::new(),
+                ours: false,
+            };
+            fields.iter().map(learned).collect()
+        }
+        EffectResult::Again { .. }
         | EffectResult::Unknown { .. }
         | EffectResult::NotNow { .. }
         | EffectResult::Withdrawn { .. }

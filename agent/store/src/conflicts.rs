@@ -35,6 +35,23 @@ pub(crate) static LEARN: Statement = Statement::rows(
         Col::Int("since_us"),
     ],
 );
+/// From a conflict a field is known of, not its value: what is known already stays.
+pub(crate) static WATCH: Statement = Statement::rows(
+    "storing that fields are known of",
+    "insert into known_field (tenant_id, account_id, tool, subject, field, value, ours, since_us, before)
+     select $1, e.account_id, e.tool, e.subject, e.field, e.value, e.ours, e.since_us, '' from {rows} where true
+     on conflict (tenant_id, account_id, tool, subject, field) do nothing",
+    2,
+    &[
+        Col::Text("account_id"),
+        Col::Text("tool"),
+        Col::Text("subject"),
+        Col::Text("field"),
+        Col::Text("value"),
+        Col::Int("ours"),
+        Col::Int("since_us"),
+    ],
+);
 pub(crate) static KNOWN: Statement = Statement::rows(
     "reading what is known of fields",
     "select k.account_id, k.tool, k.subject, k.field, k.value, k.ours, k.since_us, k.before
@@ -97,7 +114,7 @@ pub(crate) static PUT_IMAGES: Statement = Statement::rows(
 );
 
 #[cfg(test)]
-pub(crate) static ALL: &[&Statement] = &[&LEARN, &KNOWN, &RECORD, &SETTLE, &OVER, &OF_ACTION, &PUT_IMAGES];
+pub(crate) static ALL: &[&Statement] = &[&LEARN, &WATCH, &KNOWN, &RECORD, &SETTLE, &OVER, &OF_ACTION, &PUT_IMAGES];
 
 /// A value of a field that became known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +202,7 @@ impl Store {
             .iter()
             .map(|(account, learned)| (account.as_str(), learned, now.us()))
             .collect();
-        put(&mut tx, self.tenant.0, &seen).await?;
+        put(&mut tx, &LEARN, self.tenant.0, &seen).await?;
         tx.commit().await
     }
 
@@ -254,7 +271,12 @@ fn known(row: &Row) -> Result<KnownField> {
 }
 
 /// Stores what became known; of two values of one field the later one in the list.
-pub(crate) async fn put(tx: &mut Tx<'_>, tenant: i64, learned: &[(&str, &Learned, i64)]) -> Result<()> {
+pub(crate) async fn put(
+    tx: &mut Tx<'_>,
+    statement: &'static Statement,
+    tenant: i64,
+    learned: &[(&str, &Learned, i64)],
+) -> Result<()> {
     let mut latest = BTreeMap::new();
     for (account, l, at) in learned {
         let key = (*account, l.tool.as_str(), l.subject.as_str(), l.field.as_str());
@@ -272,19 +294,29 @@ pub(crate) async fn put(tx: &mut Tx<'_>, tenant: i64, learned: &[(&str, &Learned
         Column::int(latest.values().map(|value| i64::from(value.1))),
         Column::int(latest.values().map(|value| value.2)),
     ];
-    tx.execute(&LEARN, args![tenant], Some(&rows)).await?;
+    tx.execute(statement, args![tenant], Some(&rows)).await?;
     Ok(())
 }
 
 /// What attempts learned.
 pub(crate) async fn learn(tx: &mut Tx<'_>, tenant: i64, settled: &[(&EffectOutcome, String, i64)]) -> Result<()> {
-    let mut all = Vec::new();
+    let (mut values, mut fields) = (Vec::new(), Vec::new());
     for (outcome, ..) in settled {
+        let all = match &outcome.result {
+            EffectResult::Conflict { .. } => &mut fields,
+            EffectResult::Done(_)
+            | EffectResult::Again { .. }
+            | EffectResult::Unknown { .. }
+            | EffectResult::NotNow { .. }
+            | EffectResult::Withdrawn { .. }
+            | EffectResult::Failed { .. } => &mut values,
+        };
         for learned in &outcome.learned {
             all.push((outcome.account.as_str(), learned, outcome.at.us()));
         }
     }
-    put(tx, tenant, &all).await
+    put(tx, &LEARN, tenant, &values).await?;
+    put(tx, &WATCH, tenant, &fields).await
 }
 
 /// The conflicts that attempts met, and what changes found whose answers were lost.

@@ -87,8 +87,10 @@ pub enum StoreError {
         /// Version of this program.
         needed: i64,
     },
-    /// The schema is newer than this program: use a newer program.
-    #[error("the database has schema version {found}, this program knows {known}: use a newer version of perennial")]
+    /// The schema is newer than this program, and does not allow for it: use a newer program.
+    #[error(
+        "the database has schema version {found}, this program knows {known} and cannot work with it: use a newer version of perennial"
+    )]
     Version {
         /// Version in the database.
         found: i64,

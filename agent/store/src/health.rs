@@ -68,10 +68,30 @@ pub(crate) static SIZE: Statement = Statement::differ(
          || ', synchronous_commit ' || current_setting('synchronous_commit')",
 );
 
+/// Whether the server shows us the rows of every tenant, and how many tenants there are then.
+pub(crate) static SEES_ALL: Statement = Statement::differ(
+    "asking whether tenants are kept apart",
+    "select 0, 1",
+    "select cast(max(case when rolsuper or rolbypassrls then 1 else 0 end) as bigint),
+         (select count(distinct tenant_id) from ledger_head)
+     from pg_roles where rolname = current_user",
+);
+
 #[cfg(test)]
-pub(crate) static ALL: &[&Statement] = &[&ROWS, &SIZE];
+pub(crate) static ALL: &[&Statement] = &[&ROWS, &SIZE, &SEES_ALL];
 
 impl Store {
+    /// How many tenants share this database, where the role that we connect with is one that row-level security does not hold
+    /// (a superuser, or one with BYPASSRLS); none where it is held.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn tenants_not_apart(&self) -> Result<Option<u64>> {
+        let row = self.db.fetch_one(&SEES_ALL, args![]).await?;
+        let seen = row.map(|row| Ok((row.opt_int(0)? == Some(1), unsigned(row.int(1)?))));
+        Ok(seen.transpose()?.and_then(|(all, tenants)| all.then_some(tenants)))
+    }
+
     /// How big the store is and what it runs on.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ impl Store {
         let place = url.to_string();
         let pools = match url {
             DatabaseUrl::Sqlite(path) => open_sqlite(path, &place, options).await?,
-            DatabaseUrl::Postgres(secret) => open_postgres(secret.expose(), &place, options).await?,
+            DatabaseUrl::Postgres(secret) => open_postgres(secret.expose(), &place, tenant, options).await?,
         };
         Ok(Store {
             db: Arc::new(Db { pools, place }),
@@ -56,6 +56,29 @@ impl Store {
         let store = Store::open(url, tenant, options).await?;
         store.check_version().await?;
         Ok(store)
+    }
+
+    /// Writes what a SQLite database holds at this moment into a new file, while others go on writing. False for PostgreSQL, which
+    /// has means of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::ReadOnly`], what reading brings; a half-written file stays.
+    pub async fn backup(&self, to: &Path) -> Result<bool> {
+        let Pools::Sqlite { write, .. } = &self.db.pools else {
+            return Ok(false);
+        };
+        let fail = |source| self.db.fail("writing a backup", source);
+        // A connection of its own: the readers may not write anything, and the writer would hold up everybody.
+        let options = write.connect_options();
+        let mut own = SqliteConnectOptions::clone(&options).connect().await.map_err(fail)?;
+        let name = to.display().to_string();
+        sqlx::query("vacuum into ?")
+            .bind(name)
+            .execute(&mut own)
+            .await
+            .map_err(fail)?;
+        own.close().await.map_err(fail)?;
+        Ok(true)
     }
 
     /// Tenant whose data this store reads and writes.
@@ -138,7 +161,7 @@ async fn open_sqlite(path: &Path, place: &str, options: &Options) -> Result<Pool
     })
 }
 
-async fn open_postgres(url: &str, place: &str, options: &Options) -> Result<Pools> {
+async fn open_postgres(url: &str, place: &str, tenant: TenantId, options: &Options) -> Result<Pools> {
     let unreachable = |source| StoreError::Unreachable {
         place: place.to_owned(),
         source,
@@ -146,7 +169,11 @@ async fn open_postgres(url: &str, place: &str, options: &Options) -> Result<Pool
     let connect: PgConnectOptions = url.parse().map_err(unreachable)?;
     let connect = connect
         .application_name("perennial")
-        .options([("lock_timeout", format!("{}ms", options.busy_timeout_ms))])
+        .options([
+            ("lock_timeout", format!("{}ms", options.busy_timeout_ms)),
+            // INVARIANT (tenants apart): the server shows a connection the rows of this tenant only.
+            ("perennial.tenant", tenant.0.to_string()),
+        ])
         .disable_statement_logging();
     // The pool tries again until its time is up and then only says so; one try tells at once what is wrong.
     let one = sqlx::postgres::PgConnection::connect_with(&connect);

@@ -411,7 +411,7 @@ pub struct EffectOutcome {
     pub fence: i64,
     /// What came of it.
     pub result: EffectResult,
-    /// What became known of fields on the way.
+    /// What became known of fields on the way; from a [`EffectResult::Conflict`] it is kept only where nothing is known of a field.
     pub learned: Vec<Learned>,
     /// Entries for the ledger; not written when the fence is stale.
     pub ledger: Vec<LedgerDraft>,

@@ -125,7 +125,7 @@ impl Store {
         ];
         tx.execute(&PUT, args, None).await?;
         let seen: Vec<_> = learned.iter().map(|learned| (account.as_str(), learned, at)).collect();
-        conflicts::put(&mut tx, self.tenant.0, &seen).await?;
+        conflicts::put(&mut tx, &conflicts::LEARN, self.tenant.0, &seen).await?;
         let entries: Vec<_> = entries.iter().map(|entry| (Some(account), undone.at, entry)).collect();
         ledger::append(&mut tx, self.tenant, &head, &entries).await?;
         tx.commit().await

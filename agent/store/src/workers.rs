@@ -24,7 +24,7 @@ pub(crate) static WAKE: Statement = Statement::differ(
 );
 pub(crate) static SEE: Statement = Statement::same(
     "recording that a worker lives",
-    "insert into worker (tenant_id, worker, begun_us, seen_us, ahead_us, engine) values ($1, $2, $3, $3, $4, $5)
+    "insert into worker (tenant_id, worker, begun_us, seen_us, ahead_us, engine, knows) values ($1, $2, $3, $3, $4, $5, $6)
      on conflict (tenant_id, worker) do update set seen_us = excluded.seen_us, ahead_us = excluded.ahead_us",
 );
 pub(crate) static SEEN: Statement = Statement::same(
@@ -195,7 +195,14 @@ impl Store {
     /// What writing brings.
     pub async fn see_worker(&self, worker: &str, ahead_us: i64, engine: &str, now: Timestamp) -> Result<()> {
         let mut tx = self.db.write(Durability::Normal).await?;
-        let args = args![self.tenant.0, worker, now.us(), ahead_us, engine];
+        let args = args![
+            self.tenant.0,
+            worker,
+            now.us(),
+            ahead_us,
+            engine,
+            crate::migrate::VERSION
+        ];
         tx.execute(&SEE, args, None).await?;
         tx.commit().await
     }

@@ -109,7 +109,7 @@ async fn open(url: &DatabaseUrl) -> Store {
         .expect("opens")
 }
 
-async fn script(server: &str, text: String) {
+pub(crate) async fn script(server: &str, text: String) {
     use sqlx::Connection as _;
     let mut connection = sqlx::PgConnection::connect(server)
         .await

@@ -73,6 +73,11 @@ async fn a_conflict_waits_for_a_person_and_their_word_is_what_may_be_written_ove
     };
     let report = bed.store.settle_effects(&[met]).await.expect("settles");
     assert!(report.actions[0].conflict && !report.actions[0].any_failed);
+    let known = || async {
+        let accounts = std::iter::once(&lease.effect.target.account);
+        bed.store.known_fields(accounts).await.expect("reads")
+    };
+    assert_eq!(known().await[0].what.value, "b", "nothing was known of the field");
     let id = &lease.effect.action;
     let effects = bed.store.effects_of(id).await.expect("reads");
     assert_eq!(effects[0].state, EffectState::Conflict);

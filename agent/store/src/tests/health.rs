@@ -4,11 +4,14 @@ use perennial_core::ids::TenantId;
 
 use super::bed::{account, account_id, usage};
 use super::{Bed, both};
+use crate::migrate::{MIGRATIONS, Migration, VERSION};
 use crate::*;
 
 both!(
     an_empty_database_asks_for_a_migration,
     a_newer_schema_is_refused,
+    a_newer_schema_is_worked_with_where_it_says_so,
+    workers_that_a_migration_would_strand_are_named,
     an_altered_migration_is_noticed,
     another_tenant_sees_nothing,
     sizes_are_told,
@@ -20,7 +23,7 @@ async fn again(bed: &Bed) -> Result<Store> {
 
 async fn an_empty_database_asks_for_a_migration(bed: Bed) {
     let report = bed.store.migrate().await.expect("migrates");
-    assert_eq!((report.applied, report.version), (vec![], crate::migrate::VERSION));
+    assert_eq!((report.applied, report.version), (vec![], VERSION));
     again(&bed).await.expect("opens").close().await;
     bed.tamper("drop table schema_version").await;
     let empty = again(&bed).await.expect_err("no version");
@@ -35,6 +38,73 @@ async fn a_newer_schema_is_refused(bed: Bed) {
         bed.store.migrate().await,
         Err(StoreError::Version { found: 99, .. })
     ));
+}
+
+/// The migrations of this program and others after them.
+fn with(next: Vec<Migration>) -> Vec<Migration> {
+    let known = MIGRATIONS.iter().map(|m| Migration { ..*m });
+    known.chain(next).collect()
+}
+
+fn next(name: &'static str, works_with: Option<i64>) -> Migration {
+    let text = match works_with {
+        Some(_) => "alter table worker add column later text",
+        None => "alter table worker rename column engine to build",
+    };
+    Migration {
+        name,
+        texts: [text, text],
+        works_with,
+    }
+}
+
+async fn a_newer_schema_is_worked_with_where_it_says_so(bed: Bed) {
+    let mine = VERSION;
+    bed.store.check_as(mine).await.expect("its own");
+    let adds = with(vec![next("adds", Some(mine))]);
+    bed.store.apply(&adds).await.expect("migrates");
+    bed.store.check_as(mine).await.expect("the next allows for it");
+    bed.store.check_as(mine + 1).await.expect("its own");
+    let before = bed.store.check_as(mine - 1).await;
+    assert!(
+        matches!(before, Err(StoreError::Version { .. })),
+        "one before is too old"
+    );
+    again(&bed).await.expect("opens").close().await;
+    bed.store
+        .see_worker("w", 0, "1", super::bed::at(1))
+        .await
+        .expect("an old worker is seen");
+    let breaks = with(vec![next("adds", Some(mine)), next("breaks", None)]);
+    bed.store.apply(&breaks).await.expect("migrates");
+    let error = bed.store.check_as(mine).await.expect_err("refused");
+    assert!(matches!(error, StoreError::Version { found, known } if (found, known) == (mine + 2, mine)));
+    bed.store.check_as(mine + 1).await.expect_err("refused");
+    bed.store.check_as(mine + 2).await.expect("its own");
+}
+
+async fn workers_that_a_migration_would_strand_are_named(bed: Bed) {
+    let at = super::bed::at;
+    let (adds, breaks) = (
+        with(vec![next("adds", Some(VERSION))]),
+        with(vec![next("breaks", None)]),
+    );
+    bed.store.see_worker("w", 0, "1", at(9)).await.expect("is seen");
+    let too_old = async |list: &[Migration], after| bed.store.too_old(list, at(after)).await.expect("reads");
+    assert_eq!(too_old(MIGRATIONS, 0).await, Vec::<String>::new(), "nothing to migrate");
+    assert_eq!(too_old(&adds, 0).await, Vec::<String>::new(), "it can go on");
+    assert_eq!(too_old(&breaks, 0).await, ["w"]);
+    assert_eq!(
+        too_old(&breaks, 9).await,
+        Vec::<String>::new(),
+        "it does not live any more"
+    );
+    bed.tamper("update worker set knows = 0").await;
+    assert_eq!(
+        too_old(&adds, 0).await,
+        ["w"],
+        "one from before programs said what they know"
+    );
 }
 
 async fn an_altered_migration_is_noticed(bed: Bed) {
@@ -62,10 +132,7 @@ async fn sizes_are_told(bed: Bed) {
         "the check leaves nothing: {stats:?}"
     );
     assert_eq!(stats.rows.len(), crate::health::TABLES.len());
-    assert!(
-        stats.bytes > 0 && stats.schema_version == crate::migrate::VERSION,
-        "{stats:?}"
-    );
+    assert!(stats.bytes > 0 && stats.schema_version == VERSION, "{stats:?}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod limits;
 mod races;
 mod schema;
 mod signals;
+mod tenants;
 mod workers;
 
 pub(crate) use bed::{Bed, both};

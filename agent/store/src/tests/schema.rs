@@ -38,6 +38,8 @@ fn written(dialect: Dialect) -> Vec<(String, String)> {
             }
         }
     }
+    // It is there before the first migration, and belongs to no tenant.
+    columns.retain(|(table, _)| table != "schema_version");
     columns.sort_by(|a, b| a.0.cmp(&b.0));
     columns
 }
@@ -125,6 +127,7 @@ async fn no_statement_reads_a_whole_table_unless_it_must() {
         // Few rows: the processes of one installation.
         "forgetting dead workers",
         "reading which workers live",
+        "reading which workers are older",
     ];
     let bed = Bed::sqlite().await;
     let mut slow = Vec::new();
@@ -171,6 +174,8 @@ async fn every_statement_is_understood(bed: Bed) {
         assert!(
             text.contains("tenant_id")
                 || text.contains("schema")
+                // Those of every tenant: a migration concerns them all.
+                || statement.doing.starts_with("reading which workers")
                 || text.contains("pragma_table_info")
                 || !text.contains(" from ")
                 || !text.contains("$1")
