@@ -91,7 +91,13 @@ impl CallsLeft {
     /// As a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let CallsLeft { tool, used, left, until, .. } = self;
+        let CallsLeft {
+            tool,
+            used,
+            left,
+            until,
+            ..
+        } = self;
         let day = format!("calls to {tool}: {used} used, {left} left until {until}");
         match self.refused_until {
             Some(at) => format!("{day}; it says that its calls are used up, so nobody calls it before {at}"),
@@ -107,16 +113,19 @@ impl CallsLeft {
 pub(crate) async fn left(config: &Config, store: &Store) -> Result<Vec<CallsLeft>, StoreError> {
     let now = config.clock.now();
     let budgets = store.call_budgets().await?;
-    let left = budgets.iter().filter(|budget| budget.resets_at > now).filter_map(|budget| {
-        let rules = config.call_rules_of(budget.tool)?;
-        Some(CallsLeft {
-            tool: budget.tool,
-            used: budget.used,
-            left: budget.left(&rules),
-            until: budget.resets_at,
-            refused_until: budget.refused_until(&rules).filter(|until| *until > now),
-        })
-    });
+    let left = budgets
+        .iter()
+        .filter(|budget| budget.resets_at > now)
+        .filter_map(|budget| {
+            let rules = config.call_rules_of(budget.tool)?;
+            Some(CallsLeft {
+                tool: budget.tool,
+                used: budget.used,
+                left: budget.left(&rules),
+                until: budget.resets_at,
+                refused_until: budget.refused_until(&rules).filter(|until| *until > now),
+            })
+        });
     Ok(left.collect())
 }
 
@@ -139,7 +148,10 @@ impl Budget for StoreBudget {
         Box::pin(async move {
             tracing::warn!(%crm, wait_s = wait.as_secs(), "the CRM says that its calls are used up; nobody calls it meanwhile");
             let wait_us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-            let noted = self.store.refuse_calls(crm, wait_us, &self.rules, self.clock.now()).await;
+            let noted = self
+                .store
+                .refuse_calls(crm, wait_us, &self.rules, self.clock.now())
+                .await;
             if let Err(error) = noted {
                 tracing::warn!(%crm, %error, "that the CRM has no calls left cannot be noted");
             }

@@ -25,7 +25,9 @@ fn main() {
 
 async fn all(records: usize, latency_ms: usize) {
     println!("{records} changed records, {latency_ms} ms a call\n");
-    println!("| CRM | written by | effects a lease | calls | least | calls / least | records/s |\n|---|---|---|---|---|---|---|");
+    println!(
+        "| CRM | written by | effects a lease | calls | least | calls / least | records/s |\n|---|---|---|---|---|---|---|"
+    );
     for crm in [Crm::Salesforce, Crm::HubSpot] {
         for (by, lease) in [(By::Batches, 200), (By::Batches, records), (By::Job, records)] {
             if crm == Crm::HubSpot && by == By::Job {
@@ -34,10 +36,10 @@ async fn all(records: usize, latency_ms: usize) {
             let crms = book(records).await;
             crms.set_latency(Duration::from_millis(latency_ms as u64));
             let temp = tempfile::tempdir().expect("a folder");
-            let url = Database::sqlite(temp.path()).url;
+            let db = Database::sqlite(temp.path());
             let lease_of = u32::try_from(lease).expect("a lease");
             let tool = bulk_tool(&crms, crm, if by == By::Job { 2_000 } else { 0 });
-            let took = change_all(&crms, tool, &url, temp.path(), records, lease_of).await;
+            let took = change_all(&crms, tool, &db.url, temp.path(), records, lease_of).await;
             assert_eq!(took.drained.done, records as u64, "all of it is done: {:?}", took.calls);
             let (calls, least) = (took.all(), least(crm, records, by));
             #[expect(clippy::cast_precision_loss, reason = "a figure for people")]

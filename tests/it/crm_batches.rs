@@ -1,30 +1,20 @@
 //! Many effects in few requests: each with its own comparison, its own before-image and its own answer, and no more calls than
 //! the API asks for.
 
+mod held;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use futures_util::future::BoxFuture;
-use perennial::StoreBudget;
-use perennial::clock::Clock;
-use perennial::cycle::Engine;
-use perennial::dispatch::drain;
-use perennial_core::action::{
-    AccountField, ActionKind, Done, Effect, EffectState, Permit, Priority, Receipt, Target, Write,
-};
+use perennial_core::action::{AccountField, Done, Effect, Priority, Receipt, Target, Write};
 use perennial_core::ids::{AccountId, ActionId, EffectId};
 use perennial_core::signal::Crm;
-use perennial_core::stop::{Stop, StopScope};
-use perennial_core::time::{Day, Timestamp};
-use perennial_sandbox::{Access, ChangeKind, Fault, FaultKind, Limits, RouteMatch, Sandbox};
-use perennial_store::{CallRules, LedgerDraft, Store};
-use perennial_tests::batches::{
-    By, account_id, book, bulk_tool, change_all, company_id, health, least, opened, system, tool,
-};
-use perennial_tests::{Database, work};
-use perennial_tools::hubspot::HubSpot;
-use perennial_tools::salesforce::Salesforce;
-use perennial_tools::{Always, Answer, Answers, Connection, Go, Job, Known, LookUp, Registry, SendError, Tool};
+use perennial_core::time::Day;
+use perennial_sandbox::{Access, ChangeKind, Fault, FaultKind, RouteMatch, Sandbox};
+use perennial_tests::Database;
+use perennial_tests::batches::{By, account_id, book, bulk_tool, change_all, company_id, health, least, system, tool};
+use perennial_tools::{Always, Go, Job, Known, LookUp, SendError, Tool};
 use serde_json::Value;
 
 use crate::crms::{NOW, permit, wait};
@@ -62,7 +52,9 @@ fn effect(crm: Crm, key: &str, n: usize, write: Write) -> Effect {
 }
 
 fn changes(crm: Crm, key: &str, count: usize, value: &str) -> Vec<Effect> {
-    (0..count).map(|n| effect(crm, key, n, health(crm, n, value).2)).collect()
+    (0..count)
+        .map(|n| effect(crm, key, n, health(crm, n, value).2))
+        .collect()
 }
 
 fn task() -> Write {
@@ -134,7 +126,8 @@ fn edit(crms: &Sandbox, crm: Crm, n: usize, value: &str) {
         Crm::HubSpot => Value::from(value),
     };
     let fields = [(field.to_owned(), value)].into();
-    crms.edit(system(crm), object, &record_id(crm, n), fields, "Ann").unwrap();
+    crms.edit(system(crm), object, &record_id(crm, n), fields, "Ann")
+        .unwrap();
 }
 
 #[test]
@@ -152,7 +145,12 @@ fn many_changed_records_take_the_least_calls_and_keep_their_before_images() {
                     assert!((0..count).all(|n| live(&crms, crm, n) == "71"));
                 } else {
                     // They hold the value by now: one reading for all, and nothing is sent.
-                    assert_eq!(took.all(), least(crm, count, By::Batches) - crms_written(crm, count), "{:?}", took.calls);
+                    assert_eq!(
+                        took.all(),
+                        least(crm, count, By::Batches) - crms_written(crm, count),
+                        "{:?}",
+                        took.calls
+                    );
                 }
             }
         }
@@ -191,14 +189,34 @@ fn each_record_of_a_batch_has_its_own_answer() {
                 // HubSpot has one answer for both.
                 Crm::HubSpot => "busy",
             };
-            let expected = ["updated", "no_change", "conflict", locked, "busy", "updated", "RECORD_NOT_FOUND"];
+            let expected = [
+                "updated",
+                "no_change",
+                "conflict",
+                locked,
+                "busy",
+                "updated",
+                "RECORD_NOT_FOUND",
+            ];
             assert_eq!(said, expected, "{crm}");
             let Ok(receipt) = &answers[0] else { panic!("written") };
-            assert_eq!((receipt.before[field].as_str(), receipt.after[field].as_str()), ("50", "71"));
+            assert_eq!(
+                (receipt.before[field].as_str(), receipt.after[field].as_str()),
+                ("50", "71")
+            );
             let lives: Vec<String> = (0..6).map(|n| live(&crms, crm, n)).collect();
             assert_eq!(lives, ["71", "71", "33", "50", "50", "71"], "{crm}");
-            let written: BTreeSet<String> = crms.changes().split_off(before).into_iter().map(|c| c.record_id).collect();
-            assert_eq!(written, BTreeSet::from([record_id(crm, 0), record_id(crm, 5)]), "{crm}: nothing else");
+            let written: BTreeSet<String> = crms
+                .changes()
+                .split_off(before)
+                .into_iter()
+                .map(|c| c.record_id)
+                .collect();
+            assert_eq!(
+                written,
+                BTreeSet::from([record_id(crm, 0), record_id(crm, 5)]),
+                "{crm}: nothing else"
+            );
         }
     });
 }
@@ -226,7 +244,11 @@ fn the_answer_to_a_batch_that_is_lost_is_unknown_for_each_and_looked_up_at_once(
                     times: 1,
                 });
                 let answers = run(tool.as_ref(), &effects).await;
-                assert_eq!(words(&answers), [("unknown, image true".to_owned(), 60)].into(), "{crm}");
+                assert_eq!(
+                    words(&answers),
+                    [("unknown, image true".to_owned(), 60)].into(),
+                    "{crm}"
+                );
                 let Err(SendError::Unknown { image: Some(image), .. }) = &answers[7] else {
                     panic!("an image");
                 };
@@ -259,7 +281,11 @@ fn many_tasks_are_made_once_in_few_calls_however_often_they_are_sent() {
             for answer in answers.iter().flatten() {
                 let record = crms.record(system(crm), object, &answer.record).unwrap();
                 assert!(record.fields.values().any(|value| value == "Call Ann"), "{record:?}");
-                assert!(answer.after.keys().all(|name| !name.ends_with(')')), "{:?}", answer.after);
+                assert!(
+                    answer.after.keys().all(|name| !name.ends_with(')')),
+                    "{:?}",
+                    answer.after
+                );
             }
             let looked = tool.look_up_many(effects.iter().collect(), NOW).await;
             assert!(looked.iter().all(|l| matches!(l, Ok(LookUp::Done(_)))), "{crm}");
@@ -267,12 +293,19 @@ fn many_tasks_are_made_once_in_few_calls_however_often_they_are_sent() {
             let again = run(tool.as_ref(), &effects).await;
             assert_eq!(words(&again), [("already_done".to_owned(), count)].into(), "{crm}");
             let more = crms.changes().split_off(changes);
-            assert!(more.iter().all(|c| c.fields.is_empty() && c.kind != ChangeKind::Create), "{crm}: {more:?}");
+            assert!(
+                more.iter().all(|c| c.fields.is_empty() && c.kind != ChangeKind::Create),
+                "{crm}: {more:?}"
+            );
             let ids: BTreeSet<&String> = answers.iter().chain(&again).flatten().map(|r| &r.record).collect();
             assert_eq!(ids.len(), count, "{crm}: the same records");
             // A lost answer: found by key, and not made again.
             let effects = tasks(crm, "lost", count);
-            let path = if crm == Crm::Salesforce { "/services/data/v68.0/composite" } else { "/crm/objects/2026-09/tasks/batch/upsert" };
+            let path = if crm == Crm::Salesforce {
+                "/services/data/v68.0/composite"
+            } else {
+                "/crm/objects/2026-09/tasks/batch/upsert"
+            };
             crms.inject(Fault {
                 system: system(crm),
                 route: RouteMatch::route(if crm == Crm::Salesforce { "PATCH" } else { "POST" }, path),
@@ -280,7 +313,11 @@ fn many_tasks_are_made_once_in_few_calls_however_often_they_are_sent() {
                 times: 1,
             });
             let lost = run(tool.as_ref(), &effects).await;
-            assert_eq!(words(&lost), [("unknown, image false".to_owned(), count)].into(), "{crm}");
+            assert_eq!(
+                words(&lost),
+                [("unknown, image false".to_owned(), count)].into(),
+                "{crm}"
+            );
             run(tool.as_ref(), &effects).await;
             let looked = tool.look_up_many(effects.iter().collect(), NOW).await;
             assert!(looked.iter().all(|l| matches!(l, Ok(LookUp::Done(_)))), "{crm}");
@@ -336,9 +373,19 @@ fn what_is_held_back_before_the_writing_request_is_not_sent() {
                 let changes = crms.changes().len();
                 let answers = run_going(tool.as_ref(), &effects, &Known::nothing(), &only).await;
                 assert!(*only.asked.lock().unwrap() >= 1);
-                assert_eq!(answers.iter().filter(|a| a.is_ok()).count(), 1, "{crm}: {:?}", words(&answers));
+                assert_eq!(
+                    answers.iter().filter(|a| a.is_ok()).count(),
+                    1,
+                    "{crm}: {:?}",
+                    words(&answers)
+                );
                 assert!(answers[3].is_ok());
-                let records: BTreeSet<String> = crms.changes().split_off(changes).into_iter().map(|c| c.record_id).collect();
+                let records: BTreeSet<String> = crms
+                    .changes()
+                    .split_off(changes)
+                    .into_iter()
+                    .map(|c| c.record_id)
+                    .collect();
                 // A task is tied to its company, which stands in the history of both.
                 assert!(records.len() <= 2, "{crm}: {records:?}");
             }
@@ -379,7 +426,12 @@ fn two_changes_of_one_record_in_a_batch_are_made_one_after_the_other() {
                 fields: [(AccountField::Posture, "at risk".to_owned())].into(),
             };
             let answers = run(tool.as_ref(), &effects).await;
-            assert!(answers.iter().all(|a| a.as_ref().is_ok_and(|r| r.done == Done::Updated)), "{crm}");
+            assert!(
+                answers
+                    .iter()
+                    .all(|a| a.as_ref().is_ok_and(|r| r.done == Done::Updated)),
+                "{crm}"
+            );
             assert_eq!(live(&crms, crm, 0), "71");
         }
     });
@@ -423,7 +475,10 @@ fn very_many_records_go_as_one_job_and_each_has_its_own_answer() {
         assert!((0..count).all(|n| n == 5 || live(&crms, crm, n) == "71"));
         let routes: BTreeSet<String> = crms.calls().split_off(before).iter().map(|call| call.route()).collect();
         assert!(routes.iter().any(|route| route.contains("/jobs/ingest")), "{routes:?}");
-        assert!(!routes.contains("PATCH /services/data/v68.0/composite/sobjects"), "{routes:?}");
+        assert!(
+            !routes.contains("PATCH /services/data/v68.0/composite/sobjects"),
+            "{routes:?}"
+        );
         // Made by key, and a job that is lost when it is closed is looked at before anything is said of it.
         crms.inject(Fault {
             system: system(crm),
@@ -444,158 +499,11 @@ fn very_many_records_go_as_one_job_and_each_has_its_own_answer() {
             times: 1,
         });
         let answers = run(tool.as_ref(), &changes(crm, "open", 55, "72")).await;
-        let busy = answers.iter().filter(|a| matches!(a, Err(SendError::Busy { .. }))).count();
+        let busy = answers
+            .iter()
+            .filter(|a| matches!(a, Err(SendError::Busy { .. })))
+            .count();
         assert_eq!(busy, 55, "{:?}", words(&answers));
         assert!((0..55).all(|n| live(&crms, crm, n) != "72"));
-    });
-}
-
-/// Salesforce, with a stop that comes when everything is leased and nothing is sent.
-struct Stopping {
-    inner: Arc<dyn Tool>,
-    store: Store,
-}
-
-impl Tool for Stopping {
-    fn crm(&self) -> Crm {
-        self.inner.crm()
-    }
-
-    perennial_tests::carries_out_only!();
-
-    fn execute<'a>(&'a self, permit: Permit, effect: &'a Effect, known: &'a Known, at: Timestamp) -> Answer<'a, Receipt> {
-        self.inner.execute(permit, effect, known, at)
-    }
-
-    fn look_up<'a>(&'a self, effect: &'a Effect, at: Timestamp) -> Answer<'a, LookUp> {
-        self.inner.look_up(effect, at)
-    }
-
-    fn together(&self, effect: &Effect) -> Option<&'static str> {
-        self.inner.together(effect)
-    }
-
-    fn batch_max(&self) -> usize {
-        self.inner.batch_max()
-    }
-
-    fn execute_many<'a>(&'a self, jobs: Vec<Job<'a>>, go: &'a dyn Go, at: Timestamp) -> Answers<'a, Receipt> {
-        Box::pin(async move {
-            let stopped = work::account(3);
-            let stop = Stop {
-                scope: StopScope::Account(stopped.clone()),
-                since: at,
-                person: "mia".to_owned(),
-                reason: "escalation".to_owned(),
-            };
-            let entry = LedgerDraft {
-                kind: "stop".to_owned(),
-                reference: "stop".to_owned(),
-                body: "{}".to_owned(),
-            };
-            self.store.stop(&stop, &entry).await.unwrap();
-            let its: Vec<&Effect> = jobs.iter().map(|job| job.effect).filter(|e| e.target.account == stopped).collect();
-            // A stop is felt within a second.
-            for _ in 0..500 {
-                if go.may(&its).await == [false] {
-                    break;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-            }
-            self.inner.execute_many(jobs, go, at).await
-        })
-    }
-}
-
-#[test]
-fn what_is_stopped_while_a_batch_is_read_is_put_off_and_not_sent() {
-    wait(async {
-        let count = 10;
-        let crms = book(count).await;
-        let temp = tempfile::tempdir().unwrap();
-        for db in Database::both("batch_stopped", temp.path()) {
-            let (config, store) = opened(&db.url, temp.path(), 100).await;
-            let due = Timestamp::from_us(0);
-            let value = if db.kind == "sqlite" { "71" } else { "72" };
-            let change = |n: usize| {
-                let writes = vec![health(Crm::Salesforce, n, value)];
-                work::writing(n, "health", writes, ActionKind::UPDATE_FIELD, due)
-            };
-            let commits: Vec<_> = (0..count).map(change).collect();
-            store.commit_decisions(&work::run(), &commits, due).await.unwrap();
-            let tools = Registry::new().with(Arc::new(Stopping {
-                inner: tool(&crms, Crm::Salesforce),
-                store: store.clone(),
-            }));
-            let (_keep, stop) = tokio::sync::watch::channel(false);
-            let engine = Engine {
-                config: &config,
-                store: &store,
-                tools: &tools,
-                stop,
-            };
-            let drained = drain(&engine, &work::run(), None, &mut |_| {}).await.unwrap();
-            assert_eq!((drained.done, drained.failed), (count as u64 - 1, 0), "{}", db.kind);
-            for n in 0..count {
-                assert_eq!(live(&crms, Crm::Salesforce, n) == value, n != 3, "{n}");
-            }
-            let effects = store.effects_of(&commits[3].actions[0].row.id).await.unwrap();
-            assert_eq!(effects[0].state, EffectState::Waiting, "{effects:?}");
-            store.close().await;
-        }
-    });
-}
-
-#[test]
-fn a_crm_that_says_its_calls_are_used_up_is_called_by_nobody_for_a_while() {
-    wait(async {
-        for crm in CRMS {
-            let crms = book(1).await;
-            let temp = tempfile::tempdir().unwrap();
-            for db in Database::both(&format!("spent_{crm}"), temp.path()) {
-                let (_, store) = opened(&db.url, temp.path(), 100).await;
-                let rules = CallRules {
-                    daily: None,
-                    assumed: 100_000,
-                    per_second: 1_000,
-                    burst: 1_000,
-                };
-                let clock = Clock::System;
-                let worker = || {
-                    let budget = Arc::new(StoreBudget::new(store.clone(), clock, rules));
-                    let address = if crm == Crm::Salesforce { crms.salesforce() } else { crms.hubspot() };
-                    let connection = Connection {
-                        budget: Some(budget),
-                        ..crate::crms::connection(&address.url, &address.token)
-                    };
-                    let tool: Box<dyn Tool> = match crm {
-                        Crm::Salesforce => Box::new(Salesforce::new(connection).unwrap()),
-                        Crm::HubSpot => Box::new(HubSpot::new(connection).unwrap()),
-                    };
-                    tool
-                };
-                let (one, other) = (worker(), worker());
-                crms.set_limits(Limits {
-                    salesforce_daily: 0,
-                    hubspot_daily: Some(0),
-                    ..Limits::default()
-                });
-                let effect = effect(crm, "spent", 0, task());
-                let before = crms.calls().len();
-                let first = one.execute(permit(&effect), &effect, &Known::nothing(), NOW).await;
-                assert_eq!(word(&first), "busy", "{crm}");
-                assert_eq!(crms.calls().len() - before, 1, "{crm}: asked once");
-                for tool in [&one, &other] {
-                    let next = tool.execute(permit(&effect), &effect, &Known::nothing(), NOW).await;
-                    let Err(SendError::Busy { why, retry_after }) = next else {
-                        panic!("{crm}: {next:?}");
-                    };
-                    assert!(why.contains("used up") && retry_after.as_secs() > 500, "{why}");
-                }
-                assert_eq!(crms.calls().len() - before, 1, "{crm}: and nobody asks again");
-                crms.set_limits(Limits::default());
-                store.close().await;
-            }
-        }
     });
 }

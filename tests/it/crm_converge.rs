@@ -1,6 +1,8 @@
 //! People and Perennial edit the same records of a CRM that fails: nothing is lost, doubled or written over, and all that was
 //! written can be taken back. Salesforce and HubSpot, on SQLite and, where there is a server, on PostgreSQL.
 //!
+//! Long because both tests live in one world, with its faults and its people.
+//!
 //! `PERENNIAL_EDITS` says how many edits there are (2,000 for the figures in the book; a few by default).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,8 +115,11 @@ impl World {
     /// A world around one CRM; on SQLite where no database is given.
     async fn of(crm: Crm, seed: u64, url: Option<&str>) -> World {
         let named = |n: usize| format!("Customer {n}");
-        let accounts =
-            (0..ACCOUNTS).map(|n| SeedRecord::new("Account").id(account(n)).field("Name", named(n).as_str()));
+        let accounts = (0..ACCOUNTS).map(|n| {
+            SeedRecord::new("Account")
+                .id(account(n))
+                .field("Name", named(n).as_str())
+        });
         let companies = (0..ACCOUNTS).map(|n| {
             let id = record_id(Crm::HubSpot, n);
             SeedRecord::new("companies").id(id).field("name", named(n).as_str())
@@ -188,8 +193,15 @@ impl World {
     }
 
     fn live(&self, n: usize, field: &str) -> String {
-        let record = self.crms.record(self.system, objects(self.crm)[0], &record_id(self.crm, n));
-        let value = record.unwrap().fields.get(field).and_then(Value::as_str).map(str::to_owned);
+        let record = self
+            .crms
+            .record(self.system, objects(self.crm)[0], &record_id(self.crm, n));
+        let value = record
+            .unwrap()
+            .fields
+            .get(field)
+            .and_then(Value::as_str)
+            .map(str::to_owned);
         value.unwrap_or_default()
     }
 
@@ -388,107 +400,107 @@ fn people_and_we_edit_the_same_records_and_nothing_is_lost_doubled_or_written_ov
 }
 
 async fn converges(crm: Crm, database: &str, mut world: World) {
-        let total = edits(120);
-        let mut ours: Vec<Ours> = Vec::new();
-        let mut seen: BTreeMap<(usize, &str), String> = BTreeMap::new();
-        let (mut people, mut faults) = (0, 0);
-        while ours.len() + people < total {
-            for _ in 0..=world.below(3) {
-                let n = world.below(ACCOUNTS);
-                let (field, name) = fields(crm)[world.below(2)];
-                if world.below(2) == 0 {
-                    people += 1;
-                    world.edit(n, name, &format!("theirs {people}"));
-                } else {
-                    let number = ours.len();
-                    let action = world.decide(number, n, field).await;
-                    let seen = seen.get(&(n, name)).cloned().unwrap_or_default();
-                    ours.push(Ours {
-                        action,
-                        n,
-                        field: name,
-                        seen,
-                    });
-                }
+    let total = edits(120);
+    let mut ours: Vec<Ours> = Vec::new();
+    let mut seen: BTreeMap<(usize, &str), String> = BTreeMap::new();
+    let (mut people, mut faults) = (0, 0);
+    while ours.len() + people < total {
+        for _ in 0..=world.below(3) {
+            let n = world.below(ACCOUNTS);
+            let (field, name) = fields(crm)[world.below(2)];
+            if world.below(2) == 0 {
+                people += 1;
+                world.edit(n, name, &format!("theirs {people}"));
+            } else {
+                let number = ours.len();
+                let action = world.decide(number, n, field).await;
+                let seen = seen.get(&(n, name)).cloned().unwrap_or_default();
+                ours.push(Ours {
+                    action,
+                    n,
+                    field: name,
+                    seen,
+                });
             }
-            if world.below(3) == 0 {
-                faults += world.fail_some(20, 1);
-                let tool = world.tool();
-                world.now = Timestamp::from_us(world.now.us() + MINUTE);
-                if world.read(tool.as_ref()).await {
-                    for n in 0..ACCOUNTS {
-                        for (_, name) in fields(crm) {
-                            seen.insert((n, name), world.live(n, name));
-                        }
+        }
+        if world.below(3) == 0 {
+            faults += world.fail_some(20, 1);
+            let tool = world.tool();
+            world.now = Timestamp::from_us(world.now.us() + MINUTE);
+            if world.read(tool.as_ref()).await {
+                for n in 0..ACCOUNTS {
+                    for (_, name) in fields(crm) {
+                        seen.insert((n, name), world.live(n, name));
                     }
                 }
             }
-            faults += world.fail_some(20, 6);
-            world.carry_out().await;
         }
-        world.crms.clear_faults();
-        let calls = world.crms.calls().len();
-        // Two cycles after the faults have stopped.
-        for _ in 0..2 {
-            world.carry_out().await;
-            let tool = world.tool();
-            assert!(world.read(tool.as_ref()).await);
-        }
-        let counts = world.store.effect_counts(None).await.unwrap();
-        assert_eq!((counts.waiting, counts.unknown), (0, 0), "{counts:?}");
-        let mut writes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for change in world.crms.changes() {
-            for field in change
-                .fields
-                .iter()
-                .filter(|field| fields(crm).iter().any(|(_, name)| *name == field.field))
-            {
-                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                if change.by != "Ann" {
-                    writes.entry(text(&field.after)).or_default().push(text(&field.before));
-                }
+        faults += world.fail_some(20, 6);
+        world.carry_out().await;
+    }
+    world.crms.clear_faults();
+    let calls = world.crms.calls().len();
+    // Two cycles after the faults have stopped.
+    for _ in 0..2 {
+        world.carry_out().await;
+        let tool = world.tool();
+        assert!(world.read(tool.as_ref()).await);
+    }
+    let counts = world.store.effect_counts(None).await.unwrap();
+    assert_eq!((counts.waiting, counts.unknown), (0, 0), "{counts:?}");
+    let mut writes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for change in world.crms.changes() {
+        for field in change
+            .fields
+            .iter()
+            .filter(|field| fields(crm).iter().any(|(_, name)| *name == field.field))
+        {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            if change.by != "Ann" {
+                writes.entry(text(&field.after)).or_default().push(text(&field.before));
             }
         }
-        let (mut executed, mut conflicts) = (0, 0);
-        for (number, decided) in ours.iter().enumerate() {
-            let value = format!("ours {number}");
-            let row = world.store.action(decided.action.as_str()).await.unwrap();
-            let written = writes.remove(&value).unwrap_or_default();
-            match row.state {
-                ActionState::Executed => {
-                    executed += 1;
-                    assert_eq!(written.len(), 1, "{value}: written once, neither lost nor doubled");
-                    let over = &written[0];
-                    let may = !over.starts_with("theirs") || *over == decided.seen;
-                    // What was there before our first write of a field is not known to be anybody's edit.
-                    let first = !ours[..number]
-                        .iter()
-                        .any(|o| (o.n, o.field) == (decided.n, decided.field));
-                    assert!(may || (first && decided.seen.is_empty()), "{value} went over `{over}`");
-                }
-                ActionState::Pending => {
-                    conflicts += 1;
-                    // Written once at most: its answer was lost, and somebody changed the field before it was looked up.
-                    assert!(written.len() <= 1, "{value}: {written:?}");
-                    let met = world.store.conflicts_of(&decided.action).await.unwrap();
-                    assert!(met[0].field.theirs.starts_with("theirs"), "{met:?}");
-                }
-                other => panic!("{value} is {other}"),
+    }
+    let (mut executed, mut conflicts) = (0, 0);
+    for (number, decided) in ours.iter().enumerate() {
+        let value = format!("ours {number}");
+        let row = world.store.action(decided.action.as_str()).await.unwrap();
+        let written = writes.remove(&value).unwrap_or_default();
+        match row.state {
+            ActionState::Executed => {
+                executed += 1;
+                assert_eq!(written.len(), 1, "{value}: written once, neither lost nor doubled");
+                let over = &written[0];
+                let may = !over.starts_with("theirs") || *over == decided.seen;
+                // What was there before our first write of a field is not known to be anybody's edit.
+                let first = !ours[..number]
+                    .iter()
+                    .any(|o| (o.n, o.field) == (decided.n, decided.field));
+                assert!(may || (first && decided.seen.is_empty()), "{value} went over `{over}`");
             }
+            ActionState::Pending => {
+                conflicts += 1;
+                // Written once at most: its answer was lost, and somebody changed the field before it was looked up.
+                assert!(written.len() <= 1, "{value}: {written:?}");
+                let met = world.store.conflicts_of(&decided.action).await.unwrap();
+                assert!(met[0].field.theirs.starts_with("theirs"), "{met:?}");
+            }
+            other => panic!("{value} is {other}"),
         }
-        assert!(writes.is_empty(), "written and never decided: {writes:?}");
-        let accounts: Vec<AccountId> = (0..ACCOUNTS).map(|n| AccountId::new(record_id(crm, n))).collect();
-        for known in world.store.known_fields(accounts.iter()).await.unwrap() {
-            let n = accounts.iter().position(|account| *account == known.account).unwrap();
-            assert_eq!(known.what.value, world.live(n, &known.what.field), "both sides agree");
-        }
-        assert!(executed > 0 && conflicts > 0);
-        println!(
-            "{crm}, {database}: {people} edits of people, {} of ours: {executed} written, {conflicts} conflicts; {faults} faults in \
+    }
+    assert!(writes.is_empty(), "written and never decided: {writes:?}");
+    let accounts: Vec<AccountId> = (0..ACCOUNTS).map(|n| AccountId::new(record_id(crm, n))).collect();
+    for known in world.store.known_fields(accounts.iter()).await.unwrap() {
+        let n = accounts.iter().position(|account| *account == known.account).unwrap();
+        assert_eq!(known.what.value, world.live(n, &known.what.field), "both sides agree");
+    }
+    assert!(executed > 0 && conflicts > 0);
+    println!(
+        "{crm}, {database}: {people} edits of people, {} of ours: {executed} written, {conflicts} conflicts; {faults} faults in \
              {calls} calls",
-            ours.len()
-        );
-        world.store.close().await;
+        ours.len()
+    );
+    world.store.close().await;
 }
 
 #[test]
@@ -528,8 +540,7 @@ fn state(world: &World) -> Hash {
         let mut records = world.crms.records(world.system, object);
         records.sort_by(|a, b| a.id.cmp(&b.id));
         for record in records {
-            let plain =
-                |name: &&String| !["odified", "odstamp", "Viewed"].iter().any(|part| name.contains(part));
+            let plain = |name: &&String| !["odified", "odstamp", "Viewed"].iter().any(|part| name.contains(part));
             let fields: BTreeMap<&String, &Value> = record.fields.iter().filter(|(name, _)| plain(name)).collect();
             text.push_str(&format!("{object} {} {}\n", record.id, canonical(&fields)));
         }
@@ -547,51 +558,51 @@ fn undoing_all_of_many_random_writes_restores_the_exact_state() {
 }
 
 async fn undoes_all(mut world: World) {
-        let total = edits(60).min(1_000);
-        let tool = world.tool();
-        for n in 0..ACCOUNTS {
-            world.edit(n, fields(world.crm)[0].1, &format!("as it was {n}"));
-        }
-        let before = state(&world);
-        let mut done: Vec<(Effect, Receipt)> = Vec::new();
-        for number in 0..total {
-            let owner = AccountId::new(record_id(world.crm, world.below(ACCOUNTS)));
-            let write = match world.below(4) {
-                0 => Write::CreateTask {
-                    subject: format!("task {number}"),
-                    body: "b".to_owned(),
-                    due: Day::from_number(20_500),
-                    priority: Priority::Normal,
-                    assignee: None,
-                },
-                1 => Write::CreateNote {
-                    title: format!("note {number}"),
-                    body: "b".to_owned(),
-                },
-                _ => {
-                    let (posture, health) = (format!("ours {number}"), world.below(100).to_string());
-                    Write::UpdateAccount {
-                        fields: [(AccountField::Posture, posture), (AccountField::Health, health)].into(),
-                    }
+    let total = edits(60).min(1_000);
+    let tool = world.tool();
+    for n in 0..ACCOUNTS {
+        world.edit(n, fields(world.crm)[0].1, &format!("as it was {n}"));
+    }
+    let before = state(&world);
+    let mut done: Vec<(Effect, Receipt)> = Vec::new();
+    for number in 0..total {
+        let owner = AccountId::new(record_id(world.crm, world.below(ACCOUNTS)));
+        let write = match world.below(4) {
+            0 => Write::CreateTask {
+                subject: format!("task {number}"),
+                body: "b".to_owned(),
+                due: Day::from_number(20_500),
+                priority: Priority::Normal,
+                assignee: None,
+            },
+            1 => Write::CreateNote {
+                title: format!("note {number}"),
+                body: "b".to_owned(),
+            },
+            _ => {
+                let (posture, health) = (format!("ours {number}"), world.below(100).to_string());
+                Write::UpdateAccount {
+                    fields: [(AccountField::Posture, posture), (AccountField::Health, health)].into(),
                 }
-            };
-            let effect = effect(world.crm, &ActionId::new(format!("act_{number:06}")), &owner, write);
-            let at = world.now;
-            let receipt = tool
-                .execute(permit(&effect), &effect, &Known::nothing(), at)
-                .await
-                .unwrap();
-            done.push((effect, receipt));
-        }
-        assert_ne!(state(&world), before);
-        let mut kinds: BTreeSet<&str> = BTreeSet::new();
-        for (effect, receipt) in done.iter().rev() {
-            let undone = tool.undo(permit(effect), effect, receipt, world.now).await.unwrap();
-            kinds.insert(undone.done.as_str());
-            let again = tool.undo(permit(effect), effect, receipt, world.now).await.unwrap();
-            assert_eq!(again.done, Done::NoChange, "{effect:?}");
-        }
-        assert_eq!(state(&world), before);
-        assert!(kinds.contains("updated") && kinds.contains("deleted"), "{kinds:?}");
-        println!("{}: {total} writes undone, the state is as before", world.crm);
+            }
+        };
+        let effect = effect(world.crm, &ActionId::new(format!("act_{number:06}")), &owner, write);
+        let at = world.now;
+        let receipt = tool
+            .execute(permit(&effect), &effect, &Known::nothing(), at)
+            .await
+            .unwrap();
+        done.push((effect, receipt));
+    }
+    assert_ne!(state(&world), before);
+    let mut kinds: BTreeSet<&str> = BTreeSet::new();
+    for (effect, receipt) in done.iter().rev() {
+        let undone = tool.undo(permit(effect), effect, receipt, world.now).await.unwrap();
+        kinds.insert(undone.done.as_str());
+        let again = tool.undo(permit(effect), effect, receipt, world.now).await.unwrap();
+        assert_eq!(again.done, Done::NoChange, "{effect:?}");
+    }
+    assert_eq!(state(&world), before);
+    assert!(kinds.contains("updated") && kinds.contains("deleted"), "{kinds:?}");
+    println!("{}: {total} writes undone, the state is as before", world.crm);
 }

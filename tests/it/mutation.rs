@@ -96,7 +96,8 @@ async fn scenario(system: System, mutation: Option<Mutation>) -> Outcome {
     for n in 1..=3 {
         let (key, name) = (format!("B-{n}"), format!("Batch {n}"));
         let account = SeedRecord::new("Account").field("Name", name.as_str());
-        seed.salesforce.push(account.field("Perennial_Account_Id__c", key.as_str()));
+        seed.salesforce
+            .push(account.field("Perennial_Account_Id__c", key.as_str()));
         let company = SeedRecord::new("companies").field("name", name.as_str());
         seed.hubspot.push(company.field("perennial_account_id", key.as_str()));
     }
@@ -157,9 +158,10 @@ async fn scenario(system: System, mutation: Option<Mutation>) -> Outcome {
         };
         outcome.said.push(format!("{name} look up: {found}"));
     }
-    outcome
-        .said
-        .push(format!("batch: {}", batch(&crms, system, crm, &*tool, (6, &mut outcome.lies)).await));
+    outcome.said.push(format!(
+        "batch: {}",
+        batch(&crms, system, crm, &*tool, (6, &mut outcome.lies)).await
+    ));
     if system == System::Salesforce {
         let address = crms.salesforce();
         let tool = Salesforce::new(Connection {
@@ -170,12 +172,15 @@ async fn scenario(system: System, mutation: Option<Mutation>) -> Outcome {
             ..crate::crms::connection(&address.url, &address.token)
         })
         .unwrap();
-        outcome
-            .said
-            .push(format!("bulk: {}", batch(&crms, system, crm, &tool, (7, &mut outcome.lies)).await));
+        outcome.said.push(format!(
+            "bulk: {}",
+            batch(&crms, system, crm, &tool, (7, &mut outcome.lies)).await
+        ));
     }
     if system == System::Hubspot {
-        outcome.said.push(format!("stage: {}", stage(&crms, &mut outcome.lies).await));
+        outcome
+            .said
+            .push(format!("stage: {}", stage(&crms, &mut outcome.lies).await));
     }
     outcome
         .said
@@ -234,7 +239,10 @@ async fn batch(
 async fn stage(crms: &Sandbox, lies: &mut Vec<String>) -> String {
     use perennial_core::action::{AccountField, Write};
     let address = crms.hubspot();
-    let mut writes = HubSpot::new(connection(&address.url, &address.token)).unwrap().writes().clone();
+    let mut writes = HubSpot::new(connection(&address.url, &address.token))
+        .unwrap()
+        .writes()
+        .clone();
     writes.account.get_mut(&AccountField::Posture).unwrap().field = "lifecyclestage".to_owned();
     let tool = HubSpot::new(Connection {
         writes: Some(writes),

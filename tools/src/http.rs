@@ -491,7 +491,10 @@ impl Http {
         }
         if let Some(rows) = &call.rows {
             let headers = request.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=UTF-8"));
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("text/csv; charset=UTF-8"),
+            );
             *request.body_mut() = Some(rows.clone().into());
         }
         if let Some(since) = &call.unmodified_since {

@@ -9,6 +9,7 @@
 //! Deliberately not here: search (it lags, and a look-up must not), reading companies in bulk, mapping people to owners.
 
 mod check;
+mod find;
 mod gather;
 mod many;
 mod map;
@@ -221,7 +222,11 @@ impl HubSpot {
                 if made.new == Some(false) {
                     (made.id, Done::AlreadyDone, fields::after(wanted))
                 } else {
-                    (made.id, Done::Created, proof::made(Crm::HubSpot, wanted, &now.properties))
+                    (
+                        made.id,
+                        Done::Created,
+                        proof::made(Crm::HubSpot, wanted, &now.properties),
+                    )
                 }
             }
         };

@@ -79,11 +79,7 @@ pub(crate) fn changed(crm: Crm, object: &str, sent: Sent<'_>, now: &Live) -> Res
 }
 
 /// What making a record came to: the values sent, with a remark about those that the record lacks.
-pub(crate) fn made<'a>(
-    crm: Crm,
-    wanted: impl IntoIterator<Item = &'a Wanted>,
-    now: &Live,
-) -> BTreeMap<String, String> {
+pub(crate) fn made<'a>(crm: Crm, wanted: impl IntoIterator<Item = &'a Wanted>, now: &Live) -> BTreeMap<String, String> {
     let lacks = |field: &&Wanted| !field.text.trim().is_empty() && text(now, &field.name).trim().is_empty();
     let (lacking, there): (Vec<&Wanted>, Vec<&Wanted>) = wanted.into_iter().partition(lacks);
     let mut after = fields::after(there);
@@ -178,7 +174,10 @@ mod tests {
         let image = changed(Crm::HubSpot, "deals", sent, &now).expect("something was written");
         assert_eq!((image.after["a"].as_str(), image.before["a"].as_str()), ("1", "0"));
         assert!(!image.after.contains_key("b") && image.after["b (not written)"].starts_with("HubSpot"));
-        assert_eq!(image.after["c"], "x", "what we sent, so that another value later is somebody's edit");
+        assert_eq!(
+            image.after["c"], "x",
+            "what we sent, so that another value later is somebody's edit"
+        );
         assert!(image.after.contains_key("c (differs)"));
         let Err(SendError::Refused { code, message, .. }) = changed(Crm::Salesforce, "Account", sent, &before) else {
             panic!("nothing was written");

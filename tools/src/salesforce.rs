@@ -38,8 +38,8 @@ use crate::http::scrub::scrub;
 use crate::http::{Call, Http, Reply};
 use crate::proof::{self, Sent};
 use crate::{
-    Answer, Answers, Ask, BulkWriting, Connection, ConnectionError, CreateMissing, Diff, Finding, Go, Job, Known, LookUp, ReadPage,
-    SendError, Tool, Undoing, WriteMap, ownership,
+    Answer, Answers, Ask, BulkWriting, Connection, ConnectionError, CreateMissing, Diff, Finding, Go, Job, Known,
+    LookUp, ReadPage, SendError, Tool, Undoing, WriteMap, ownership,
 };
 use map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, Place, Plan};
 use wire::{Organization, QueryPage, SaveResult};
@@ -504,7 +504,8 @@ fn http_date(at: Timestamp) -> String {
     let day = at.day();
     let (year, month, of_month) = day.ymd();
     let second = (at.us() - day.start().us()) / 1_000_000;
-    let named = |names: &[&'static str], place: i64| usize::try_from(place).ok().and_then(|place| names.get(place).copied());
+    let named =
+        |names: &[&'static str], place: i64| usize::try_from(place).ok().and_then(|place| names.get(place).copied());
     format!(
         "{}, {of_month:02} {} {year:04} {:02}:{:02}:{:02} GMT",
         named(&DAYS, i64::from(day.number()).rem_euclid(7)).unwrap_or_default(),

@@ -36,9 +36,14 @@ pub(super) async fn attempt_many(
 ) -> Vec<EffectOutcome> {
     let mut results: Vec<Option<EffectResult>> = parts.iter().map(|_| None).collect();
     let unknown = |part: &Part| part.leased.state == EffectState::Unknown;
-    let asked: Vec<usize> = (0..parts.len()).filter(|n| parts.get(*n).is_some_and(unknown)).collect();
+    let asked: Vec<usize> = (0..parts.len())
+        .filter(|n| parts.get(*n).is_some_and(unknown))
+        .collect();
     if !asked.is_empty() {
-        let effects = asked.iter().filter_map(|n| parts.get(*n)).map(|part| &part.leased.effect);
+        let effects = asked
+            .iter()
+            .filter_map(|n| parts.get(*n))
+            .map(|part| &part.leased.effect);
         let looked = tool.look_up_many(effects.collect(), clock.now()).await;
         for (n, looked) in asked.into_iter().zip(looked) {
             let (Some(part), Some(result)) = (parts.get(n), results.get_mut(n)) else {
@@ -110,7 +115,9 @@ pub(super) struct Gate<'a> {
 
 impl<'a> Gate<'a> {
     pub(super) fn new(stops: &'a Stops, ours_until: &'a Mutex<Instant>, clock: Clock, parts: &[Part]) -> Gate<'a> {
-        let leased = parts.iter().map(|part| (part.leased.effect.id.clone(), part.leased.clone()));
+        let leased = parts
+            .iter()
+            .map(|part| (part.leased.effect.id.clone(), part.leased.clone()));
         Gate {
             stops,
             ours_until,

@@ -214,7 +214,10 @@ impl<'a> Pump<'a> {
             let part = Part { leased, known, instead };
             match key {
                 Some(key) => groups.entry(key).or_default().push(part),
-                None => self.air.flying.push(one(with.clone(), part).map(|landed| vec![landed]).boxed()),
+                None => self
+                    .air
+                    .flying
+                    .push(one(with.clone(), part).map(|landed| vec![landed]).boxed()),
             }
         }
         for ((crm, ..), mut parts) in groups {
@@ -224,7 +227,10 @@ impl<'a> Pump<'a> {
                 let mut batch = std::mem::replace(&mut parts, later);
                 // One alone knows a condition that a batch does not.
                 match (batch.len(), batch.pop()) {
-                    (1, Some(part)) => self.air.flying.push(one(with.clone(), part).map(|landed| vec![landed]).boxed()),
+                    (1, Some(part)) => self
+                        .air
+                        .flying
+                        .push(one(with.clone(), part).map(|landed| vec![landed]).boxed()),
                     (_, last) => {
                         batch.extend(last);
                         self.air.flying.push(together(with.clone(), crm, batch).boxed());

@@ -99,7 +99,9 @@ impl CallBudget {
     #[must_use]
     pub fn refused_until(&self, rules: &CallRules) -> Option<Timestamp> {
         let (micro, since) = self.lacks?;
-        Some(Timestamp::from_us(since.us().saturating_add(micro / i64::from(rules.per_second.max(1)))))
+        Some(Timestamp::from_us(
+            since.us().saturating_add(micro / i64::from(rules.per_second.max(1))),
+        ))
     }
 
     /// What the day still has, by what we allow ourselves and what the CRM says.

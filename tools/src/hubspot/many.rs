@@ -15,8 +15,8 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::map::{self, COMPANIES, DEALS, EFFECT_KEY, NOTES, Place, Plan, TASKS};
 use super::gather::{Found, INPUTS_MAX, ids_of};
+use super::map::{self, COMPANIES, DEALS, EFFECT_KEY, NOTES, Place, Plan, TASKS};
 use super::wire::{self, Associations, Batch, ErrorBody, Record};
 use super::{HubSpot, VERSION, key_of, missing, objects, unassociated};
 use crate::fields::{self, Wanted};
@@ -24,7 +24,7 @@ use crate::http::Call;
 use crate::http::scrub::scrub;
 use crate::many::{Fuse, Said, Slots, allowed, held_back, lane, may_one, put_unless_refused};
 use crate::proof::{self, Sent};
-use crate::{Go, Job, Known, Lane, LookUp, SendError, covered, ownership};
+use crate::{Go, Job, Known, Lane, SendError, covered, ownership};
 
 /// The object that an effect writes.
 pub(super) fn object_of(effect: &Effect) -> &'static str {
@@ -215,15 +215,23 @@ impl HubSpot {
                 }
             }
         }
-        let places: Vec<Place> = written.iter().map(|(ready, _)| Place::Id(ready.record.id.clone())).collect();
-        let now = self.read_many(object, &places.iter().collect::<Vec<_>>(), &names, lane).await;
+        let places: Vec<Place> = written
+            .iter()
+            .map(|(ready, _)| Place::Id(ready.record.id.clone()))
+            .collect();
+        let now = self
+            .read_many(object, &places.iter().collect::<Vec<_>>(), &names, lane)
+            .await;
         for ((ready, unclear), now) in written.into_iter().zip(now) {
             let image = || ready.sent().image();
             let answer = match now {
                 Found::Failed(error) => Err(error.again().after("the properties were sent").with_image(image())),
                 Found::Unsaid => Err(unread().after("the properties were sent").with_image(image())),
                 Found::Absent => Err(missing(object)),
-                Found::One(now) => match (proof::changed(Crm::HubSpot, object, ready.sent(), &now.properties), unclear) {
+                Found::One(now) => match (
+                    proof::changed(Crm::HubSpot, object, ready.sent(), &now.properties),
+                    unclear,
+                ) {
                     (Ok(image), _) => Ok(Receipt {
                         before: image.before,
                         after: image.after,
@@ -247,7 +255,9 @@ impl HubSpot {
         slots: &mut Slots<Receipt>,
     ) {
         let lane = lane(makings.iter().map(|making| making.effect));
-        let companies = self.companies_of(makings.iter().map(|making| making.effect), lane).await;
+        let companies = self
+            .companies_of(makings.iter().map(|making| making.effect), lane)
+            .await;
         let keys: Vec<&Place> = makings.iter().map(|making| &making.key).collect();
         let found = self.read_many(object, &keys, &["hs_object_id", EFFECT_KEY], lane).await;
         let (mut there, mut absent) = (Vec::new(), Vec::new());
@@ -323,7 +333,9 @@ impl HubSpot {
                 Said::Yes(None) | Said::No(_) | Said::Unclear(_) => making.key.clone(),
             })
             .collect();
-        let now = self.read_many(object, &places.iter().collect::<Vec<_>>(), &names, lane).await;
+        let now = self
+            .read_many(object, &places.iter().collect::<Vec<_>>(), &names, lane)
+            .await;
         let mut there = Vec::new();
         for (((making, company), said), now) in sent.into_iter().zip(now) {
             let answer = match (now, said) {
@@ -394,7 +406,10 @@ impl HubSpot {
                     after: one.after,
                     ..self.receipt(one.done, object, &one.record, &one.company, at).await
                 }),
-                Ok(_) => match refused.iter().find(|error| ids_of(error).contains(&one.record.as_str())) {
+                Ok(_) => match refused
+                    .iter()
+                    .find(|error| ids_of(error).contains(&one.record.as_str()))
+                {
                     Some(error) => Err(half(&refusal(object, error, None))),
                     None => Err(unassociated()),
                 },
@@ -404,7 +419,7 @@ impl HubSpot {
     }
 
     /// Which of the records hang on which companies.
-    async fn associations(
+    pub(super) async fn associations(
         &self,
         object: &'static str,
         records: &[&str],
@@ -426,7 +441,7 @@ impl HubSpot {
     }
 
     /// The ids of the companies that records are made on; nothing where there is none yet.
-    async fn companies_of<'e>(
+    pub(super) async fn companies_of<'e>(
         &self,
         effects: impl Iterator<Item = &'e Effect>,
         lane: Lane,
@@ -437,7 +452,10 @@ impl HubSpot {
             .flatten()
             .filter(|place| matches!(place, Place::Key(..)))
             .collect();
-        let mut found = self.read_many(COMPANIES, &asked, &["hs_object_id"], lane).await.into_iter();
+        let mut found = self
+            .read_many(COMPANIES, &asked, &["hs_object_id"], lane)
+            .await
+            .into_iter();
         places
             .into_iter()
             .map(|place| match place? {
@@ -449,88 +467,6 @@ impl HubSpot {
                 },
             })
             .collect()
-    }
-
-    pub(super) async fn find_many<'a>(
-        &'a self,
-        effects: Vec<&'a Effect>,
-        at: Timestamp,
-    ) -> Vec<Result<LookUp, SendError>> {
-        let mut slots = Slots::new(effects.len());
-        let lane = lane(effects.iter().copied());
-        let mut changes: BTreeMap<&'static str, Vec<(usize, Place, Vec<Wanted>)>> = BTreeMap::new();
-        let mut makings: BTreeMap<&'static str, Vec<(usize, Place, Vec<Wanted>)>> = BTreeMap::new();
-        for (slot, effect) in effects.iter().enumerate() {
-            match map::plan(effect, &self.writes, at) {
-                Err(error) => slots.put(slot, Err(error)),
-                Ok(Plan::Change { object, place, wanted }) => {
-                    changes.entry(object).or_default().push((slot, place, wanted));
-                }
-                Ok(Plan::Keyed { object, wanted }) => {
-                    makings.entry(object).or_default().push((slot, key_of(effect), wanted));
-                }
-            }
-        }
-        for (object, asked) in &changes {
-            let names = names(asked.iter().flat_map(|(.., wanted)| wanted));
-            let places: Vec<&Place> = asked.iter().map(|(_, place, _)| place).collect();
-            let found = self.read_many(object, &places, &names, lane).await;
-            for ((slot, _, wanted), found) in asked.iter().zip(found) {
-                match found {
-                    Found::One(record) if fields::differing(wanted, &record.properties).is_empty() => {
-                        let receipt = self.receipt(Done::AlreadyDone, object, &record.id, &record.id, at).await;
-                        let after = fields::after(wanted);
-                        slots.put(*slot, Ok(LookUp::Done(Receipt { after, ..receipt })));
-                    }
-                    Found::One(_) | Found::Absent => slots.put(*slot, Ok(LookUp::Absent)),
-                    Found::Unsaid => {}
-                    Found::Failed(error) => put_unless_refused(&mut slots, *slot, &error),
-                }
-            }
-        }
-        for (object, asked) in &makings {
-            let of_slot = |slot: usize| effects.get(slot).copied();
-            let companies = self.companies_of(asked.iter().filter_map(|(slot, ..)| of_slot(*slot)), lane).await;
-            let places: Vec<&Place> = asked.iter().map(|(_, place, _)| place).collect();
-            let found = self.read_many(object, &places, &["hs_object_id", EFFECT_KEY], lane).await;
-            let mut there = Vec::new();
-            for (((slot, _, wanted), found), company) in asked.iter().zip(found).zip(companies) {
-                match (found, company) {
-                    (Found::Absent, _) => slots.put(*slot, Ok(LookUp::Absent)),
-                    (Found::One(record), Ok(Some(company))) => there.push((*slot, wanted, record.id, company)),
-                    (Found::Failed(error), _) => put_unless_refused(&mut slots, *slot, &error),
-                    (_, Err(error)) => put_unless_refused(&mut slots, *slot, &error),
-                    (Found::Unsaid, _) | (Found::One(_), Ok(None)) => {}
-                }
-            }
-            if there.is_empty() {
-                continue;
-            }
-            let records: Vec<&str> = there.iter().map(|(.., record, _)| record.as_str()).collect();
-            let on = self.associations(object, &records, lane).await;
-            for (slot, wanted, record, company) in there {
-                match &on {
-                    Err(error) => put_unless_refused(&mut slots, slot, error),
-                    Ok(on) if on.contains(&(record.clone(), company.clone())) => {
-                        let receipt = self.receipt(Done::AlreadyDone, object, &record, &company, at).await;
-                        let after = fields::after(wanted);
-                        slots.put(slot, Ok(LookUp::Done(Receipt { after, ..receipt })));
-                    }
-                    Ok(_) => slots.put(slot, Ok(LookUp::Absent)),
-                }
-            }
-        }
-        let mut fuse = Fuse::default();
-        for slot in slots.open() {
-            let Some(effect) = effects.get(slot) else { continue };
-            let answer = match fuse.refusal() {
-                Some(refusal) => Err(refusal),
-                None => self.find(effect, at).await,
-            };
-            fuse.hear(&answer);
-            slots.put(slot, answer);
-        }
-        slots.close()
     }
 
     /// Sends a batch; what the answer says of each input. `inputs` have the id that the answer names them by.
@@ -564,15 +500,17 @@ impl HubSpot {
             }
         }
         let nameless = batch.errors.iter().find(|error| ids_of(error).is_empty());
-        let said = inputs.iter().map(|(id, input)| match (written.get(id), failed.get(id)) {
-            (_, Some(error)) => Said::No(refusal(object, error, Some(input))),
-            (Some(record), None) => Said::Yes(Some((*record).to_owned())),
-            // One input, so one error speaks for all of it.
-            (None, None) if inputs.len() == 1 && batch.num_errors > 0 => {
-                Said::No(refusal(object, nameless.unwrap_or(&ErrorBody::default()), Some(input)))
-            }
-            (None, None) => Said::Unclear(SendError::unreadable("a batch that says nothing of one of its records")),
-        });
+        let said = inputs
+            .iter()
+            .map(|(id, input)| match (written.get(id), failed.get(id)) {
+                (_, Some(error)) => Said::No(refusal(object, error, Some(input))),
+                (Some(record), None) => Said::Yes(Some((*record).to_owned())),
+                // One input, so one error speaks for all of it.
+                (None, None) if inputs.len() == 1 && batch.num_errors > 0 => {
+                    Said::No(refusal(object, nameless.unwrap_or(&ErrorBody::default()), Some(input)))
+                }
+                (None, None) => Said::Unclear(SendError::unreadable("a batch that says nothing of one of its records")),
+            });
         Ok(said.collect())
     }
 }
@@ -591,7 +529,7 @@ fn refusal(object: &str, error: &ErrorBody, sent: Option<&Value>) -> SendError {
 }
 
 /// The id and the properties to ask for.
-fn names<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> Vec<&'a str> {
+pub(super) fn names<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> Vec<&'a str> {
     let names: BTreeSet<&str> = wanted.map(|field| field.name.as_ref()).collect();
     std::iter::once("hs_object_id").chain(names).collect()
 }

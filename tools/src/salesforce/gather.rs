@@ -39,11 +39,14 @@ fn answer_part(
     match found {
         Ok(found) => {
             for ((slot, _), found) in part.iter().zip(found) {
-                answers.put(*slot, match found {
-                    Found::One(record) => Ok(Some(record)),
-                    Found::Absent => Ok(None),
-                    Found::Several => Err(several(object)),
-                });
+                answers.put(
+                    *slot,
+                    match found {
+                        Found::One(record) => Ok(Some(record)),
+                        Found::Absent => Ok(None),
+                        Found::Several => Err(several(object)),
+                    },
+                );
             }
         }
         Err(error) => part.iter().for_each(|(slot, _)| answers.put(*slot, Err(error.again()))),
@@ -101,7 +104,10 @@ impl Salesforce {
         let call = Call::write(Method::POST, object, path, body).harmless().on(lane);
         let rows: Vec<Option<Live>> = self.http.send(&call).await?.ok()?.json()?;
         if rows.len() != ids.len() {
-            return Err(read::unexpected(object, "a collection was read, and some records are missing"));
+            return Err(read::unexpected(
+                object,
+                "a collection was read, and some records are missing",
+            ));
         }
         let mut by_id: BTreeMap<String, Record> = BTreeMap::new();
         for record in rows.into_iter().flatten() {
@@ -111,7 +117,11 @@ impl Salesforce {
         // By id, not by place: a record under the wrong id would be written over.
         let mut found = Vec::with_capacity(ids.len());
         for id in ids {
-            found.push(by_id.get(short(id)).map_or(Found::Absent, |record| Found::One(record.clone())));
+            found.push(
+                by_id
+                    .get(short(id))
+                    .map_or(Found::Absent, |record| Found::One(record.clone())),
+            );
         }
         Ok(found)
     }
@@ -148,14 +158,19 @@ impl Salesforce {
                 by_key.entry(key.to_lowercase()).or_default().push(record);
             }
             if page.done && page.total_size != seen.len() as u64 {
-                return Err(read::unexpected(object, "a question says that it found more than it shows"));
+                return Err(read::unexpected(
+                    object,
+                    "a question says that it found more than it shows",
+                ));
             }
             if page.done {
-                let found = part.iter().map(|(_, key)| match by_key.get(&key.to_lowercase()).map(Vec::as_slice) {
-                    None | Some([]) => Found::Absent,
-                    Some([record]) => Found::One(record.clone()),
-                    Some(_) => Found::Several,
-                });
+                let found = part
+                    .iter()
+                    .map(|(_, key)| match by_key.get(&key.to_lowercase()).map(Vec::as_slice) {
+                        None | Some([]) => Found::Absent,
+                        Some([record]) => Found::One(record.clone()),
+                        Some(_) => Found::Several,
+                    });
                 return Ok(found.collect());
             }
             let next = page.next_records_url.as_deref();
@@ -219,7 +234,6 @@ fn short(id: &str) -> &str {
 pub(super) fn is_same(one: &str, other: &str) -> bool {
     short(one) == short(other)
 }
-
 
 #[cfg(test)]
 mod tests {

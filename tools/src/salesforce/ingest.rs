@@ -77,13 +77,19 @@ impl Rows {
     pub(super) fn of<'a>(by: By, rows: impl Iterator<Item = (&'a str, Vec<&'a Wanted>)>) -> Option<Rows> {
         let rows: Vec<(&str, BTreeMap<&str, String>)> = rows
             .map(|(id, wanted)| {
-                let cells = wanted.into_iter().map(|field| Some((field.name.as_ref(), cell(&field.send)?)));
+                let cells = wanted
+                    .into_iter()
+                    .map(|field| Some((field.name.as_ref(), cell(&field.send)?)));
                 Some((id, cells.collect::<Option<BTreeMap<_, _>>>()?))
             })
             .collect::<Option<_>>()?;
-        let names: std::collections::BTreeSet<&str> = rows.iter().flat_map(|(_, cells)| cells.keys().copied()).collect();
+        let names: std::collections::BTreeSet<&str> =
+            rows.iter().flat_map(|(_, cells)| cells.keys().copied()).collect();
         let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
-        let columns: Vec<String> = std::iter::once(by.column()).chain(names.iter().copied()).map(str::to_owned).collect();
+        let columns: Vec<String> = std::iter::once(by.column())
+            .chain(names.iter().copied())
+            .map(str::to_owned)
+            .collect();
         writer.write_record(&columns).ok()?;
         for (id, cells) in &rows {
             let cells = names.iter().map(|name| cells.get(name).map_or("", String::as_str));
@@ -149,7 +155,9 @@ impl Salesforce {
     /// Ends a job that was not closed, or not in time. What it says to that changes nothing.
     pub(super) async fn abort_job(&self, object: &'static str, id: &str, lane: Lane) {
         let Ok(path) = path_of(object, id) else { return };
-        let call = Call::write(Method::PATCH, object, path, json!({ "state": "Aborted" })).harmless().on(lane);
+        let call = Call::write(Method::PATCH, object, path, json!({ "state": "Aborted" }))
+            .harmless()
+            .on(lane);
         if let Err(error) = self.http.send(&call).await.and_then(Reply::ok) {
             tracing::debug!(%error, "a bulk job could not be ended");
         }
@@ -167,7 +175,13 @@ impl Salesforce {
         lane: Lane,
     ) -> Result<Vec<Said>, SendError> {
         let path = path_of(object, id)?;
-        let close = Call::write(Method::PATCH, object, path.clone(), json!({ "state": "UploadComplete" })).on(lane);
+        let close = Call::write(
+            Method::PATCH,
+            object,
+            path.clone(),
+            json!({ "state": "UploadComplete" }),
+        )
+        .on(lane);
         match self.http.send(&close).await.and_then(Reply::ok) {
             Ok(_) => {}
             // It may be closed: its state says so.
@@ -201,10 +215,12 @@ impl Salesforce {
             let call = Call::get(object, format!("{path}/failedResults")).csv().on(lane);
             let failed = self.http.send(&call).await.and_then(Reply::ok);
             // Without them the records themselves say which were written.
-            errors = failed.and_then(|reply| failures(object, rows, &reply.body)).unwrap_or_default();
+            errors = failed
+                .and_then(|reply| failures(object, rows, &reply.body))
+                .unwrap_or_default();
         }
-        let is_whole = job.number_records_processed == rows.ids.len() as u64
-            && job.number_records_failed == errors.len() as u64;
+        let is_whole =
+            job.number_records_processed == rows.ids.len() as u64 && job.number_records_failed == errors.len() as u64;
         let said = rows.ids.iter().map(|id| match errors.remove(id) {
             Some(error) => Said::No(error),
             None if is_whole => Said::Yes(None),
@@ -241,7 +257,12 @@ fn failures(object: &str, rows: &Rows, body: &[u8]) -> Result<BTreeMap<String, S
     let broken = || read::unexpected(object, "results that are not CSV");
     let mut reader = csv::ReaderBuilder::new().from_reader(body);
     let header = reader.headers().map_err(|_| broken())?.clone();
-    let place = |name: &str| header.iter().position(|column| column.eq_ignore_ascii_case(name)).ok_or_else(broken);
+    let place = |name: &str| {
+        header
+            .iter()
+            .position(|column| column.eq_ignore_ascii_case(name))
+            .ok_or_else(broken)
+    };
     let (error, id) = (place("sf__Error")?, place(rows.by.column())?);
     let mut errors = BTreeMap::new();
     for record in reader.records() {
@@ -261,7 +282,12 @@ fn failures(object: &str, rows: &Rows, body: &[u8]) -> Result<BTreeMap<String, S
                 retry_after,
                 why: code.to_owned(),
             },
-            None => SendError::refused(object, code, &scrub(message, Some(&Value::Array(sent))), wire::remedy(code)),
+            None => SendError::refused(
+                object,
+                code,
+                &scrub(message, Some(&Value::Array(sent))),
+                wire::remedy(code),
+            ),
         };
         errors.insert(id.to_owned(), error);
     }
@@ -270,7 +296,11 @@ fn failures(object: &str, rows: &Rows, body: &[u8]) -> Result<BTreeMap<String, S
 
 /// A job that failed as a whole.
 fn failed(object: &str, message: &str) -> SendError {
-    let code = message.split([':', ' ']).next().filter(|code| !code.is_empty()).unwrap_or("BULK_FAILED");
+    let code = message
+        .split([':', ' '])
+        .next()
+        .filter(|code| !code.is_empty())
+        .unwrap_or("BULK_FAILED");
     SendError::refused(object, code, message, wire::remedy(code))
 }
 

@@ -15,9 +15,9 @@ use perennial_core::time::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::gather::is_same;
 use super::ingest::{By, Rows};
 use super::map::{self, ACCOUNT, EFFECT_KEY, NOTE, OPPORTUNITY, Place, Plan, TASK};
-use super::gather::is_same;
 use super::wire::SaveResult;
 use super::{Record, Salesforce, data, key_of, missing, result_of};
 use crate::fields::{self, Wanted};
@@ -181,7 +181,9 @@ impl Salesforce {
         let mut rest = ready;
         if self.is_bulk(rest.len()) {
             rest = allowed(go, rest, |ready| (ready.of.effect, ready.of.slot), slots).await;
-            let rows = rest.iter().map(|ready| (ready.record.id.as_str(), ready.differing.clone()));
+            let rows = rest
+                .iter()
+                .map(|ready| (ready.record.id.as_str(), ready.differing.clone()));
             if let Some(rows) = Rows::of(By::Id, rows) {
                 let bulk = std::mem::take(&mut rest);
                 let effects: Vec<&Effect> = bulk.iter().map(|ready| ready.of.effect).collect();
@@ -211,7 +213,10 @@ impl Salesforce {
             if chunk.is_empty() {
                 continue;
             }
-            let rows: Vec<Value> = chunk.iter().map(|ready| row(object, &ready.record.id, &ready.differing)).collect();
+            let rows: Vec<Value> = chunk
+                .iter()
+                .map(|ready| row(object, &ready.record.id, &ready.differing))
+                .collect();
             let path = format!("{}/composite/sobjects", data());
             let ids: Vec<Option<&str>> = chunk.iter().map(|ready| Some(ready.record.id.as_str())).collect();
             match self.save_many(object, path, &rows, &ids, lane).await {
@@ -232,13 +237,21 @@ impl Salesforce {
                 }
             }
         }
-        let places: Vec<Place> = written.iter().map(|(ready, _)| Place::Id(ready.record.id.clone())).collect();
-        let now = self.read_many(object, &places.iter().collect::<Vec<_>>(), &names, lane).await;
+        let places: Vec<Place> = written
+            .iter()
+            .map(|(ready, _)| Place::Id(ready.record.id.clone()))
+            .collect();
+        let now = self
+            .read_many(object, &places.iter().collect::<Vec<_>>(), &names, lane)
+            .await;
         for ((ready, unclear), now) in written.into_iter().zip(now) {
             let answer = match now {
                 Err(error) => Err(error.after("the fields were sent").with_image(ready.sent().image())),
                 Ok(None) => Err(missing(object)),
-                Ok(Some(now)) => match (proof::changed(Crm::Salesforce, object, ready.sent(), &now.live), unclear) {
+                Ok(Some(now)) => match (
+                    proof::changed(Crm::Salesforce, object, ready.sent(), &now.live),
+                    unclear,
+                ) {
                     (Ok(image), _) => Ok(Receipt {
                         before: image.before,
                         after: image.after,
@@ -289,7 +302,9 @@ impl Salesforce {
         let mut sent: Vec<(&Making<'_>, Vec<Wanted>, Said)> = Vec::new();
         if self.is_bulk(rest.len()) {
             rest = allowed(go, rest, |(making, _)| (making.effect, making.slot), slots).await;
-            let rows = rest.iter().map(|(making, wanted)| (making.effect.id.as_str(), wanted.iter().collect()));
+            let rows = rest
+                .iter()
+                .map(|(making, wanted)| (making.effect.id.as_str(), wanted.iter().collect()));
             if let Some(rows) = Rows::of(By::Key(EFFECT_KEY), rows) {
                 let bulk = std::mem::take(&mut rest);
                 let effects: Vec<&Effect> = bulk.iter().map(|(making, _)| making.effect).collect();
@@ -313,7 +328,10 @@ impl Salesforce {
             if chunk.is_empty() {
                 continue;
             }
-            let rows: Vec<Value> = chunk.iter().map(|(making, wanted)| new_row(object, making.effect, wanted)).collect();
+            let rows: Vec<Value> = chunk
+                .iter()
+                .map(|(making, wanted)| new_row(object, making.effect, wanted))
+                .collect();
             let path = format!("{}/composite/sobjects/{object}/{EFFECT_KEY}", data());
             match self.save_many(object, path, &rows, &vec![None; rows.len()], lane).await {
                 Ok(said) => {
@@ -335,10 +353,10 @@ impl Salesforce {
             Said::Yes(Some(id)) => !is_same(id, &record.id),
             Said::Yes(None) | Said::No(_) | Said::Unclear(_) => false,
         };
-        let is_mixed = sent
-            .iter()
-            .zip(&now)
-            .any(|((_, _, said), now)| now.as_ref().is_ok_and(|now| now.as_ref().is_some_and(|now| is_other(said, now))));
+        let is_mixed = sent.iter().zip(&now).any(|((_, _, said), now)| {
+            now.as_ref()
+                .is_ok_and(|now| now.as_ref().is_some_and(|now| is_other(said, now)))
+        });
         for ((making, wanted, said), now) in sent.into_iter().zip(now) {
             let answer = match (now, said) {
                 (Err(error), Said::Yes(_) | Said::Unclear(_)) => Err(error.after("the record was sent")),
@@ -464,11 +482,14 @@ impl Salesforce {
         if is_mixed {
             return Ok(rows.iter().map(|_| unclear()).collect());
         }
-        let said = results.into_iter().zip(rows).map(|(result, row)| match result_of(object, result, Some(row)) {
-            Ok(result) => Said::Yes(result.id),
-            Err(error @ SendError::Unknown { .. }) => Said::Unclear(error),
-            Err(error) => Said::No(error),
-        });
+        let said = results
+            .into_iter()
+            .zip(rows)
+            .map(|(result, row)| match result_of(object, result, Some(row)) {
+                Ok(result) => Said::Yes(result.id),
+                Err(error @ SendError::Unknown { .. }) => Said::Unclear(error),
+                Err(error) => Said::No(error),
+            });
         Ok(said.collect())
     }
 }

@@ -4,8 +4,8 @@ use perennial_core::action::{AccountField, Done, Priority, Write};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{FieldOwner, Level};
 use crate::test_kit::{Say, Server, effect, now, permit};
+use crate::{FieldOwner, Level};
 
 const ACCOUNT_ID: &str = "001000000000001AAA";
 const BY_KEY: &str = "/services/data/v68.0/sobjects/Account/Perennial_Account_Id__c/A%2F1%20%C3%BC";
@@ -138,7 +138,10 @@ async fn nothing_is_sent_when_nothing_changes() {
     let receipt = run(&server, &effect).await.expect("a receipt");
     assert_eq!((receipt.done, receipt.record.as_str()), (Done::NoChange, ACCOUNT_ID));
     assert!(receipt.before.is_empty() && receipt.after.is_empty());
-    assert_eq!(server.lines(), [format!("GET {BY_KEY}?fields=Id,SystemModstamp,Perennial_Health__c")]);
+    assert_eq!(
+        server.lines(),
+        [format!("GET {BY_KEY}?fields=Id,SystemModstamp,Perennial_Health__c")]
+    );
 }
 
 #[tokio::test]
@@ -182,7 +185,10 @@ async fn a_success_that_changed_nothing_is_refused_and_one_that_changed_half_say
     assert_eq!(refusal(run(&server, &effect).await).0, "NOT_APPLIED");
     let server = Server::script(vec![both(60.0, "fine"), done(), both(72.0, "fine")]).await;
     let receipt = run(&server, &effect).await.expect("a receipt");
-    assert_eq!(receipt.values_after().collect::<Vec<_>>(), [("Perennial_Health__c", "72")]);
+    assert_eq!(
+        receipt.values_after().collect::<Vec<_>>(),
+        [("Perennial_Health__c", "72")]
+    );
     assert!(receipt.after.contains_key("Perennial_Posture__c (not written)"));
     // It cannot be read back: nobody knows, and what was there before is kept.
     let server = Server::script(vec![both(60.0, "fine"), done(), Say::Raw(401, vec![], String::new())]).await;
@@ -235,7 +241,14 @@ async fn a_record_that_changed_meanwhile_is_read_and_decided_again() {
     assert_eq!(run(&server, &wanted()).await.expect("a receipt").done, Done::NoChange);
     // Someone else wrote another field: ours goes over the value that we read.
     let done = Say::Raw(204, vec![], String::new());
-    let server = Server::script(vec![account("\"1\"", 60.0), stale(), account("\"2\"", 60.0), done, account("\"3\"", 72.0)]).await;
+    let server = Server::script(vec![
+        account("\"1\"", 60.0),
+        stale(),
+        account("\"2\"", 60.0),
+        done,
+        account("\"3\"", 72.0),
+    ])
+    .await;
     assert_eq!(
         run(&server, &wanted()).await.expect("a receipt").before["Perennial_Health__c"],
         "60"
@@ -392,7 +405,12 @@ async fn a_lost_change_is_unknown_and_looking_up_settles_it() {
 
 #[tokio::test]
 async fn a_task_is_made_once_under_the_effect_id() {
-    let there = || Say::Json(200, json!({"Id": "00T000000000001AAA", "Subject": "Call Ana", "WhatId": ACCOUNT_ID}));
+    let there = || {
+        Say::Json(
+            200,
+            json!({"Id": "00T000000000001AAA", "Subject": "Call Ana", "WhatId": ACCOUNT_ID}),
+        )
+    };
     let server = Server::script(vec![not_found(), saved(201, true), there()]).await;
     let effect = effect(Crm::Salesforce, Some(ACCOUNT_ID), task());
     let receipt = run(&server, &effect).await.expect("a receipt");

@@ -100,7 +100,12 @@ impl Salesforce {
         let place = Place::Id(record.id.clone());
         let now = self.fetch_named(effect, object, &place, &names.join(",")).await;
         let now = now.map_err(|error| error.after("the old values were sent"))?;
-        proof::back(Crm::Salesforce, object, &after, &now.map(|record| record.live).unwrap_or_default())?;
+        proof::back(
+            Crm::Salesforce,
+            object,
+            &after,
+            &now.map(|record| record.live).unwrap_or_default(),
+        )?;
         Ok(Receipt {
             before: undo::values_of(&undoing),
             after,

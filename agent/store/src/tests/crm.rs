@@ -257,23 +257,39 @@ async fn a_crm_that_has_no_calls_left_gives_none_until_the_wait_is_over(bed: Bed
     };
     assert_eq!(take(95, at(0)).await.calls, 5);
     let minutes_10 = 600_000_000;
-    let refused = bed.store.refuse_calls(Crm::HubSpot, minutes_10, &rules(100), at(1)).await;
+    let refused = bed
+        .store
+        .refuse_calls(Crm::HubSpot, minutes_10, &rules(100), at(1))
+        .await;
     refused.expect("notes");
     let budget = &bed.store.call_budgets().await.expect("reads")[0];
-    assert_eq!(budget.refused_until(&rules(100)).map(|t| t.us() / 1_000_000), Some(at(11).us() / 1_000_000));
-    assert_eq!((budget.used, budget.left(&rules(100))), (5, 95), "the count of the day goes on");
+    assert_eq!(
+        budget.refused_until(&rules(100)).map(|t| t.us() / 1_000_000),
+        Some(at(11).us() / 1_000_000)
+    );
+    assert_eq!(
+        (budget.used, budget.left(&rules(100))),
+        (5, 95),
+        "the count of the day goes on"
+    );
     for share in [95, 100] {
         let taken = take(share, at(6)).await;
         assert!(taken.calls == 0 && taken.refused && !taken.day_spent, "{taken:?}");
         assert_eq!(taken.wait_us / 1_000_000, 300, "half of it is over");
     }
     // A second refusal meanwhile makes it no shorter.
-    let again = bed.store.refuse_calls(Crm::HubSpot, 1_000_000, &rules(100), at(6)).await;
+    let again = bed
+        .store
+        .refuse_calls(Crm::HubSpot, 1_000_000, &rules(100), at(6))
+        .await;
     again.expect("notes");
     assert_eq!(take(95, at(10)).await.calls, 0);
     let after = take(95, at(12)).await;
     assert!(after.calls > 0 && !after.refused, "{after:?}");
-    assert_eq!(bed.store.call_budgets().await.expect("reads")[0].refused_until(&rules(100)), None);
+    assert_eq!(
+        bed.store.call_budgets().await.expect("reads")[0].refused_until(&rules(100)),
+        None
+    );
 }
 
 async fn many_at_once_take_no_more_than_the_day_has(bed: Bed) {
