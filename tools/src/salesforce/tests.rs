@@ -1,3 +1,5 @@
+//! Long because each way in which the vendor may answer has its scene.
+
 use std::collections::BTreeMap;
 
 use perennial_core::action::{AccountField, Done, Priority, Write};
