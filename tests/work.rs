@@ -26,6 +26,28 @@ pub fn account(number: usize) -> AccountId {
 /// When a permit is written otherwise than here.
 #[must_use]
 pub fn permitted(number: usize, subject: &str, tools: &[Crm], kind: ActionKind, due: Timestamp) -> DecisionCommit {
+    let note = |tool: &Crm| {
+        let write = Write::CreateNote {
+            title: "Note".to_owned(),
+            body: subject.to_owned(),
+        };
+        (*tool, None, write)
+    };
+    writing(number, subject, tools.iter().map(note).collect(), kind, due)
+}
+
+/// One action of an account with these writes, each in a CRM and on the record with this id there, permitted and due at `due`.
+///
+/// # Panics
+/// When a permit is written otherwise than here.
+#[must_use]
+pub fn writing(
+    number: usize,
+    subject: &str,
+    writes: Vec<(Crm, Option<String>, Write)>,
+    kind: ActionKind,
+    due: Timestamp,
+) -> DecisionCommit {
     let account = account(number);
     let playbook = PlaybookId::new("adoption");
     let id = ActionId::derive(
@@ -36,21 +58,18 @@ pub fn permitted(number: usize, subject: &str, tools: &[Crm], kind: ActionKind, 
         Day::from_number(20_000),
     );
     let effects: Vec<Effect> = (0_u32..)
-        .zip(tools)
-        .map(|(step, tool)| Effect {
+        .zip(writes)
+        .map(|(step, (tool, crm_id, write))| Effect {
             id: EffectId::derive(&id, step),
             action: id.clone(),
             step,
-            tool: *tool,
+            tool,
             target: Target {
                 account: account.clone(),
                 account_name: format!("Customer {number}"),
-                crm_id: None,
+                crm_id,
             },
-            write: Write::CreateNote {
-                title: "Note".to_owned(),
-                body: subject.to_owned(),
-            },
+            write,
         })
         .collect();
     let permit: PermitRecord = serde_json::from_value(serde_json::json!({

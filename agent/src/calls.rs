@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use perennial_core::signal::Crm;
-use perennial_store::{CallRules, Store};
+use perennial_core::time::Timestamp;
+use perennial_store::{CallRules, Store, StoreError};
 use perennial_tools::{Budget, Lane, NoCalls};
+use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::config::Config;
 
 /// Wait when the count cannot be asked: a database that is busy is soon free.
 const TROUBLE_WAIT: Duration = Duration::from_secs(5);
@@ -51,6 +54,10 @@ impl StoreBudget {
                 return Ok(taken.calls);
             }
             let wait = Duration::from_micros(u64::try_from(taken.wait_us).unwrap_or(0));
+            if taken.refused {
+                let why = "the CRM has said that its calls are used up".to_owned();
+                return Err(NoCalls { retry_after: wait, why });
+            }
             if taken.day_spent {
                 let why = format!("{} of {} calls of the day are used", taken.used, taken.limit);
                 return Err(NoCalls { retry_after: wait, why });
@@ -64,6 +71,64 @@ impl StoreBudget {
     }
 }
 
+/// What is left of the calls that a CRM allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CallsLeft {
+    /// CRM.
+    pub tool: Crm,
+    /// Used of the day, by everyone whose calls we know of.
+    pub used: u64,
+    /// Left of it.
+    pub left: u64,
+    /// When the day ends.
+    pub until: Timestamp,
+    /// Until when nobody calls the CRM, because it has said that its calls are used up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_until: Option<Timestamp>,
+}
+
+impl CallsLeft {
+    /// As a sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let CallsLeft {
+            tool,
+            used,
+            left,
+            until,
+            ..
+        } = self;
+        let day = format!("calls to {tool}: {used} used, {left} left until {until}");
+        match self.refused_until {
+            Some(at) => format!("{day}; it says that its calls are used up, so nobody calls it before {at}"),
+            None => day,
+        }
+    }
+}
+
+/// What is left of the calls to the CRMs that were called today.
+///
+/// # Errors
+/// What reading brings.
+pub(crate) async fn left(config: &Config, store: &Store) -> Result<Vec<CallsLeft>, StoreError> {
+    let now = config.clock.now();
+    let budgets = store.call_budgets().await?;
+    let left = budgets
+        .iter()
+        .filter(|budget| budget.resets_at > now)
+        .filter_map(|budget| {
+            let rules = config.call_rules_of(budget.tool)?;
+            Some(CallsLeft {
+                tool: budget.tool,
+                used: budget.used,
+                left: budget.left(&rules),
+                until: budget.resets_at,
+                refused_until: budget.refused_until(&rules).filter(|until| *until > now),
+            })
+        });
+    Ok(left.collect())
+}
+
 impl Budget for StoreBudget {
     fn take(&self, crm: Crm, lane: Lane, most: u32) -> BoxFuture<'_, Result<u32, NoCalls>> {
         Box::pin(self.taken(crm, lane, most))
@@ -75,6 +140,20 @@ impl Budget for StoreBudget {
             let heard = self.store.hear_calls(crm, used, limit, &self.rules, now).await;
             if let Err(error) = heard {
                 tracing::warn!(%crm, %error, "what the CRM counted cannot be noted");
+            }
+        })
+    }
+
+    fn spent(&self, crm: Crm, wait: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            tracing::warn!(%crm, wait_s = wait.as_secs(), "the CRM says that its calls are used up; nobody calls it meanwhile");
+            let wait_us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+            let noted = self
+                .store
+                .refuse_calls(crm, wait_us, &self.rules, self.clock.now())
+                .await;
+            if let Err(error) = noted {
+                tracing::warn!(%crm, %error, "that the CRM has no calls left cannot be noted");
             }
         })
     }

@@ -16,7 +16,7 @@ use perennial_core::time::Timestamp;
 use perennial_store::{CallRules, DatabaseUrl, Store};
 use perennial_tools::hubspot::HubSpot;
 use perennial_tools::salesforce::Salesforce;
-use perennial_tools::{Budget, Connection, ConnectionError, CreateMissing, Registry, TokenKeeper};
+use perennial_tools::{Budget, BulkWriting, Connection, ConnectionError, CreateMissing, Registry, TokenKeeper};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -88,8 +88,12 @@ pub struct Limits {
     pub database_max_bytes: u64,
     /// Connections that read.
     pub readers: u32,
-    /// Effects leased at once.
+    /// Effects leased at once: as many as the largest common batch of a CRM takes.
     pub effects_per_lease: u32,
+    /// Attempts of a worker that go on at once, a batch counting as one: more would only wait for each other's requests.
+    pub effects_at_once: u32,
+    /// Changes of one object of Salesforce, leased together, from which on they go as one bulk job instead of batches; 0 for never.
+    pub bulk_write_records: usize,
     /// Milliseconds that a lease of effects holds without a sign of life: a worker extends its leases three times meanwhile, and
     /// another looks an effect up `settle_ms` after the lease has ended.
     pub lease_ms: i64,
@@ -147,7 +151,9 @@ impl Default for Limits {
             busy_timeout_ms: 5_000,
             database_max_bytes: 0,
             readers: 4,
-            effects_per_lease: 16,
+            effects_per_lease: 200,
+            effects_at_once: 16,
+            bulk_write_records: 2_000,
             lease_ms: 10_000,
             settle_ms: 2_000,
             effect_attempts: 8,
@@ -489,6 +495,15 @@ impl Config {
         Ok(registry)
     }
 
+    /// What holds for the calls to a CRM, where there is one.
+    pub(crate) fn call_rules_of(&self, crm: Crm) -> Option<CallRules> {
+        let access = match crm {
+            Crm::Salesforce => &self.salesforce,
+            Crm::HubSpot => &self.hubspot,
+        };
+        access.as_ref().map(|access| self.call_rules(access))
+    }
+
     fn call_rules(&self, access: &CrmAccess) -> CallRules {
         let connection = self.connection(access);
         CallRules {
@@ -511,6 +526,10 @@ impl Config {
         Connection {
             requests_per_second: rate,
             burst: self.limits.request_burst,
+            bulk_writing: BulkWriting {
+                from_records: self.limits.bulk_write_records,
+                ..BulkWriting::default()
+            },
             timeout_ms: self.limits.request_timeout_ms,
             max_attempts: self.limits.request_attempts,
             create_missing_accounts: self.create_missing,

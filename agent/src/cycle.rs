@@ -28,6 +28,7 @@ use perennial_tools::Registry;
 use serde::Serialize;
 
 use crate::bundles::{self, BundleError};
+use crate::calls::{self, CallsLeft};
 use crate::config::Config;
 use crate::dispatch::{self, DispatchError};
 
@@ -100,6 +101,8 @@ pub struct RunReport {
     pub effects: Effects,
     /// What people have stopped, as sentences.
     pub stopped: Vec<String>,
+    /// What is left of the calls that the CRMs allow.
+    pub calls: Vec<CallsLeft>,
     /// Hash over all decisions, in the order of accounts.
     pub decisions_hash: Hash,
     /// Hash of policies and prompts.
@@ -237,6 +240,7 @@ struct Cycle<'a> {
     deferred: Vec<Deferred>,
     days: Vec<DaySummary>,
     stopped: Vec<String>,
+    calls: Vec<CallsLeft>,
     interrupted: bool,
 }
 
@@ -302,6 +306,7 @@ impl<'a> Cycle<'a> {
             deferred: Vec::new(),
             days: Vec::new(),
             stopped: Vec::new(),
+            calls: Vec::new(),
             interrupted: false,
         }
     }
@@ -319,6 +324,7 @@ impl<'a> Cycle<'a> {
         self.interrupted |= *self.engine.stop.borrow();
         let open = self.engine.store.effect_counts(None).await?;
         self.stopped = stopped(self.engine.store).await?;
+        self.calls = calls::left(self.engine.config, self.engine.store).await?;
         let effects = Effects {
             done: drained.done,
             waiting: open.waiting,
@@ -482,6 +488,7 @@ impl<'a> Cycle<'a> {
             actions: self.actions,
             effects,
             stopped: std::mem::take(&mut self.stopped),
+            calls: std::mem::take(&mut self.calls),
             decisions_hash: self.chain,
             content: self.policies.content,
             playbooks: std::mem::take(&mut self.playbooks),

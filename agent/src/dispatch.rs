@@ -5,6 +5,7 @@
 //! Promises: an effect runs only with its permit, and only as it was permitted; one whose answer was lost is looked up
 //! before it is sent again; a lease that ran out is somebody else's. No transaction is open while a tool is called.
 
+mod batch;
 mod knowledge;
 mod pump;
 mod stops;
@@ -154,7 +155,12 @@ async fn attempt(
             }
         }
     };
-    let at = clock.now();
+    outcome(&leased, result, clock)
+}
+
+/// What is recorded of an attempt.
+fn outcome(leased: &LeasedEffect, result: EffectResult, clock: crate::clock::Clock) -> EffectOutcome {
+    let (at, effect) = (clock.now(), &leased.effect);
     tracing::info!(
         effect = effect.id.as_str(),
         tool = effect.tool.as_str(),
@@ -166,7 +172,7 @@ async fn attempt(
         account: effect.target.account.clone(),
         effect: effect.id.clone(),
         fence: leased.fence,
-        ledger: vec![receipt_entry(&leased, &result)],
+        ledger: vec![receipt_entry(leased, &result)],
         learned: knowledge::learned(effect, &result),
         result,
         at,

@@ -29,7 +29,7 @@ pub mod walk;
 pub mod whatif;
 pub mod worker;
 
-pub use calls::StoreBudget;
+pub use calls::{CallsLeft, StoreBudget};
 pub use tokens::{NotAKey, StoreTokens, TokenKey};
 
 /// The mind makes and drops many small texts: this allocator is made for that.

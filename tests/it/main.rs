@@ -11,6 +11,7 @@ mod bundles;
 mod content;
 #[cfg(unix)]
 mod crash;
+mod crm_batches;
 mod crm_converge;
 mod crm_people;
 mod crm_sync;

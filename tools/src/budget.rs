@@ -74,6 +74,12 @@ pub trait Budget: Send + Sync + fmt::Debug {
 
     /// Tells what the CRM says it has counted in its day, of everyone's calls, and what it allows.
     fn heard(&self, crm: Crm, used: u64, limit: u64) -> BoxFuture<'_, ()>;
+
+    /// Tells that the CRM refused a call because its calls are used up: nobody calls it before `wait` has passed.
+    fn spent(&self, crm: Crm, wait: Duration) -> BoxFuture<'_, ()> {
+        let _ = (crm, wait);
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What one client has taken and not used yet.
@@ -114,6 +120,13 @@ impl Allowance {
         Ok(())
     }
 
+    /// Passes on that the CRM has no calls left, and gives up those that were taken.
+    pub(crate) async fn spent(&self, wait: Duration) {
+        let Some(budget) = &self.budget else { return };
+        *self.left.lock().await = [0, 0];
+        budget.spent(self.crm, wait).await;
+    }
+
     /// Passes on what an answer says about the day's calls, now and then.
     pub(crate) async fn hear(&self, headers: &HeaderMap) {
         let (Some(budget), Some((used, limit))) = (&self.budget, daily(headers)) else {
@@ -126,7 +139,7 @@ impl Allowance {
 }
 
 /// Calls of the day as headers say it: used and allowed. Salesforce tells on most answers, HubSpot only private apps.
-fn daily(headers: &HeaderMap) -> Option<(u64, u64)> {
+pub(crate) fn daily(headers: &HeaderMap) -> Option<(u64, u64)> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     if let Some(info) = text("sforce-limit-info") {
         let usage = info

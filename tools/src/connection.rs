@@ -42,6 +42,26 @@ pub struct Connection {
     pub writes: Option<WriteMap>,
     /// The count of calls that is shared with other processes; none for one that is alone.
     pub budget: Option<Arc<dyn Budget>>,
+    /// How very many records are written.
+    pub bulk_writing: BulkWriting,
+}
+
+/// How very many records are written: by a job of the CRM where it has such. Only Salesforce has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BulkWriting {
+    /// Records of one object from which on a job is worth its requests; 0 for never.
+    pub from_records: usize,
+    /// Milliseconds before the first look whether a job has ended; doubled with every look.
+    pub first_pause_ms: u64,
+}
+
+impl Default for BulkWriting {
+    fn default() -> BulkWriting {
+        BulkWriting {
+            from_records: 2_000,
+            first_pause_ms: 1_000,
+        }
+    }
 }
 
 /// Whether an account that the CRM does not know may be made.
@@ -90,6 +110,7 @@ impl Connection {
             user_agent: concat!("perennial/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_body_bytes: Connection::MAX_BODY_BYTES,
             writes: None,
+            bulk_writing: BulkWriting::default(),
             budget: None,
         }
     }

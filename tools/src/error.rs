@@ -121,6 +121,12 @@ pub enum Lost {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// It is the answer to a batch, of which the effect was a part.
+    #[error("the answer to a batch: {what}")]
+    Batch {
+        /// What happened to it.
+        what: String,
+    },
     /// The first part of the effect is done, a later one is not.
     #[error("done by half: {what}")]
     Half {
@@ -159,6 +165,45 @@ impl SendError {
             | SendError::Busy { .. }
             | SendError::Unauthorised { .. }
             | SendError::NotConfigured { .. } => self,
+        }
+    }
+
+    /// The same error for another effect of the same batch.
+    pub(crate) fn again(&self) -> SendError {
+        match self {
+            SendError::Refused {
+                object,
+                code,
+                message,
+                remedy,
+            } => SendError::Refused {
+                object: object.clone(),
+                code: code.clone(),
+                message: message.clone(),
+                remedy: remedy.clone(),
+            },
+            SendError::Conflict { object, record, fields } => SendError::Conflict {
+                object: object.clone(),
+                record: record.clone(),
+                fields: fields.clone(),
+            },
+            SendError::Busy { retry_after, why } => SendError::Busy {
+                retry_after: *retry_after,
+                why: why.clone(),
+            },
+            SendError::Unknown { source, .. } => SendError::lost(match source {
+                Lost::TimedOut => Lost::TimedOut,
+                Lost::Status { status } => Lost::Status { status: *status },
+                Lost::TooLarge { limit } => Lost::TooLarge { limit: *limit },
+                Lost::Transport(_) | Lost::Unreadable { .. } | Lost::Batch { .. } | Lost::Half { .. } => Lost::Batch {
+                    what: source.to_string(),
+                },
+            }),
+            SendError::Unauthorised { remedy } => SendError::Unauthorised { remedy: remedy.clone() },
+            SendError::NotConfigured { crm, remedy } => SendError::NotConfigured {
+                crm: *crm,
+                remedy: remedy.clone(),
+            },
         }
     }
 

@@ -31,7 +31,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::auth::{Bearer, Tokens};
-use crate::budget::{Allowance, Lane};
+use crate::budget::{Allowance, Lane, daily};
 use crate::connection::{Base, Connection, ConnectionError};
 use crate::error::{Lost, SendError};
 use breaker::Breaker;
@@ -72,6 +72,8 @@ pub(crate) struct Fault {
     pub(crate) message: String,
     /// Set when the vendor only asks for patience: nothing was written.
     pub(crate) wait: Option<Duration>,
+    /// Whether it is the calls of the day that are used up, everyone's.
+    pub(crate) day_spent: bool,
 }
 
 /// What repeating a request would do.
@@ -83,10 +85,22 @@ pub(crate) enum Nature {
     Write,
 }
 
+/// What an answer is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accept {
+    Json,
+    /// Rows of a bulk job. Refusals are JSON all the same.
+    Csv,
+}
+
 /// One request.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) method: Method,
+    /// The second after which nobody may have changed the record; for records without a tag.
+    pub(crate) unmodified_since: Option<HeaderValue>,
+    /// Rows to upload, as CSV.
+    pub(crate) rows: Option<Vec<u8>>,
     /// Path with query, already encoded, starting with a slash.
     pub(crate) path: String,
     pub(crate) if_match: Option<HeaderValue>,
@@ -97,12 +111,15 @@ pub(crate) struct Call<'a> {
     /// Effect it serves, for tracing.
     pub(crate) effect: Option<&'a str>,
     pub(crate) lane: Lane,
+    pub(crate) accept: Accept,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn get(object: &'static str, path: String) -> Call<'a> {
         Call {
             method: Method::GET,
+            unmodified_since: None,
+            rows: None,
             path,
             if_match: None,
             body: None,
@@ -110,6 +127,7 @@ impl<'a> Call<'a> {
             object,
             effect: None,
             lane: Lane::Normal,
+            accept: Accept::Json,
         }
     }
 
@@ -139,6 +157,13 @@ impl<'a> Call<'a> {
 
     pub(crate) fn on(self, lane: Lane) -> Call<'a> {
         Call { lane, ..self }
+    }
+
+    pub(crate) fn csv(self) -> Call<'a> {
+        Call {
+            accept: Accept::Csv,
+            ..self
+        }
     }
 
     fn unknown(&self, source: Lost, why: &str) -> Trouble {
@@ -211,6 +236,8 @@ struct Trouble {
     /// Boxed because an answer passes here far more often.
     error: Box<SendError>,
     again: Again,
+    /// How long the CRM takes no calls at all, where it says so.
+    spent: Option<Duration>,
 }
 
 enum Again {
@@ -224,6 +251,7 @@ impl Trouble {
         Trouble {
             error: Box::new(error),
             again: Again::No,
+            spent: None,
         }
     }
 
@@ -235,7 +263,14 @@ impl Trouble {
                 why: why.to_owned(),
             }),
             again: Again::After(named.unwrap_or_default()),
+            spent: None,
         }
+    }
+
+    /// The same, of a CRM whose calls are used up.
+    fn spending(self, fault: Option<&Fault>) -> Trouble {
+        let spent = fault.filter(|fault| fault.day_spent).and_then(|fault| fault.wait);
+        Trouble { spent, ..self }
     }
 }
 
@@ -379,7 +414,14 @@ impl Http {
             Ok(raw) => {
                 self.allowance.hear(&raw.headers).await;
                 let status = raw.status.as_u16();
+                // The same code is said of too many long calls at once: then the count of the day has room.
+                let has_room = daily(&raw.headers).is_some_and(|(used, limit)| used < limit);
                 let result = self.judge(call, raw);
+                if let Err(Trouble { spent: Some(wait), .. }) = &result
+                    && !has_room
+                {
+                    self.allowance.spent(*wait).await;
+                }
                 let code = match &result {
                     Ok(reply) => reply.fault.as_ref().map_or("", |fault| fault.code.as_str()),
                     Err(_) => "",
@@ -433,13 +475,30 @@ impl Http {
         let mut request = reqwest::Request::new(call.method.clone(), url);
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, bearer.header.clone());
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static(match call.accept {
+                Accept::Json => "application/json",
+                Accept::Csv => "text/csv",
+            }),
+        );
         if let Some(etag) = &call.if_match {
             headers.insert(header::IF_MATCH, etag.clone());
         }
         if let Some(body) = &call.body {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *request.body_mut() = Some(body.to_string().into());
+        }
+        if let Some(rows) = &call.rows {
+            let headers = request.headers_mut();
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("text/csv; charset=UTF-8"),
+            );
+            *request.body_mut() = Some(rows.clone().into());
+        }
+        if let Some(since) = &call.unmodified_since {
+            request.headers_mut().insert(header::IF_UNMODIFIED_SINCE, since.clone());
         }
         Ok(request)
     }
@@ -467,7 +526,7 @@ impl Http {
             401 => Err(Trouble::end(SendError::Unauthorised {
                 remedy: self.dialect.token_remedy.to_owned(),
             })),
-            429 => Err(Trouble::wait(&why(), named)),
+            429 => Err(Trouble::wait(&why(), named).spending(fault.as_ref())),
             408 | 500..=599 => {
                 let mut trouble = call.unknown(Lost::Status { status: number }, &why());
                 if let (SendError::Busy { retry_after, .. }, Some(named)) = (trouble.error.as_mut(), named) {
@@ -476,11 +535,23 @@ impl Http {
                 }
                 Err(trouble)
             }
-            400..=499 if fault.as_ref().is_some_and(|fault| fault.wait.is_some()) => Err(Trouble::wait(&why(), named)),
+            400..=499 if fault.as_ref().is_some_and(|fault| fault.wait.is_some()) => {
+                Err(Trouble::wait(&why(), named).spending(fault.as_ref()))
+            }
             // Without the vendor's own words a refusal may come from anything on the way. 412 needs no words.
             400..=499 if fault.is_none() && number != 412 => Err(self.stranger(call, number)),
             301..=303 | 305..=399 => Err(self.stranger(call, number)),
-            200..=299 if !raw.body.is_empty() && serde_json::from_slice::<IgnoredAny>(&raw.body).is_err() => {
+            200..=299 if call.accept == Accept::Csv && !is_csv(&raw.headers) => {
+                let lost = Lost::Unreadable {
+                    what: format!("status {number} without rows"),
+                };
+                Err(call.unknown(lost, "the answer is not CSV"))
+            }
+            200..=299
+                if call.accept == Accept::Json
+                    && !raw.body.is_empty()
+                    && serde_json::from_slice::<IgnoredAny>(&raw.body).is_err() =>
+            {
                 let lost = Lost::Unreadable {
                     what: format!("status {number} without valid JSON"),
                 };
@@ -513,6 +584,11 @@ impl Http {
             },
         )
     }
+}
+
+fn is_csv(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/csv"))
 }
 
 /// Seconds of a `Retry-After` header. Dates are ignored: neither vendor sends them.

@@ -3,11 +3,15 @@
 //! Promises: a property is written only where the live value differs; a task or note goes by the effect's id as a unique
 //! property, so that doing it twice makes one record, and one that a person has since worked on is left alone. The
 //! association that makes it visible on the company is part of the effect: without it the effect counts as absent, and
-//! doing it again adds what is missing.
+//! doing it again adds what is missing. What is reported as written was read back. Many effects of one kind go as batches
+//! ([`many`]).
 //!
 //! Deliberately not here: search (it lags, and a look-up must not), reading companies in bulk, mapping people to owners.
 
 mod check;
+mod find;
+mod gather;
+mod many;
 mod map;
 mod read;
 #[cfg(test)]
@@ -25,12 +29,14 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
+use crate::error::Lost;
 use crate::fields::{self, Wanted};
 use crate::http::path::segment;
 use crate::http::scrub::scrub;
-use crate::http::{Call, Http};
+use crate::http::{Call, Http, Reply};
+use crate::proof::{self, Sent};
 use crate::{
-    Answer, Ask, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known, LookUp, ReadPage,
+    Answer, Answers, Ask, Connection, ConnectionError, CreateMissing, Diff, Finding, Go, Job, Known, LookUp, ReadPage,
     SendError, Tool, Undoing, WriteMap, ownership,
 };
 use map::{ACCOUNT_KEY, COMPANIES, DEALS, EFFECT_KEY, Place, Plan};
@@ -172,51 +178,24 @@ impl HubSpot {
             return Ok(self.receipt(Done::NoChange, object, &record.id, &record.id, at).await);
         }
         ownership::guard(object, &record.id, &differing, &record.properties, known)?;
-        let left = || wanted.iter().filter(|field| field.owner == FieldOwner::Crm);
-        let image = Image {
-            before: fields::before(differing.iter().copied(), &record.properties),
-            after: fields::after(differing.iter().copied().chain(left())),
+        let sent = Sent {
+            wanted,
+            differing: &differing,
+            before: &record.properties,
         };
         let path = format!("{}/{}", objects(object), segment(object, &record.id)?);
         let body = json!({ "properties": fields::body(differing.iter().copied()) });
         let call = Call::write(Method::PATCH, object, path, body).serving(effect);
-        let send = async {
-            let reply = self.http.send(&call).await?.ok()?;
-            let is_empty = reply.body.is_empty();
-            (!is_empty).then(|| reply.json::<Record>()).transpose()
-        };
-        let written = send.await;
-        let written = match written {
-            Ok(written) => written,
-            Err(error) => return Err(error.with_image(image)),
-        };
-        let says_all = |record: &Record| {
-            let has = |field: &&Wanted| record.properties.contains_key(field.name.as_ref());
-            differing.iter().all(has)
-        };
-        let written = match written.filter(says_all) {
-            Some(written) => written,
-            None => {
-                let again = self.fetch(effect, object, &Place::Id(record.id.clone()), wanted).await;
-                let again = again.map_err(|error| error.after("the properties were sent").with_image(image))?;
-                again.ok_or_else(|| missing(object))?
-            }
-        };
-        let (kept, applied): (Vec<&Wanted>, Vec<&Wanted>) = differing
-            .iter()
-            .copied()
-            .partition(|field| fields::differing(std::slice::from_ref(*field), &written.properties).len() == 1);
-        if applied.is_empty() {
-            return Err(not_applied(object, &kept));
-        }
-        let mut after = fields::after(applied.iter().copied().chain(left()));
-        for field in kept {
-            let note = "HubSpot reported success and kept the old value".to_owned();
-            after.insert(format!("{} (not written)", field.name), note);
-        }
+        // What the answer says of the properties is what was sent, not what the record holds.
+        let written = self.http.send(&call).await.and_then(Reply::ok);
+        written.map_err(|error| error.with_image(sent.image()))?;
+        let now = self.fetch(effect, object, &Place::Id(record.id.clone()), wanted).await;
+        let now = now.map_err(|error| error.after("the properties were sent").with_image(sent.image()))?;
+        let now = now.ok_or_else(|| missing(object))?;
+        let image = proof::changed(Crm::HubSpot, object, sent, &now.properties)?;
         Ok(Receipt {
-            before: fields::before(applied, &record.properties),
-            after,
+            before: image.before,
+            after: image.after,
             ..self.receipt(Done::Updated, object, &record.id, &record.id, at).await
         })
     }
@@ -231,18 +210,24 @@ impl HubSpot {
     ) -> Result<Receipt, SendError> {
         let found = self.fetch(effect, object, &key_of(effect), wanted).await?;
         let company = self.company_id(effect).await?;
-        let (id, done) = match found {
-            Some(record) => (record.id, Done::AlreadyDone),
+        let (id, done, after) = match found {
+            Some(record) => (record.id, Done::AlreadyDone, fields::after(wanted)),
             None => {
                 let made = self
                     .upsert(effect, object, EFFECT_KEY, effect.id.as_str(), wanted)
                     .await?;
-                let done = if made.new == Some(false) {
-                    Done::AlreadyDone
+                let now = self.fetch(effect, object, &Place::Id(made.id.clone()), wanted).await;
+                let now = now.map_err(|error| error.after("the record was sent"))?;
+                let now = now.ok_or_else(|| proof::not_made(Crm::HubSpot, object))?;
+                if made.new == Some(false) {
+                    (made.id, Done::AlreadyDone, fields::after(wanted))
                 } else {
-                    Done::Created
-                };
-                (made.id, done)
+                    (
+                        made.id,
+                        Done::Created,
+                        proof::made(Crm::HubSpot, wanted, &now.properties),
+                    )
+                }
             }
         };
         let path = format!(
@@ -256,13 +241,13 @@ impl HubSpot {
             method: Method::PUT,
             ..Call::get(object, path).harmless().serving(effect)
         };
-        let associated = self.http.send(&call).await.and_then(crate::http::Reply::ok);
-        associated.map_err(|error| error.after("the record exists, but not on the company"))?;
+        let half = |error: SendError| error.after("the record exists, but not on the company");
+        self.http.send(&call).await.and_then(Reply::ok).map_err(half)?;
+        if !self.is_associated(effect, object, &id, &company).await.map_err(half)? {
+            return Err(unassociated());
+        }
         let receipt = self.receipt(done, object, &id, &company, at).await;
-        Ok(Receipt {
-            after: fields::after(wanted),
-            ..receipt
-        })
+        Ok(Receipt { after, ..receipt })
     }
 
     /// The id of the effect's company. With a known CRM id this costs no request.
@@ -449,6 +434,22 @@ impl Tool for HubSpot {
         })
     }
 
+    fn together(&self, effect: &Effect) -> Option<&'static str> {
+        Some(many::object_of(effect))
+    }
+
+    fn batch_max(&self) -> usize {
+        gather::INPUTS_MAX
+    }
+
+    fn execute_many<'a>(&'a self, jobs: Vec<Job<'a>>, go: &'a dyn Go, at: Timestamp) -> Answers<'a, Receipt> {
+        Box::pin(self.run_many(jobs, go, at))
+    }
+
+    fn look_up_many<'a>(&'a self, effects: Vec<&'a Effect>, at: Timestamp) -> Answers<'a, LookUp> {
+        Box::pin(self.find_many(effects, at))
+    }
+
     fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
         Box::pin(self.read_page(ask, cursor))
     }
@@ -510,33 +511,11 @@ fn is_hubspot(host: &str) -> bool {
     plain && host.ends_with(".hubspot.com")
 }
 
-/// HubSpot answers some writes with success and changes nothing, so what the record says afterwards is compared with what was
-/// asked.
-fn not_applied(object: &str, kept: &[&Wanted]) -> SendError {
-    let names: Vec<&str> = kept.iter().map(|field| field.name.as_ref()).collect();
-    SendError::refused(
-        object,
-        "NOT_APPLIED",
-        &format!(
-            "HubSpot reported success but kept the old value of {}",
-            names.join(", ")
-        ),
-        "a rule of the portal forbids this value: change it there or by hand",
-    )
-}
-
-/// Whether old values are back where they were: a portal may refuse them in silence.
-fn not_back(object: &str, after: &BTreeMap<String, String>, now: &fields::Live) -> Result<(), SendError> {
-    let wanted: Vec<Wanted> = after
-        .iter()
-        .map(|(name, value)| Wanted::text(name.clone(), value.clone()))
-        .collect();
-    let kept = fields::differing(&wanted, now);
-    if kept.is_empty() {
-        Ok(())
-    } else {
-        Err(not_applied(object, &kept))
-    }
+/// A record whose association was reported as made and is not there: a later look says whether it has come.
+fn unassociated() -> SendError {
+    SendError::lost(Lost::Half {
+        what: "the record exists, but not on the company, although HubSpot reported success".to_owned(),
+    })
 }
 
 fn missing(object: &str) -> SendError {

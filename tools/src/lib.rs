@@ -14,7 +14,9 @@ mod error;
 mod fields;
 mod http;
 pub mod hubspot;
+mod many;
 mod ownership;
+mod proof;
 mod reading;
 pub mod salesforce;
 mod text;
@@ -33,13 +35,17 @@ use perennial_core::time::Timestamp;
 
 pub use auth::{Credentials, Kept, TokenKeeper};
 pub use budget::{Budget, Lane, NoCalls};
-pub use connection::{Connection, ConnectionError, CreateMissing};
+pub use connection::{BulkWriting, Connection, ConnectionError, CreateMissing};
 pub use error::{FieldConflict, Image, Lost, SendError};
+pub use many::{Always, Go, Job};
 pub use ownership::{FieldOwner, FieldRule, Known, WriteMap};
 pub use reading::{Ask, ReadPage, ReadRow};
 
 /// What a tool answers, later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, SendError>>;
+
+/// What a tool answers to several questions, later: one answer each, in their order.
+pub type Answers<'a, T> = BoxFuture<'a, Vec<Result<T, SendError>>>;
 
 /// One outside system.
 pub trait Tool: Send + Sync {
@@ -63,6 +69,48 @@ pub trait Tool: Send + Sync {
         known: &'a Known,
         at: Timestamp,
     ) -> Answer<'a, Receipt>;
+
+    /// With which others an effect may go in one request: those for which this says the same word; none where it goes alone.
+    fn together(&self, effect: &Effect) -> Option<&'static str> {
+        let _ = effect;
+        None
+    }
+
+    /// Effects that one call of [`Tool::execute_many`] or [`Tool::look_up_many`] takes at most.
+    fn batch_max(&self) -> usize {
+        1
+    }
+
+    /// Carries out effects that go together, each as [`Tool::execute`] would, with as few requests as the API allows; one
+    /// answer for each, in their order. `go` is asked before each request that writes: what it holds back is
+    /// [`SendError::Busy`].
+    ///
+    /// A request for many knows no condition: an edit between reading and writing is not seen, or only when the record is read
+    /// back.
+    fn execute_many<'a>(&'a self, jobs: Vec<Job<'a>>, go: &'a dyn Go, at: Timestamp) -> Answers<'a, Receipt> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(jobs.len());
+            for Job { permit, effect, known } in jobs {
+                answers.push(if many::may_one(go, effect).await {
+                    self.execute(permit, effect, known, at).await
+                } else {
+                    Err(many::held_back())
+                });
+            }
+            answers
+        })
+    }
+
+    /// Looks up effects that go together, each as [`Tool::look_up`] would; one answer for each, in their order.
+    fn look_up_many<'a>(&'a self, effects: Vec<&'a Effect>, at: Timestamp) -> Answers<'a, LookUp> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(effects.len());
+            for effect in effects {
+                answers.push(self.look_up(effect, at).await);
+            }
+            answers
+        })
+    }
 
     /// Whether an effect whose answer was lost took place: creations by idempotency key, changes by comparing the live
     /// record with what was wanted. Never writes.

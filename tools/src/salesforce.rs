@@ -1,12 +1,17 @@
 //! Salesforce over its REST API: account and opportunity fields, tasks and notes.
 //!
 //! Promises: a field is written only where the live value differs, guarded by the record's ETag where Salesforce gives
-//! one; a task or note goes by the effect's id as external id, so that doing it twice makes one record, and one that a
-//! person has since worked on is left alone.
+//! one and by the second of its last change where it does not; a task or note goes by the effect's id as external id, so that
+//! doing it twice makes one record, and one that a person has since worked on is left alone. What is reported as written was
+//! read back. Many effects of one kind go as collections ([`many`]) and very many as a bulk job ([`ingest`]); neither knows a
+//! condition.
 //!
-//! Deliberately not here: reading accounts in bulk, sign-in flows (the token comes in), mapping people to users.
+//! Deliberately not here: sign-in flows (the token comes in), mapping people to users.
 
 mod check;
+mod gather;
+mod ingest;
+mod many;
 mod map;
 mod read;
 #[cfg(test)]
@@ -31,9 +36,10 @@ use crate::fields::{self, Live, Wanted};
 use crate::http::path::{encode, segment};
 use crate::http::scrub::scrub;
 use crate::http::{Call, Http, Reply};
+use crate::proof::{self, Sent};
 use crate::{
-    Answer, Ask, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known, LookUp, ReadPage,
-    SendError, Tool, Undoing, WriteMap, ownership,
+    Answer, Answers, Ask, BulkWriting, Connection, ConnectionError, CreateMissing, Diff, Finding, Go, Job, Known,
+    LookUp, ReadPage, SendError, Tool, Undoing, WriteMap, ownership,
 };
 use map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, Place, Plan};
 use wire::{Organization, QueryPage, SaveResult};
@@ -52,6 +58,7 @@ pub struct Salesforce {
     http: Http,
     create_missing: CreateMissing,
     writes: WriteMap,
+    bulk_writing: BulkWriting,
     is_sandbox: OnceCell<bool>,
 }
 
@@ -64,11 +71,27 @@ struct Change<'a> {
     known: &'a Known,
 }
 
+/// When a record last changed, whoever changed it.
+const MODIFIED: &str = "SystemModstamp";
+
 /// A record as it is now.
+#[derive(Clone)]
 struct Record {
     id: String,
     etag: Option<HeaderValue>,
     live: Live,
+}
+
+impl Record {
+    /// The second of its last change, for a record without a tag: only accounts have tags. It is the weaker condition.
+    fn unmodified_since(&self) -> Option<HeaderValue> {
+        if self.etag.is_some() {
+            return None;
+        }
+        let modified = self.live.get(MODIFIED)?.as_str()?;
+        let modified: Timestamp = read::moment(modified.to_owned()).parse().ok()?;
+        HeaderValue::from_str(&http_date(modified)).ok()
+    }
 }
 
 impl Salesforce {
@@ -80,6 +103,7 @@ impl Salesforce {
         Ok(Salesforce {
             http: Http::new(&connection, wire::DIALECT)?,
             create_missing: connection.create_missing_accounts,
+            bulk_writing: connection.bulk_writing,
             writes: connection.writes.unwrap_or_else(map::writes),
             is_sandbox: OnceCell::new(),
         })
@@ -108,15 +132,16 @@ impl Salesforce {
         let Some(record) = self.fetch(effect, object, &place, &wanted).await? else {
             return Ok(LookUp::Absent);
         };
-        let is_keyed = matches!(&place, Place::Key(EFFECT_KEY, _));
-        if is_keyed || fields::differing(&wanted, &record.live).is_empty() {
-            let receipt = self.receipt(Done::AlreadyDone, object, &record.id, at);
-            return Ok(LookUp::Done(Receipt {
-                after: fields::after(&wanted),
-                ..receipt
-            }));
+        Ok(self.took_place(object, &place, &wanted, &record, at))
+    }
+
+    /// Whether an effect took place, by the record as it is.
+    fn took_place(&self, object: &str, place: &Place, wanted: &[Wanted], record: &Record, at: Timestamp) -> LookUp {
+        let is_keyed = matches!(place, Place::Key(EFFECT_KEY, _));
+        if is_keyed || fields::differing(wanted, &record.live).is_empty() {
+            return LookUp::Done(self.found(object, &record.id, wanted, at));
         }
-        Ok(LookUp::Absent)
+        LookUp::Absent
     }
 
     async fn live(&self, effect: &Effect) -> Result<Diff, SendError> {
@@ -133,19 +158,20 @@ impl Salesforce {
         })
     }
 
-    /// Reads, compares, writes what differs. INVARIANT (compare first): nothing is written over a value that was not read
-    /// in the same round, and nothing over one that somebody else has put there; see [`crate::ownership`].
+    /// Reads, compares, writes what differs, and sees what came of it. INVARIANT (compare first): nothing is written over a value
+    /// that was not read in the same round, and nothing over one that somebody else has put there; see [`crate::ownership`].
     async fn change(&self, effect: &Effect, change: Change<'_>, at: Timestamp) -> Result<Receipt, SendError> {
         let Change {
             object, place, wanted, ..
         } = change;
+        let names = fields::names(&["Id", MODIFIED], wanted);
         let mut known = Cow::Borrowed(change.known);
         for _ in 0..ROUNDS {
-            let record = match self.fetch(effect, object, place, wanted).await? {
+            let record = match self.fetch_named(effect, object, place, &names).await? {
                 Some(record) => record,
                 None if object == ACCOUNT => {
                     let id = self.make_account(effect).await?;
-                    let made = self.fetch(effect, object, &Place::Id(id), wanted).await?;
+                    let made = self.fetch_named(effect, object, &Place::Id(id), &names).await?;
                     made.ok_or_else(|| missing(object))?
                 }
                 None => return Err(missing(object)),
@@ -155,21 +181,23 @@ impl Salesforce {
                 return Ok(self.receipt(Done::NoChange, object, &record.id, at));
             }
             ownership::guard(object, &record.id, &differing, &record.live, &known)?;
-            let left = wanted.iter().filter(|field| field.owner == FieldOwner::Crm);
-            let image = Image {
-                before: fields::before(differing.iter().copied(), &record.live),
-                after: fields::after(differing.iter().copied().chain(left)),
+            let sent = Sent {
+                wanted,
+                differing: &differing,
+                before: &record.live,
             };
             let path = format!("{}/{}", sobject(object), segment(object, &record.id)?);
-            let body = Value::Object(fields::body(differing));
-            let guarded = record.etag.is_some();
+            let body = Value::Object(fields::body(differing.iter().copied()));
+            let unmodified_since = record.unmodified_since();
+            let guarded = record.etag.is_some() || unmodified_since.is_some();
             let call = Call {
-                if_match: record.etag,
+                if_match: record.etag.clone(),
+                unmodified_since,
                 ..Call::write(Method::PATCH, object, path, body).serving(effect)
             };
             let reply = match self.http.send(&call).await {
                 Ok(reply) => reply,
-                Err(error) => return Err(error.with_image(image)),
+                Err(error) => return Err(error.with_image(sent.image())),
             };
             if guarded && reply.status == StatusCode::PRECONDITION_FAILED {
                 // What changed meanwhile is somebody's edit, unless it is a field that we do not write.
@@ -181,8 +209,12 @@ impl Salesforce {
                 says.transpose()
             });
             if let Err(error) = written {
-                return Err(error.with_image(image));
+                return Err(error.with_image(sent.image()));
             }
+            let now = self.fetch(effect, object, &Place::Id(record.id.clone()), wanted).await;
+            let now = now.map_err(|error| error.after("the fields were sent").with_image(sent.image()))?;
+            let now = now.ok_or_else(|| missing(object))?;
+            let image = proof::changed(Crm::Salesforce, object, sent, &now.live)?;
             return Ok(Receipt {
                 before: image.before,
                 after: image.after,
@@ -205,43 +237,45 @@ impl Salesforce {
         at: Timestamp,
     ) -> Result<Receipt, SendError> {
         let key = key_of(effect);
-        let found = |id: &str| Receipt {
-            after: fields::after(wanted),
-            ..self.receipt(Done::AlreadyDone, object, id, at)
-        };
+        let found = |id: &str| self.found(object, id, wanted, at);
         if let Some(record) = self.fetch(effect, object, &key, wanted).await? {
             return Ok(found(&record.id));
         }
         let account = self.account_id(effect).await?;
-        let mut body = fields::body(wanted);
-        body.insert(parent.to_owned(), Value::String(account.clone()));
+        let mut wanted_there = wanted.to_vec();
+        wanted_there.push(Wanted::text(parent, account));
         let path = place_path(object, &key)?;
-        let call = Call::write(Method::PATCH, object, path, Value::Object(body)).serving(effect);
+        let call = Call::write(Method::PATCH, object, path, Value::Object(fields::body(&wanted_there))).serving(effect);
         let reply = self.http.send(&call).await?;
         if reply.status == StatusCode::MULTIPLE_CHOICES {
             return Err(several(object));
         }
         let reply = reply.ok()?;
-        if reply.body.is_empty() {
-            // Older versions answer a match this way; it says no id.
-            let record = self.fetch(effect, object, &key, wanted).await;
-            let record = record.map_err(|error| error.after("the record was written"))?;
-            return match record {
-                Some(record) => Ok(found(&record.id)),
-                None => Err(SendError::unreadable("success without a record")),
-            };
+        // Older versions answer a match without a body.
+        let result = (!reply.body.is_empty()).then(|| saved(object, &reply, call.body.as_ref()));
+        let result = result.transpose()?;
+        if result.as_ref().is_some_and(|result| result.id.is_none()) {
+            return Err(SendError::unreadable("success without an id"));
         }
-        let result = saved(object, &reply, call.body.as_ref())?;
-        let id = result
-            .id
-            .ok_or_else(|| SendError::unreadable("success without an id"))?;
-        if !result.created.unwrap_or(reply.status == StatusCode::CREATED) {
-            return Ok(found(&id));
+        let record = self.fetch(effect, object, &key, &wanted_there).await;
+        let record = record.map_err(|error| error.after("the record was written"))?;
+        let record = record.ok_or_else(|| proof::not_made(Crm::Salesforce, object))?;
+        let is_new = result.is_some_and(|result| result.created.unwrap_or(reply.status == StatusCode::CREATED));
+        if !is_new {
+            return Ok(found(&record.id));
         }
-        let mut after = fields::after(wanted);
-        after.insert(parent.to_owned(), account);
-        let receipt = self.receipt(Done::Created, object, &id, at);
-        Ok(Receipt { after, ..receipt })
+        Ok(Receipt {
+            after: proof::made(Crm::Salesforce, &wanted_there, &record.live),
+            ..self.receipt(Done::Created, object, &record.id, at)
+        })
+    }
+
+    /// The receipt of a record of ours that was there already.
+    fn found(&self, object: &str, id: &str, wanted: &[Wanted], at: Timestamp) -> Receipt {
+        Receipt {
+            after: fields::after(wanted),
+            ..self.receipt(Done::AlreadyDone, object, id, at)
+        }
     }
 
     /// The record id of the effect's account. With a known CRM id this costs no request.
@@ -376,6 +410,26 @@ impl Tool for Salesforce {
         })
     }
 
+    fn together(&self, effect: &Effect) -> Option<&'static str> {
+        many::together(effect, &self.writes)
+    }
+
+    fn batch_max(&self) -> usize {
+        if self.bulk_writing.from_records > 0 {
+            ingest::ROWS_MAX
+        } else {
+            gather::READ_MAX
+        }
+    }
+
+    fn execute_many<'a>(&'a self, jobs: Vec<Job<'a>>, go: &'a dyn Go, at: Timestamp) -> Answers<'a, Receipt> {
+        Box::pin(self.run_many(jobs, go, at))
+    }
+
+    fn look_up_many<'a>(&'a self, effects: Vec<&'a Effect>, at: Timestamp) -> Answers<'a, LookUp> {
+        Box::pin(self.find_many(effects, at))
+    }
+
     fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
         Box::pin(self.read_page(ask, cursor))
     }
@@ -441,9 +495,34 @@ fn place_path(object: &str, place: &Place) -> Result<String, SendError> {
     })
 }
 
+/// A moment as headers have it: whole seconds, downwards.
+fn http_date(at: Timestamp) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // 1970-01-01 was a Thursday
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let day = at.day();
+    let (year, month, of_month) = day.ymd();
+    let second = (at.us() - day.start().us()) / 1_000_000;
+    let named =
+        |names: &[&'static str], place: i64| usize::try_from(place).ok().and_then(|place| names.get(place).copied());
+    format!(
+        "{}, {of_month:02} {} {year:04} {:02}:{:02}:{:02} GMT",
+        named(&DAYS, i64::from(day.number()).rem_euclid(7)).unwrap_or_default(),
+        named(&MONTHS, i64::from(month) - 1).unwrap_or_default(),
+        second / 3_600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
 /// Reads a save result: a 200 or 201 alone proves nothing.
 fn saved(object: &str, reply: &Reply, sent: Option<&Value>) -> Result<SaveResult, SendError> {
-    let result: SaveResult = reply.json()?;
+    result_of(object, reply.json()?, sent)
+}
+
+/// What the save of one record says.
+fn result_of(object: &str, result: SaveResult, sent: Option<&Value>) -> Result<SaveResult, SendError> {
     if result.success {
         return Ok(result);
     }

@@ -118,7 +118,7 @@ pub(crate) fn not_ours(receipt: &Receipt) -> SendError {
 }
 
 /// Whether a CRM gives back what was sent: ids come in two lengths, moments as numbers or as text.
-fn alike(sent: &str, live: &str) -> bool {
+pub(crate) fn alike(sent: &str, live: &str) -> bool {
     same(sent, live) || is_same_id(sent, live) || matches!((moment(sent), moment(live)), (Some(a), Some(b)) if a == b)
 }
 

@@ -385,6 +385,13 @@ async fn calls(config: &Config, store: &Store, checks: &mut Vec<Check>) {
             "{} calls used until {} (the CRM allows: {told})",
             budget.used, budget.resets_at
         );
+        let rules = config.call_rules_of(budget.tool);
+        let refused = rules.and_then(|rules| budget.refused_until(&rules));
+        if let Some(until) = refused.filter(|until| *until > config.clock.now()) {
+            let text = format!("it says that its calls are used up; nobody calls it before {until}");
+            let remedy = "find who uses the calls, or have the plan allow more".to_owned();
+            checks.push(Check::new(Level::Warn, budget.tool.as_str(), text, Some(remedy)));
+        }
         checks.push(match budget.warned_at {
             Some(at) => {
                 let text = format!("{text}; 80 % were passed at {at}");

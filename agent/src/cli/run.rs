@@ -227,6 +227,10 @@ fn print(output: &Output, report: &RunReport, connected: bool) {
         "effects in CRMs: {} done, {} waiting, {} unknown, {} failed, {} in conflict with somebody's edit",
         e.done, e.waiting, e.unknown, e.failed, e.conflicts
     ));
+    for calls in &report.calls {
+        let mark = if calls.refused_until.is_some() { "! " } else { "" };
+        output.line(&format!("{mark}{}", calls.sentence()));
+    }
     if !report.playbooks.is_empty() {
         output.heading("proposed, by playbook");
         output.table(

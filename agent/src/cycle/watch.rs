@@ -322,6 +322,7 @@ impl<'a> Watch<'a> {
             self.cycle.plan(self.book.all(), None).await?;
             self.pass = None;
             self.cycle.stopped = super::stopped(store).await?;
+            self.cycle.calls = crate::calls::left(self.cycle.engine.config, store).await?;
             return Ok(Step::PassDone(Box::new(self.cycle.report(Effects::default()))));
         };
         let later = self.decide(page.clone()).await?;

@@ -1,11 +1,13 @@
 //! The pump: leases effects, has them carried out side by side, and settles what came of them, over and over.
 //!
-//! Promises: no more effects are under way than may be; those that end within a few milliseconds are settled in one
-//! transaction, and none waits for a slower one; leases are extended while attempts go on; an outcome that the database
-//! could not take is kept and offered again. It chooses nothing: [`super::attempt`] does one attempt.
+//! Promises: no more effects are under way than may be; what a tool takes together goes together; those that end within a few
+//! milliseconds are settled in one transaction, and none waits for a slower one outside its batch; leases are extended while
+//! attempts go on; an outcome that the database could not take is kept and offered again. It chooses nothing:
+//! [`super::attempt`] does one attempt, [`super::batch`] one of many effects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,11 +17,13 @@ use perennial_core::ids::{AccountId, EffectId};
 use perennial_core::replay::Hash;
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
-use perennial_store::{EffectOutcome, EffectResult, LeasedEffect};
-use perennial_tools::Known;
+use perennial_store::{EffectOutcome, EffectResult};
+use perennial_tools::Lane;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tracing::Instrument as _;
 
+use super::batch::{Gate, Part, attempt_many};
 use super::stops::Stops;
 use super::{DispatchError, Drained, attempt, finish, knowledge, word};
 use crate::clock::Clock;
@@ -38,7 +42,7 @@ type Landed = (EffectId, Option<EffectOutcome>);
 /// Attempts under way, and those that ended and were not looked at yet.
 #[derive(Default)]
 struct Air<'a> {
-    flying: FuturesUnordered<BoxFuture<'a, Landed>>,
+    flying: FuturesUnordered<BoxFuture<'a, Vec<Landed>>>,
     landed: Vec<Landed>,
 }
 
@@ -57,7 +61,7 @@ impl Air<'_> {
             tokio::select! {
                 biased;
                 done = &mut other => return done,
-                Some(landed) = self.flying.next(), if !self.flying.is_empty() => self.landed.push(landed),
+                Some(landed) = self.flying.next(), if !self.flying.is_empty() => self.landed.extend(landed),
             }
         }
     }
@@ -68,7 +72,7 @@ pub(crate) struct Pump<'a> {
     engine: &'a Engine<'a>,
     worker: String,
     crms: Vec<Crm>,
-    sender: Sender<'a>,
+    sender: Arc<Mutex<Sender<'a>>>,
     stops: Arc<Stops>,
     air: Air<'a>,
     /// What is under way or waits to be settled: only its leases are extended. What was leased and never got here, because the
@@ -83,6 +87,22 @@ pub(crate) struct Pump<'a> {
     beat: Interval,
     /// Until when the leases of what is under way are surely ours.
     ours_until: Arc<std::sync::Mutex<Instant>>,
+    /// Attempts that go on at once: what has no turn yet has sent nothing.
+    turns: Arc<Semaphore>,
+    /// What has no turn yet is not sent any more.
+    ending: Arc<AtomicBool>,
+}
+
+/// What an attempt needs besides its effects.
+#[derive(Clone)]
+struct With<'a> {
+    engine: &'a Engine<'a>,
+    sender: Arc<Mutex<Sender<'a>>>,
+    stops: Arc<Stops>,
+    ours_until: Arc<std::sync::Mutex<Instant>>,
+    turns: Arc<Semaphore>,
+    ending: Arc<AtomicBool>,
+    clock: Clock,
 }
 
 impl<'a> Pump<'a> {
@@ -94,7 +114,7 @@ impl<'a> Pump<'a> {
             engine,
             worker,
             crms: engine.tools.crms().collect(),
-            sender: Sender::new(engine.config, engine.store),
+            sender: Arc::new(Mutex::new(Sender::new(engine.config, engine.store))),
             stops: Arc::new(Stops::new(engine.store.clone())),
             air: Air::default(),
             held: BTreeMap::new(),
@@ -103,6 +123,8 @@ impl<'a> Pump<'a> {
             ahead_us: 0,
             beat,
             ours_until: Arc::new(std::sync::Mutex::new(Instant::now())),
+            turns: Arc::new(Semaphore::new(engine.config.limits.effects_at_once.max(1) as usize)),
+            ending: Arc::new(AtomicBool::new(false)),
         }
     }
 
@@ -121,7 +143,7 @@ impl<'a> Pump<'a> {
 
     /// Has the policies read anew before the next effect that they are asked about.
     pub(crate) fn reload(&mut self) {
-        self.sender = Sender::new(self.engine.config, self.engine.store);
+        self.sender = Arc::new(Mutex::new(Sender::new(self.engine.config, self.engine.store)));
     }
 
     /// Whether nothing is under way and nothing waits to be settled.
@@ -151,7 +173,7 @@ impl<'a> Pump<'a> {
     /// stay batches.
     pub(crate) async fn fill(&mut self) -> Result<usize, DispatchError> {
         let most = self.engine.config.limits.effects_per_lease.max(1) as usize;
-        let room = most.saturating_sub(self.air.flying.len() + self.air.landed.len() + self.ended.len());
+        let room = most.saturating_sub(self.held.len());
         if room * 2 < most || self.crms.is_empty() {
             return Ok(0);
         }
@@ -172,14 +194,49 @@ impl<'a> Pump<'a> {
             .air
             .beside(knowledge::of(store, self.engine.tools, &leased))
             .await?;
-        for (effect, known) in leased.into_iter().zip(known) {
-            let instead = self.air.beside(self.sender.instead(&effect, clock.now())).await;
-            let (engine, stops) = (self.engine, Arc::clone(&self.stops));
-            let ours_until = Arc::clone(&self.ours_until);
-            let id = effect.effect.id.clone();
-            self.held.insert(id.clone(), effect.effect.target.account.clone());
-            let attempt = one(engine, stops, ours_until, clock, effect, (known, instead));
-            self.air.flying.push(attempt.map(|outcome| (id, outcome)).boxed());
+        let with = With {
+            engine: self.engine,
+            sender: Arc::clone(&self.sender),
+            stops: Arc::clone(&self.stops),
+            ours_until: Arc::clone(&self.ours_until),
+            turns: Arc::clone(&self.turns),
+            ending: Arc::clone(&self.ending),
+            clock,
+        };
+        let mut groups: BTreeMap<(Crm, &'static str, Lane), Vec<Part>> = BTreeMap::new();
+        for (leased, known) in leased.into_iter().zip(known) {
+            let effect = &leased.effect;
+            self.held.insert(effect.id.clone(), effect.target.account.clone());
+            let tool = self.engine.tools.get(effect.tool);
+            let together = tool.as_ref().and_then(|tool| tool.together(effect));
+            let key = together.map(|word| (effect.tool, word, Lane::of(effect)));
+            let instead = None;
+            let part = Part { leased, known, instead };
+            match key {
+                Some(key) => groups.entry(key).or_default().push(part),
+                None => self
+                    .air
+                    .flying
+                    .push(one(with.clone(), part).map(|landed| vec![landed]).boxed()),
+            }
+        }
+        for ((crm, ..), mut parts) in groups {
+            let most = self.engine.tools.get(crm).map_or(1, |tool| tool.batch_max()).max(1);
+            while !parts.is_empty() {
+                let later = parts.split_off(parts.len().min(most));
+                let mut batch = std::mem::replace(&mut parts, later);
+                // One alone knows a condition that a batch does not.
+                match (batch.len(), batch.pop()) {
+                    (1, Some(part)) => self
+                        .air
+                        .flying
+                        .push(one(with.clone(), part).map(|landed| vec![landed]).boxed()),
+                    (_, last) => {
+                        batch.extend(last);
+                        self.air.flying.push(together(with.clone(), crm, batch).boxed());
+                    }
+                }
+            }
         }
         Ok(begun)
     }
@@ -190,15 +247,15 @@ impl<'a> Pump<'a> {
         self.look();
         while self.ended.is_empty() && !self.air.is_empty() {
             tokio::select! {
-                outcome = self.air.flying.next() => self.air.landed.extend(outcome),
+                landed = self.air.flying.next() => self.air.landed.extend(landed.into_iter().flatten()),
                 _ = self.beat.tick() => self.extend().await?,
                 () = &mut nudge => return Ok(()),
             }
             self.look();
         }
         let until = Instant::now() + GATHER;
-        while let Ok(Some(outcome)) = tokio::time::timeout_at(until, self.air.flying.next()).await {
-            self.air.landed.push(outcome);
+        while let Ok(Some(landed)) = tokio::time::timeout_at(until, self.air.flying.next()).await {
+            self.air.landed.extend(landed);
         }
         self.look();
         self.record().await
@@ -272,8 +329,9 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Ends what is under way, settles it and gives back the rest.
+    /// Ends what is under way, settles it and gives back the rest; what has not sent anything does not begin any more.
     pub(crate) async fn end(&mut self) -> Result<(), DispatchError> {
+        self.ending.store(true, Ordering::Relaxed);
         while !self.is_empty() {
             self.settle(std::future::pending()).await?;
         }
@@ -282,44 +340,95 @@ impl<'a> Pump<'a> {
     }
 }
 
-/// One attempt with what surrounds it: what is stopped is asked about first, retries are spread.
-async fn one(
-    engine: &Engine<'_>,
-    stops: Arc<Stops>,
-    ours_until: Arc<std::sync::Mutex<Instant>>,
-    clock: Clock,
-    leased: LeasedEffect,
-    (known, instead): (Known, Option<EffectResult>),
-) -> Option<EffectOutcome> {
-    let limits = &engine.config.limits;
-    let span = tracing::info_span!(
-        "effect",
-        effect = leased.effect.id.as_str(),
-        tool = leased.effect.tool.as_str(),
-        attempt = leased.attempts
-    );
-    async move {
-        let instead = match stops.instead(&leased, clock.now()).await {
-            Ok(stopped) => stopped.or(instead),
+impl With<'_> {
+    /// Whether anything may still begin.
+    fn may_begin(&self) -> bool {
+        if self.ending.load(Ordering::Relaxed) {
+            return false;
+        }
+        // A process that was held up longer than its leases must not send what another may have taken over.
+        if self.ours_until.lock().is_ok_and(|until| *until <= Instant::now()) {
+            tracing::warn!("the lease ended before anything was sent");
+            return false;
+        }
+        true
+    }
+
+    /// Asks what is to happen instead of sending, when it has its turn and not before. An error means that nothing may be sent.
+    async fn ask(&self, part: &mut Part) -> Result<(), ()> {
+        match self.stops.instead(&part.leased, self.clock.now()).await {
+            Ok(Some(stopped)) => {
+                part.instead = Some(stopped);
+                Ok(())
+            }
+            Ok(None) => {
+                let now = self.clock.now();
+                part.instead = self.sender.lock().await.instead(&part.leased, now).await;
+                Ok(())
+            }
             Err(error) => {
                 // What cannot be asked about is not sent: its lease runs out, and it is looked up.
                 tracing::warn!(error = %error, "what is stopped cannot be read, so nothing is sent");
-                return None;
+                Err(())
             }
-        };
-        // A process that was held up longer than its leases must not send what another may have taken over.
-        if ours_until.lock().is_ok_and(|until| *until <= Instant::now()) {
-            tracing::warn!("the lease ended before anything was sent");
+        }
+    }
+}
+
+/// One attempt with what surrounds it: whether it may be sent is asked about first, retries are spread.
+async fn one(with: With<'_>, mut part: Part) -> Landed {
+    let id = part.leased.effect.id.clone();
+    let (attempts, tool) = (part.leased.attempts, part.leased.effect.tool);
+    let span = tracing::info_span!("effect", effect = id.as_str(), tool = tool.as_str(), attempt = attempts);
+    let landed = async move {
+        let _turn = with.turns.acquire().await.ok()?;
+        with.ask(&mut part).await.ok()?;
+        if !with.may_begin() {
             return None;
         }
-        let (attempts, tool, begun) = (leased.attempts, leased.effect.tool, clock.now());
-        let mut outcome = attempt(engine.tools, limits, clock, leased, known, instead).await;
+        let (limits, clock) = (&with.engine.config.limits, with.clock);
+        let begun = clock.now();
+        let Part { leased, known, instead } = part;
+        let mut outcome = attempt(with.engine.tools, limits, clock, leased, known, instead).await;
         meters::attempted(tool, word(&outcome.result), outcome.at.us() - begun.us());
         spread(&mut outcome, attempts);
         Some(outcome)
-    }
-    .instrument(span)
-    .await
+    };
+    (id, landed.instrument(span).await)
+}
+
+/// One attempt of many effects, with what surrounds it.
+async fn together(with: With<'_>, crm: Crm, mut parts: Vec<Part>) -> Vec<Landed> {
+    let ids: Vec<(EffectId, i64)> = parts
+        .iter()
+        .map(|part| (part.leased.effect.id.clone(), part.leased.attempts))
+        .collect();
+    let nothing = || ids.iter().map(|(id, _)| (id.clone(), None)).collect();
+    let span = tracing::info_span!("batch", tool = crm.as_str(), effects = ids.len());
+    let landed = async {
+        let _turn = with.turns.acquire().await.ok()?;
+        for part in &mut parts {
+            with.ask(part).await.ok()?;
+        }
+        if !with.may_begin() {
+            return None;
+        }
+        let (limits, clock) = (&with.engine.config.limits, with.clock);
+        let tool = with.engine.tools.get(crm)?;
+        let begun = clock.now();
+        let gate = Gate::new(&with.stops, &with.ours_until, clock, &parts);
+        let outcomes = attempt_many(tool.as_ref(), limits, clock, parts, &gate).await;
+        let landed = outcomes.into_iter().zip(&ids).map(|(ended, (id, attempts))| {
+            let mut settled = gate.settled(ended);
+            if let Some(outcome) = &mut settled {
+                meters::attempted(crm, word(&outcome.result), outcome.at.us() - begun.us());
+                spread(outcome, *attempts);
+            }
+            (id.clone(), settled)
+        });
+        Some(landed.collect())
+    };
+    landed.instrument(span).await.unwrap_or_else(nothing)
 }
 
 /// Makes a wait before the next attempt longer by up to a half, so that what failed together does not come back together.

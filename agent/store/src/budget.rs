@@ -2,6 +2,9 @@
 //!
 //! INVARIANT (never exceeded): calls are taken under the lock of the row, from what is left of the day and of the bucket; who takes
 //! none sends nothing.
+//!
+//! A CRM that says that its calls are used up leaves the bucket so far below nothing that it fills when the wait is over: until
+//! then nobody takes a call.
 
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
@@ -70,6 +73,8 @@ pub struct CallsTaken {
     pub wait_us: i64,
     /// Whether it is the day that has no room, and not the moment.
     pub day_spent: bool,
+    /// Whether the CRM itself has said that its calls are used up.
+    pub refused: bool,
 }
 
 /// How the calls to a CRM stand.
@@ -85,6 +90,29 @@ pub struct CallBudget {
     pub resets_at: Timestamp,
     /// When 80 % were used, where they were.
     pub warned_at: Option<Timestamp>,
+    /// Calls that the bucket lacks, in millionths, and since when: the CRM has said that its calls are used up.
+    lacks: Option<(i64, Timestamp)>,
+}
+
+impl CallBudget {
+    /// Until when nobody calls the CRM because it has said that its calls are used up.
+    #[must_use]
+    pub fn refused_until(&self, rules: &CallRules) -> Option<Timestamp> {
+        let (micro, since) = self.lacks?;
+        Some(Timestamp::from_us(
+            since.us().saturating_add(micro / i64::from(rules.per_second.max(1))),
+        ))
+    }
+
+    /// What the day still has, by what we allow ourselves and what the CRM says.
+    #[must_use]
+    pub fn left(&self, rules: &CallRules) -> u64 {
+        let most = match (self.told, rules.daily) {
+            (None, daily) => daily.unwrap_or(rules.assumed),
+            (Some(told), daily) => daily.map_or(told, |daily| daily.min(told)),
+        };
+        most.saturating_sub(self.used)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -165,6 +193,7 @@ impl Count {
             warn,
             wait_us: if calls > 0 { 0 } else { wait_us },
             day_spent: room == 0,
+            refused: self.tokens_micro < 0,
         };
         (next, taken)
     }
@@ -206,6 +235,24 @@ impl Store {
         self.count(tool, rules, now, hear).await
     }
 
+    /// Notes that a CRM has said that its calls are used up: nobody takes one before `wait_us` microseconds have passed.
+    ///
+    /// # Errors
+    /// What writing brings.
+    pub async fn refuse_calls(&self, tool: Crm, wait_us: i64, rules: &CallRules, now: Timestamp) -> Result<()> {
+        let refuse = |count: Count| {
+            let count = count.at(now.us(), rules);
+            // Below one, so that the first call after the wait is one.
+            let lacking = wait_us.max(0).saturating_mul(i64::from(rules.per_second));
+            let refused = Count {
+                tokens_micro: count.tokens_micro.min(1_000_000_i64.saturating_sub(lacking)).min(0),
+                ..count
+            };
+            (refused, ())
+        };
+        self.count(tool, rules, now, refuse).await
+    }
+
     /// How the calls to the CRMs stand.
     ///
     /// # Errors
@@ -221,6 +268,7 @@ impl Store {
                     told: Some(unsigned(count.told)).filter(|told| *told > 0),
                     resets_at: time(count.resets_us),
                     warned_at: count.warned_us.map(time),
+                    lacks: (count.tokens_micro < 0).then(|| (-count.tokens_micro, time(count.refilled_us))),
                 })
             })
             .collect()

@@ -17,6 +17,7 @@ const DIALECT: Dialect = Dialect {
             code: value["code"].as_str()?.to_owned(),
             message: value["message"].as_str().unwrap_or_default().to_owned(),
             wait: value["wait"].as_u64().map(Duration::from_secs),
+            day_spent: value["spent"].as_bool().unwrap_or_default(),
         })
     },
     remedy: |_| "mend it",

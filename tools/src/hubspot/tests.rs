@@ -138,8 +138,9 @@ async fn nothing_is_sent_when_nothing_changes() {
 
 #[tokio::test]
 async fn a_change_keeps_its_before_image() {
-    let written = record("9", json!({"perennial_health": "72"}));
-    let server = Server::script(vec![record("9", json!({"perennial_health": "60"})), written]).await;
+    let health = |text: &str| record("9", json!({"perennial_health": text}));
+    // What the answer says is not believed: the record is read again.
+    let server = Server::script(vec![health("60"), health("72"), health("72")]).await;
     let receipt = run(
         &server,
         &effect(Crm::HubSpot, Some("9"), update(AccountField::Health, "72")),
@@ -169,9 +170,9 @@ async fn a_success_that_changed_nothing_is_refused() {
     let effect = effect(Crm::HubSpot, None, write);
     let mut known = Known::nothing();
     known.accept("dealstage", "open");
-    // Also where the answer to the write says nothing about the property: then the record is read once more.
+    // Also where the answer to the write says that it was applied, or nothing.
     for answers in [
-        vec![stage("open"), stage("open")],
+        vec![stage("open"), stage("closedwon"), stage("open")],
         vec![stage("open"), record("5", json!({})), stage("open")],
     ] {
         let server = Server::script(answers).await;
@@ -192,7 +193,7 @@ async fn a_success_that_changed_nothing_is_refused() {
 async fn an_undone_change_is_written_back_and_read_again() {
     let health = |text: &str| record("9", json!({"perennial_health": text}));
     let effect = effect(Crm::HubSpot, None, update(AccountField::Health, "72"));
-    let server = Server::script(vec![health("60"), health("72")]).await;
+    let server = Server::script(vec![health("60"), health("72"), health("72")]).await;
     let receipt = run(&server, &effect).await.expect("a receipt");
     let undo = async |answers| {
         let server = Server::script(answers).await;
@@ -220,7 +221,9 @@ async fn a_task_is_made_once_and_hung_on_the_company() {
         not_found(),
         record("9", json!({})),
         upserted("77", true),
+        record("77", json!({})),
         linked(),
+        associated(&[9]),
     ])
     .await;
     let effect = effect(Crm::HubSpot, None, task());
@@ -234,7 +237,7 @@ async fn a_task_is_made_once_and_hung_on_the_company() {
         (&json!("perennial_key"), &json!(effect.id.as_str()))
     );
     assert_eq!(
-        (seen[3].method.as_str(), seen[3].path.as_str()),
+        (seen[4].method.as_str(), seen[4].path.as_str()),
         ("PUT", "/crm/objects/2026-09/tasks/77/associations/default/companies/9")
     );
 }
@@ -251,7 +254,8 @@ async fn a_task_without_its_company_is_absent_and_doing_it_again_repairs_it() {
     let down = || Say::Raw(502, vec![], "<html>".to_owned());
 
     // The association cannot be made for now: the task exists, so "nothing was written" would be a lie.
-    let server = Server::script(vec![not_found(), upserted("77", true), down(), down(), down()]).await;
+    let there = || record("77", json!({}));
+    let server = Server::script(vec![not_found(), upserted("77", true), there(), down(), down(), down()]).await;
     let error = run(&server, &effect).await.expect_err("half done");
     assert!(
         matches!(
@@ -263,7 +267,7 @@ async fn a_task_without_its_company_is_absent_and_doing_it_again_repairs_it() {
         ),
         "{error:?}"
     );
-    let server = Server::script(vec![not_found(), upserted("77", true), denied()]).await;
+    let server = Server::script(vec![not_found(), upserted("77", true), there(), denied()]).await;
     let (code, message) = refusal(run(&server, &effect).await);
     assert!(
         code == "MISSING_SCOPES" && message.starts_with("the record exists"),
@@ -275,7 +279,12 @@ async fn a_task_without_its_company_is_absent_and_doing_it_again_repairs_it() {
         tool(&server).look_up(&effect, now()).await.expect("an answer"),
         LookUp::Absent
     );
-    let server = Server::script(vec![record("77", json!({})), linked()]).await;
+    // Reported as made, and not there.
+    let server = Server::script(vec![record("77", json!({})), linked(), associated(&[8])]).await;
+    assert!(matches!(run(&server, &effect).await, Err(SendError::Unknown { .. })));
+    let server = Server::script(vec![not_found(), upserted("77", true), not_found()]).await;
+    assert_eq!(refusal(run(&server, &effect).await).0, "NOT_APPLIED");
+    let server = Server::script(vec![record("77", json!({})), linked(), associated(&[9])]).await;
     assert_eq!(run(&server, &effect).await.expect("a receipt").done, Done::AlreadyDone);
     assert!(
         server.lines().iter().all(|line| !line.contains("upsert")),
@@ -361,7 +370,9 @@ async fn an_unknown_company_is_made_only_in_a_test_account() {
         details("DEVELOPER_TEST"),
         upserted("9", true),
         upserted("77", true),
+        record("77", json!({})),
         linked(),
+        associated(&[9]),
     ];
     let server = Server::script(answers).await;
     with(&server)

@@ -2,18 +2,19 @@
 //! 90 days.
 
 use perennial_core::action::{Done, Effect, Receipt};
+use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::map::Place;
 use super::wire::Record;
-use super::{HubSpot, not_back, objects};
+use super::{HubSpot, objects};
 use crate::budget::Lane;
 use crate::fields::Live;
 use crate::http::Call;
 use crate::http::path::segment;
-use crate::{SendError, UndoBy, Undoing, undo};
+use crate::{SendError, UndoBy, Undoing, proof, undo};
 
 impl HubSpot {
     /// The record as it is, and what undoing would do to it.
@@ -62,6 +63,11 @@ impl HubSpot {
             let reply = self.http.send(&call).await?;
             if reply.status != StatusCode::NOT_FOUND {
                 reply.ok()?;
+                let place = Place::Id(record.id.clone());
+                let left = self.fetch_named(effect, object, &place, "hs_object_id").await;
+                if left.map_err(|error| error.after("the record was deleted"))?.is_some() {
+                    return Err(proof::not_deleted(Crm::HubSpot, object));
+                }
             }
             return Ok(Receipt {
                 before,
@@ -80,7 +86,7 @@ impl HubSpot {
         let now = self.fetch_named(effect, object, &place, &names.join(",")).await;
         let now = now.map_err(|error| error.after("the old values were sent"))?;
         let now: Live = now.map(|record| record.properties).unwrap_or_default();
-        not_back(object, &after, &now)?;
+        proof::back(Crm::HubSpot, object, &after, &now)?;
         Ok(Receipt {
             before,
             after,

@@ -53,7 +53,7 @@ impl ErrorBody {
 }
 
 /// One record.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Clone, Deserialize, Serialize)]
 pub(super) struct Record {
     #[serde(deserialize_with = "id")]
     pub(super) id: String,
@@ -275,12 +275,22 @@ fn fault(status: StatusCode, body: &[u8]) -> Option<Fault> {
         Some(body) => Some(Fault {
             code: body.code().to_owned(),
             message: body.message.clone().unwrap_or_default(),
+            day_spent: number == 429 && body.policy_name.as_deref() == Some("DAILY"),
             wait,
         }),
         None => wait.map(|wait| Fault {
             wait: Some(wait),
             ..Fault::default()
         }),
+    }
+}
+
+/// How long to wait for a record of a batch, for the codes that mean waiting.
+pub(super) fn wait(code: &str) -> Option<Duration> {
+    match code {
+        "RATE_LIMITS" | "RATE_LIMIT" => Some(BURST_WAIT),
+        "LOCKED" | "RECORD_LOCKED" => Some(LOCK_WAIT),
+        _ => None,
     }
 }
 

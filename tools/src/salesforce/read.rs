@@ -85,7 +85,7 @@ fn question(ask: &Ask) -> Result<String, SendError> {
 }
 
 /// The locator at the end of the address of a next page. Only that is followed, never the address.
-fn locator(object: &str, url: &str) -> Result<String, SendError> {
+pub(super) fn locator(object: &str, url: &str) -> Result<String, SendError> {
     let last = url.rsplit('/').next().unwrap_or_default();
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     if last.is_empty() || last.len() > LOCATOR_MAX || !last.bytes().all(fits) {
@@ -128,13 +128,13 @@ fn flatten(before: &str, record: &Map<String, Value>, cells: &mut BTreeMap<Strin
 }
 
 /// Times as RFC 3339 has them: Salesforce writes `+0000` without the colon.
-fn moment(text: String) -> String {
+pub(super) fn moment(text: String) -> String {
     let bytes = text.as_bytes();
     let is_time = bytes.len() == 28 && bytes[10] == b'T' && text.ends_with("+0000");
     if is_time { format!("{}Z", &text[..23]) } else { text }
 }
 
-fn unexpected(object: &str, what: &str) -> SendError {
+pub(super) fn unexpected(object: &str, what: &str) -> SendError {
     SendError::refused(
         object,
         "UNEXPECTED_ANSWER",

@@ -1,11 +1,13 @@
+//! Long because each way in which the vendor may answer has its scene.
+
 use std::collections::BTreeMap;
 
 use perennial_core::action::{AccountField, Done, Priority, Write};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Level;
 use crate::test_kit::{Say, Server, effect, now, permit};
+use crate::{FieldOwner, Level};
 
 const ACCOUNT_ID: &str = "001000000000001AAA";
 const BY_KEY: &str = "/services/data/v68.0/sobjects/Account/Perennial_Account_Id__c/A%2F1%20%C3%BC";
@@ -138,12 +140,16 @@ async fn nothing_is_sent_when_nothing_changes() {
     let receipt = run(&server, &effect).await.expect("a receipt");
     assert_eq!((receipt.done, receipt.record.as_str()), (Done::NoChange, ACCOUNT_ID));
     assert!(receipt.before.is_empty() && receipt.after.is_empty());
-    assert_eq!(server.lines(), [format!("GET {BY_KEY}?fields=Id,Perennial_Health__c")]);
+    assert_eq!(
+        server.lines(),
+        [format!("GET {BY_KEY}?fields=Id,SystemModstamp,Perennial_Health__c")]
+    );
 }
 
 #[tokio::test]
 async fn a_change_is_guarded_by_the_tag_and_keeps_its_before_image() {
-    let server = Server::script(vec![account("\"1--gzip\"", 60.0), Say::Raw(204, vec![], String::new())]).await;
+    let done = Say::Raw(204, vec![], String::new());
+    let server = Server::script(vec![account("\"1--gzip\"", 60.0), done, account("\"2\"", 72.0)]).await;
     let wanted = update(&[(AccountField::Health, "72"), (AccountField::Posture, "")]);
     let effect = effect(Crm::Salesforce, None, wanted);
     let receipt = run(&server, &effect).await.expect("a receipt");
@@ -161,6 +167,71 @@ async fn a_change_is_guarded_by_the_tag_and_keeps_its_before_image() {
     );
     assert_eq!(patch.headers["if-match"], "\"1--gzip\"");
     assert_eq!(patch.body, json!({"Perennial_Health__c": 72}));
+    // What the answer says is not believed: the record is read again.
+    let read = &server.seen()[2];
+    assert_eq!((read.method.as_str(), server.seen().len()), ("GET", 3));
+}
+
+#[tokio::test]
+async fn a_success_that_changed_nothing_is_refused_and_one_that_changed_half_says_so() {
+    let done = || Say::Raw(204, vec![], String::new());
+    let both = |health: f64, posture: &str| {
+        Say::Json(
+            200,
+            json!({"Id": ACCOUNT_ID, "Perennial_Health__c": health, "Perennial_Posture__c": posture}),
+        )
+    };
+    let wanted = update(&[(AccountField::Health, "72"), (AccountField::Posture, "at risk")]);
+    let effect = effect(Crm::Salesforce, None, wanted);
+    let server = Server::script(vec![both(60.0, "fine"), done(), both(60.0, "fine")]).await;
+    assert_eq!(refusal(run(&server, &effect).await).0, "NOT_APPLIED");
+    let server = Server::script(vec![both(60.0, "fine"), done(), both(72.0, "fine")]).await;
+    let receipt = run(&server, &effect).await.expect("a receipt");
+    assert_eq!(
+        receipt.values_after().collect::<Vec<_>>(),
+        [("Perennial_Health__c", "72")]
+    );
+    assert!(receipt.after.contains_key("Perennial_Posture__c (not written)"));
+    // It cannot be read back: nobody knows, and what was there before is kept.
+    let server = Server::script(vec![both(60.0, "fine"), done(), Say::Raw(401, vec![], String::new())]).await;
+    let Err(SendError::Unknown { image: Some(image), .. }) = run(&server, &effect).await else {
+        panic!("unknown");
+    };
+    assert_eq!(image.before["Perennial_Posture__c"], "fine");
+}
+
+#[tokio::test]
+async fn a_record_without_a_tag_is_guarded_by_the_second_of_its_last_change() {
+    let deal = |stage: &str| {
+        let modified = "2026-11-21T08:00:09.000+0000";
+        Say::Json(
+            200,
+            json!({"Id": "006000000000001AAA", "SystemModstamp": modified, "StageName": stage}),
+        )
+    };
+    let stale = Say::Json(412, json!([{"errorCode": "PRECONDITION_FAILED", "message": "x"}]));
+    let write = Write::UpdateOpportunity {
+        opportunity: "opp 1".to_owned(),
+        crm_id: None,
+        next_step: None,
+        stage: Some("Negotiation".to_owned()),
+        seen: BTreeMap::new(),
+    };
+    let effect = effect(Crm::Salesforce, None, write);
+    let server = Server::script(vec![deal("Open"), stale, deal("Closed Won")]).await;
+    let result = run_knowing(&server, &effect, &known("StageName", "Open")).await;
+    assert!(matches!(result, Err(SendError::Conflict { .. })), "{result:?}");
+    let patch = &server.seen()[1];
+    assert_eq!(patch.headers["if-unmodified-since"], "Sat, 21 Nov 2026 08:00:09 GMT");
+    assert!(!patch.headers.contains_key("if-match"));
+}
+
+#[test]
+fn moments_are_written_as_headers_have_them() {
+    let moment = |text: &str| http_date(text.parse().expect("a time"));
+    assert_eq!(moment("1970-01-01T00:00:00Z"), "Thu, 01 Jan 1970 00:00:00 GMT");
+    assert_eq!(moment("2024-02-29T23:59:59.9Z"), "Thu, 29 Feb 2024 23:59:59 GMT");
+    assert_eq!(moment("2026-11-29T12:30:05Z"), "Sun, 29 Nov 2026 12:30:05 GMT");
 }
 
 #[tokio::test]
@@ -172,7 +243,14 @@ async fn a_record_that_changed_meanwhile_is_read_and_decided_again() {
     assert_eq!(run(&server, &wanted()).await.expect("a receipt").done, Done::NoChange);
     // Someone else wrote another field: ours goes over the value that we read.
     let done = Say::Raw(204, vec![], String::new());
-    let server = Server::script(vec![account("\"1\"", 60.0), stale(), account("\"2\"", 60.0), done]).await;
+    let server = Server::script(vec![
+        account("\"1\"", 60.0),
+        stale(),
+        account("\"2\"", 60.0),
+        done,
+        account("\"3\"", 72.0),
+    ])
+    .await;
     assert_eq!(
         run(&server, &wanted()).await.expect("a receipt").before["Perennial_Health__c"],
         "60"
@@ -214,7 +292,8 @@ async fn an_edit_of_somebody_else_is_not_written_over() {
 async fn a_field_of_the_crm_is_never_written() {
     let mut writes = map::writes();
     writes.account.get_mut(&AccountField::Posture).expect("a rule").owner = FieldOwner::Crm;
-    let server = Server::script(vec![account("\"1\"", 60.0), Say::Raw(204, vec![], String::new())]).await;
+    let done = Say::Raw(204, vec![], String::new());
+    let server = Server::script(vec![account("\"1\"", 60.0), done, account("\"2\"", 72.0)]).await;
     let connection = Connection {
         writes: Some(writes),
         ..server.connection()
@@ -236,7 +315,9 @@ async fn a_field_of_the_crm_is_never_written() {
 async fn an_undone_change_puts_the_old_values_back_unless_somebody_changed_them() {
     let done = || Say::Raw(204, vec![], String::new());
     let effect = effect(Crm::Salesforce, None, update(&[(AccountField::Health, "72")]));
-    let server = Server::script(vec![account("\"1\"", 60.0), done(), account("\"2\"", 72.0), done()]).await;
+    let written = [account("\"1\"", 60.0), done(), account("\"2\"", 72.0)];
+    let undone = [account("\"2\"", 72.0), done(), account("\"3\"", 60.0)];
+    let server = Server::script([written, undone].concat()).await;
     let receipt = run(&server, &effect).await.expect("a receipt");
     let undone = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
     let undone = undone.expect("a receipt");
@@ -244,12 +325,16 @@ async fn an_undone_change_puts_the_old_values_back_unless_somebody_changed_them(
         (undone.done, undone.after["Perennial_Health__c"].as_str()),
         (Done::Updated, "60")
     );
-    let back = &server.seen()[3];
+    let back = &server.seen()[4];
     assert_eq!(
         (back.method.as_str(), &back.body),
         ("PATCH", &json!({"Perennial_Health__c": 60}))
     );
     assert_eq!(back.headers["if-match"], "\"2\"");
+    // The org kept our value although it reported success.
+    let server = Server::script(vec![account("\"2\"", 72.0), done(), account("\"2\"", 72.0)]).await;
+    let kept = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
+    assert_eq!(refusal(kept).0, "NOT_APPLIED");
     // Somebody has changed it since: it stays, and the field is named.
     let server = Server::script(vec![account("\"3\"", 65.0), account("\"3\"", 65.0)]).await;
     let undoing = tool(&server).undoing(&effect, &receipt).await.expect("a picture");
@@ -271,7 +356,7 @@ async fn an_undone_task_is_deleted_unless_somebody_worked_on_it() {
             "ActivityDate": "2026-12-01", "Priority": "High", "Status": status, "WhatId": ACCOUNT_ID})
     };
     let task = |status: &str| Say::Json(200, fields(status));
-    let server = Server::script(vec![not_found(), saved(201, true)]).await;
+    let server = Server::script(vec![not_found(), saved(201, true), task("Not Started")]).await;
     let receipt = run(&server, &effect).await.expect("a receipt");
     let server = Server::script(vec![task("Completed")]).await;
     let refused = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
@@ -279,7 +364,11 @@ async fn an_undone_task_is_deleted_unless_somebody_worked_on_it() {
         panic!("{refused:?}")
     };
     assert_eq!(fields[0].field, "Status");
-    let answers = vec![task("Not Started"), Say::Raw(204, vec![], String::new()), not_found()];
+    let gone = || Say::Raw(204, vec![], String::new());
+    let server = Server::script(vec![task("Not Started"), gone(), task("Not Started")]).await;
+    let kept = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
+    assert_eq!(refusal(kept).0, "NOT_APPLIED", "it is still there");
+    let answers = vec![task("Not Started"), gone(), not_found(), not_found()];
     let server = Server::script(answers).await;
     let undone = tool(&server).undo(permit(&effect), &effect, &receipt, now()).await;
     assert_eq!(undone.expect("a receipt").done, Done::Deleted);
@@ -318,7 +407,13 @@ async fn a_lost_change_is_unknown_and_looking_up_settles_it() {
 
 #[tokio::test]
 async fn a_task_is_made_once_under_the_effect_id() {
-    let server = Server::script(vec![not_found(), saved(201, true)]).await;
+    let there = || {
+        Say::Json(
+            200,
+            json!({"Id": "00T000000000001AAA", "Subject": "Call Ana", "WhatId": ACCOUNT_ID}),
+        )
+    };
+    let server = Server::script(vec![not_found(), saved(201, true), there()]).await;
     let effect = effect(Crm::Salesforce, Some(ACCOUNT_ID), task());
     let receipt = run(&server, &effect).await.expect("a receipt");
     assert_eq!(
@@ -333,8 +428,15 @@ async fn a_task_is_made_once_under_the_effect_id() {
         ("PATCH", &json!(ACCOUNT_ID))
     );
 
+    // What it lacks is said.
+    assert_eq!(receipt.after["Subject"], "Call Ana");
+    assert!(receipt.after.contains_key("Description (not written)"));
+
+    // Reported as made, and not there.
+    let server = Server::script(vec![not_found(), saved(201, true), not_found()]).await;
+    assert_eq!(refusal(run(&server, &effect).await).0, "NOT_APPLIED");
     // Made by someone between our look and our write.
-    let server = Server::script(vec![not_found(), saved(200, false)]).await;
+    let server = Server::script(vec![not_found(), saved(200, false), there()]).await;
     assert_eq!(run(&server, &effect).await.expect("a receipt").done, Done::AlreadyDone);
     // Made before: what a person did to it since is left alone.
     let exists = || Say::Json(200, json!({"Id": "00T000000000001AAA", "Status": "Completed"}));
@@ -408,7 +510,8 @@ async fn an_unknown_account_is_made_only_in_a_sandbox() {
         json!({"id": ACCOUNT_ID, "success": true, "errors": [], "created": true}),
     );
     let blank = Say::Json(200, json!({"Id": ACCOUNT_ID, "Perennial_Health__c": null}));
-    let server = Server::script(vec![not_found(), organization(true), made, blank, done]).await;
+    let written = account("\"2\"", 72.0);
+    let server = Server::script(vec![not_found(), organization(true), made, blank, done, written]).await;
     let receipt = with(&server)
         .execute(permit(&effect), &effect, &Known::nothing(), now())
         .await
@@ -437,7 +540,8 @@ async fn a_deal_is_compared_before_it_is_written() {
             json!({"Id": "006000000000001AAA", "NextStep": "Wait", "StageName": "Negotiation"}),
         )
     };
-    let server = Server::script(vec![deal(), deal(), Say::Raw(204, vec![], String::new())]).await;
+    let after = Say::Json(200, json!({"Id": "006000000000001AAA", "NextStep": "Send the paper"}));
+    let server = Server::script(vec![deal(), deal(), Say::Raw(204, vec![], String::new()), after]).await;
     let diff = tool(&server).read(&effect).await.expect("a picture");
     assert_eq!(diff.fields["NextStep"].before.as_deref(), Some("Wait"));
     assert!(diff.fields["NextStep"].is_change() && !diff.fields["StageName"].is_change());

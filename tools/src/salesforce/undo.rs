@@ -1,16 +1,17 @@
 //! Undoing an effect: old values go back as they came, guarded like any change; tasks and notes of ours go to the recycle bin.
 
 use perennial_core::action::{Done, Effect, Receipt};
+use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value};
 
 use super::map::Place;
-use super::{CONTENTION_WAIT, Record, Salesforce, place_path, saved};
+use super::{CONTENTION_WAIT, MODIFIED, Record, Salesforce, place_path, saved};
 use crate::budget::Lane;
 use crate::http::Call;
 use crate::ownership::sent;
-use crate::{SendError, UndoBy, Undoing, undo};
+use crate::{SendError, UndoBy, Undoing, proof, undo};
 
 impl Salesforce {
     /// The record as it is, and what undoing would do to it.
@@ -22,7 +23,7 @@ impl Salesforce {
         let method = undo::method(effect, receipt)?;
         let object = object_of(receipt)?;
         let place = Place::Id(super::map::record_id(object, &receipt.record)?);
-        let names = std::iter::once("Id").chain(undo::names(receipt)).collect::<Vec<_>>();
+        let names = [&["Id", MODIFIED], &undo::names(receipt)[..]].concat();
         let record = self.fetch_named(effect, object, &place, &names.join(",")).await?;
         let undoing = undo::judge(receipt, method, record.as_ref().map(|record| &record.live));
         Ok((record, undoing))
@@ -58,6 +59,10 @@ impl Salesforce {
             let reply = self.http.send(&call).await?;
             if reply.status != StatusCode::NOT_FOUND {
                 reply.ok()?;
+                let left = self.fetch(effect, object, &Place::Id(record.id.clone()), &[]).await;
+                if left.map_err(|error| error.after("the record was deleted"))?.is_some() {
+                    return Err(proof::not_deleted(Crm::Salesforce, object));
+                }
             }
             return Ok(Receipt {
                 before: undo::values_of(&undoing),
@@ -70,9 +75,11 @@ impl Salesforce {
             .iter()
             .map(|(name, change)| (name.clone(), sent(&change.after, record.live.get(name), Value::Null)))
             .collect();
-        let guarded = record.etag.is_some();
+        let unmodified_since = record.unmodified_since();
+        let guarded = record.etag.is_some() || unmodified_since.is_some();
         let call = Call {
-            if_match: record.etag,
+            if_match: record.etag.clone(),
+            unmodified_since,
             ..Call::write(Method::PATCH, object, path, Value::Object(body))
                 .serving(effect)
                 .on(Lane::Urgent)
@@ -88,9 +95,20 @@ impl Salesforce {
         if !reply.body.is_empty() {
             saved(object, &reply, call.body.as_ref())?;
         }
+        let after = undo::values_after(&undoing);
+        let names = [&["Id"], &undo::names(receipt)[..]].concat();
+        let place = Place::Id(record.id.clone());
+        let now = self.fetch_named(effect, object, &place, &names.join(",")).await;
+        let now = now.map_err(|error| error.after("the old values were sent"))?;
+        proof::back(
+            Crm::Salesforce,
+            object,
+            &after,
+            &now.map(|record| record.live).unwrap_or_default(),
+        )?;
         Ok(Receipt {
             before: undo::values_of(&undoing),
-            after: undo::values_after(&undoing),
+            after,
             ..self.receipt(Done::Updated, object, &record.id, at)
         })
     }

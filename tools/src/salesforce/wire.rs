@@ -298,6 +298,7 @@ fn fault(_status: StatusCode, body: &[u8]) -> Option<Fault> {
         let row = rows.into_iter().find(|row| !row.code.is_empty())?;
         return Some(Fault {
             wait: wait(&row.code),
+            day_spent: row.code == "REQUEST_LIMIT_EXCEEDED",
             code: row.code,
             message: row.message,
         });
@@ -306,7 +307,7 @@ fn fault(_status: StatusCode, body: &[u8]) -> Option<Fault> {
     Some(Fault {
         code: error.error,
         message: error.error_description,
-        wait: None,
+        ..Fault::default()
     })
 }
 

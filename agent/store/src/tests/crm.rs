@@ -18,6 +18,7 @@ both!(
     an_effect_is_found_by_the_beginning_of_its_id_and_undone_once,
     calls_are_counted_by_all_and_the_warning_is_due_once,
     many_at_once_take_no_more_than_the_day_has,
+    a_crm_that_has_no_calls_left_gives_none_until_the_wait_is_over,
     a_sealed_token_takes_the_place_of_the_one_before,
     an_echo_is_no_news_and_what_was_never_there_cannot_go,
 );
@@ -247,6 +248,46 @@ async fn calls_are_counted_by_all_and_the_warning_is_due_once(bed: Bed) {
     assert_eq!((taken.calls, taken.used, taken.limit), (16, 76, 80), "95 % of 80");
     let budgets = bed.store.call_budgets().await.expect("reads");
     assert_eq!((budgets.len(), budgets[0].told), (1, Some(80)));
+}
+
+async fn a_crm_that_has_no_calls_left_gives_none_until_the_wait_is_over(bed: Bed) {
+    let take = async |share, at: Timestamp| {
+        let taken = bed.store.take_calls(Crm::HubSpot, share, 5, &rules(100), at).await;
+        taken.expect("counts")
+    };
+    assert_eq!(take(95, at(0)).await.calls, 5);
+    let minutes_10 = 600_000_000;
+    let refused = bed
+        .store
+        .refuse_calls(Crm::HubSpot, minutes_10, &rules(100), at(1))
+        .await;
+    refused.expect("notes");
+    let budget = &bed.store.call_budgets().await.expect("reads")[0];
+    let until = budget.refused_until(&rules(100)).expect("refused");
+    assert!((until.us() - at(11).us()).abs() <= 1_000_000, "{until}");
+    assert_eq!(
+        (budget.used, budget.left(&rules(100))),
+        (5, 95),
+        "the count of the day goes on"
+    );
+    for share in [95, 100] {
+        let taken = take(share, at(6)).await;
+        assert!(taken.calls == 0 && taken.refused && !taken.day_spent, "{taken:?}");
+        assert_eq!(taken.wait_us / 1_000_000, 300, "half of it is over");
+    }
+    // A second refusal meanwhile makes it no shorter.
+    let again = bed
+        .store
+        .refuse_calls(Crm::HubSpot, 1_000_000, &rules(100), at(6))
+        .await;
+    again.expect("notes");
+    assert_eq!(take(95, at(10)).await.calls, 0);
+    let after = take(95, at(12)).await;
+    assert!(after.calls > 0 && !after.refused, "{after:?}");
+    assert_eq!(
+        bed.store.call_budgets().await.expect("reads")[0].refused_until(&rules(100)),
+        None
+    );
 }
 
 async fn many_at_once_take_no_more_than_the_day_has(bed: Bed) {
