@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::auth::{Credentials, TokenKeeper};
 use crate::budget::Budget;
 use crate::ownership::WriteMap;
+use crate::reading::BulkReading;
 
 /// How to reach one outside system. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Connection {
     pub writes: Option<WriteMap>,
     /// The count of calls that is shared with other processes; none for one that is alone.
     pub budget: Option<Arc<dyn Budget>>,
+    /// How objects with many records are read.
+    pub bulk_reading: BulkReading,
 }
 
 /// Whether an account that the CRM does not know may be made.
@@ -91,6 +94,7 @@ impl Connection {
             max_body_bytes: Connection::MAX_BODY_BYTES,
             writes: None,
             budget: None,
+            bulk_reading: BulkReading::default(),
         }
     }
 

@@ -50,6 +50,9 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(15);
 /// Longest wait we believe: a day, after which every budget is renewed.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How many times larger than other answers a page of a bulk job may be: 64 MB by default, 50,000 rows of a kilobyte.
+const CSV_BODIES: usize = 8;
+
 /// How a vendor speaks about failure.
 #[derive(Clone, Copy)]
 pub(crate) struct Dialect {
@@ -83,6 +86,14 @@ pub(crate) enum Nature {
     Write,
 }
 
+/// What an answer is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accept {
+    Json,
+    /// Rows of a bulk job. Refusals are JSON all the same.
+    Csv,
+}
+
 /// One request.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
@@ -97,6 +108,7 @@ pub(crate) struct Call<'a> {
     /// Effect it serves, for tracing.
     pub(crate) effect: Option<&'a str>,
     pub(crate) lane: Lane,
+    pub(crate) accept: Accept,
 }
 
 impl<'a> Call<'a> {
@@ -110,6 +122,7 @@ impl<'a> Call<'a> {
             object,
             effect: None,
             lane: Lane::Normal,
+            accept: Accept::Json,
         }
     }
 
@@ -139,6 +152,13 @@ impl<'a> Call<'a> {
 
     pub(crate) fn on(self, lane: Lane) -> Call<'a> {
         Call { lane, ..self }
+    }
+
+    pub(crate) fn csv(self) -> Call<'a> {
+        Call {
+            accept: Accept::Csv,
+            ..self
+        }
     }
 
     fn unknown(&self, source: Lost, why: &str) -> Trouble {
@@ -373,7 +393,7 @@ impl Http {
         })?;
         let request = self.request(call, bearer).map_err(Trouble::end)?;
         let started = Instant::now();
-        let answer = self.carrier.carry(request).await;
+        let answer = self.carrier.carry(request, self.most_bytes(call)).await;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match answer {
             Ok(raw) => {
@@ -409,6 +429,14 @@ impl Http {
         }
     }
 
+    /// Bytes of an answer that are read: pages of a bulk job are large by nature.
+    fn most_bytes(&self, call: &Call<'_>) -> usize {
+        match call.accept {
+            Accept::Json => self.max_body_bytes,
+            Accept::Csv => self.max_body_bytes.saturating_mul(CSV_BODIES),
+        }
+    }
+
     fn too_large(&self, call: &Call<'_>, limit: usize) -> Trouble {
         Trouble::end(match call.nature {
             Nature::Write => SendError::lost(Lost::TooLarge { limit }),
@@ -433,7 +461,13 @@ impl Http {
         let mut request = reqwest::Request::new(call.method.clone(), url);
         let headers = request.headers_mut();
         headers.insert(header::AUTHORIZATION, bearer.header.clone());
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static(match call.accept {
+                Accept::Json => "application/json",
+                Accept::Csv => "text/csv",
+            }),
+        );
         if let Some(etag) = &call.if_match {
             headers.insert(header::IF_MATCH, etag.clone());
         }
@@ -448,8 +482,9 @@ impl Http {
     fn judge(&self, call: &Call<'_>, raw: Raw) -> Result<Reply, Trouble> {
         let status = raw.status;
         let number = status.as_u16();
-        if raw.body.len() > self.max_body_bytes {
-            return Err(self.too_large(call, self.max_body_bytes));
+        let most = self.most_bytes(call);
+        if raw.body.len() > most {
+            return Err(self.too_large(call, most));
         }
         let fault = (status.is_client_error() || status.is_server_error())
             .then(|| (self.dialect.fault)(status, &raw.body))
@@ -480,7 +515,17 @@ impl Http {
             // Without the vendor's own words a refusal may come from anything on the way. 412 needs no words.
             400..=499 if fault.is_none() && number != 412 => Err(self.stranger(call, number)),
             301..=303 | 305..=399 => Err(self.stranger(call, number)),
-            200..=299 if !raw.body.is_empty() && serde_json::from_slice::<IgnoredAny>(&raw.body).is_err() => {
+            200..=299 if call.accept == Accept::Csv && !is_csv(&raw.headers) => {
+                let lost = Lost::Unreadable {
+                    what: format!("status {number} without rows"),
+                };
+                Err(call.unknown(lost, "the answer is not CSV"))
+            }
+            200..=299
+                if call.accept == Accept::Json
+                    && !raw.body.is_empty()
+                    && serde_json::from_slice::<IgnoredAny>(&raw.body).is_err() =>
+            {
                 let lost = Lost::Unreadable {
                     what: format!("status {number} without valid JSON"),
                 };
@@ -513,6 +558,11 @@ impl Http {
             },
         )
     }
+}
+
+fn is_csv(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/csv"))
 }
 
 /// Seconds of a `Retry-After` header. Dates are ignored: neither vendor sends them.

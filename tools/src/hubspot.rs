@@ -5,18 +5,21 @@
 //! association that makes it visible on the company is part of the effect: without it the effect counts as absent, and
 //! doing it again adds what is missing.
 //!
-//! Deliberately not here: search (it lags, and a look-up must not), reading companies in bulk, mapping people to owners.
+//! Deliberately not here: search for a look-up (it lags), mapping people to owners.
 
 mod check;
 mod map;
 mod read;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod undo;
+pub mod webhook;
 #[doc(hidden)]
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use perennial_core::action::{Done, Effect, Permit, Receipt};
 use perennial_core::signal::Crm;
@@ -31,9 +34,10 @@ use crate::http::scrub::scrub;
 use crate::http::{Call, Http};
 use crate::{
     Answer, Ask, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known, LookUp, ReadPage,
-    SendError, Tool, Undoing, WriteMap, ownership,
+    ReadRow, SendError, Tool, Undoing, WriteMap, ownership,
 };
 use map::{ACCOUNT_KEY, COMPANIES, DEALS, EFFECT_KEY, Place, Plan};
+use stages::Stages;
 use wire::{Associations, Batch, Details, Record};
 
 /// The API version this adapter was written against.
@@ -57,6 +61,8 @@ pub struct HubSpot {
     create_missing: CreateMissing,
     writes: WriteMap,
     details: OnceCell<Details>,
+    /// Stages by object, as last asked.
+    stages: Mutex<BTreeMap<String, Arc<Stages>>>,
 }
 
 impl HubSpot {
@@ -70,6 +76,7 @@ impl HubSpot {
             create_missing: connection.create_missing_accounts,
             writes: connection.writes.unwrap_or_else(map::writes),
             details: OnceCell::new(),
+            stages: Mutex::new(BTreeMap::new()),
         })
     }
 
@@ -451,6 +458,10 @@ impl Tool for HubSpot {
 
     fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
         Box::pin(self.read_page(ask, cursor))
+    }
+
+    fn records<'a>(&'a self, ask: &'a Ask, ids: &'a [String]) -> Answer<'a, Vec<ReadRow>> {
+        Box::pin(self.by_ids(ask, ids))
     }
 
     fn fields<'a>(&'a self, object: &'a str) -> Answer<'a, BTreeSet<String>> {

@@ -4,9 +4,11 @@
 //! one; a task or note goes by the effect's id as external id, so that doing it twice makes one record, and one that a
 //! person has since worked on is left alone.
 //!
-//! Deliberately not here: reading accounts in bulk, sign-in flows (the token comes in), mapping people to users.
+//! Deliberately not here: sign-in flows (the token comes in), mapping people to users.
 
+mod bulk;
 mod check;
+mod ids;
 mod map;
 mod read;
 #[cfg(test)]
@@ -16,7 +18,7 @@ mod undo;
 pub mod wire;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use perennial_core::action::{Done, Effect, Permit, Receipt};
@@ -32,8 +34,8 @@ use crate::http::path::{encode, segment};
 use crate::http::scrub::scrub;
 use crate::http::{Call, Http, Reply};
 use crate::{
-    Answer, Ask, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known, LookUp, ReadPage,
-    SendError, Tool, Undoing, WriteMap, ownership,
+    Answer, Ask, BulkReading, Connection, ConnectionError, CreateMissing, Diff, FieldOwner, Finding, Image, Known,
+    LookUp, ReadPage, ReadRow, SendError, Tool, Undoing, WriteMap, ownership,
 };
 use map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, Place, Plan};
 use wire::{Organization, QueryPage, SaveResult};
@@ -53,6 +55,9 @@ pub struct Salesforce {
     create_missing: CreateMissing,
     writes: WriteMap,
     is_sandbox: OnceCell<bool>,
+    bulk_reading: BulkReading,
+    /// About how many records each object has, as last asked.
+    counts: OnceCell<BTreeMap<String, u64>>,
 }
 
 /// A change of fields that is wanted.
@@ -80,8 +85,10 @@ impl Salesforce {
         Ok(Salesforce {
             http: Http::new(&connection, wire::DIALECT)?,
             create_missing: connection.create_missing_accounts,
+            bulk_reading: connection.bulk_reading,
             writes: connection.writes.unwrap_or_else(map::writes),
             is_sandbox: OnceCell::new(),
+            counts: OnceCell::new(),
         })
     }
 
@@ -319,6 +326,14 @@ impl Salesforce {
                 "check that base_url is the Salesforce API",
             ));
         };
+        if !ids::is_whole(&id) {
+            return Err(SendError::refused(
+                object,
+                "UNEXPECTED_ANSWER",
+                "the letters of the record's id have lost their case",
+                "see what changes answers between us and the Salesforce API",
+            ));
+        }
         // A weak tag never matches, so it would stop every write.
         let etag = reply
             .headers
@@ -335,8 +350,8 @@ impl Salesforce {
             object: object.to_owned(),
             record: record.to_owned(),
             url: self.url(object, record),
-            before: std::collections::BTreeMap::new(),
-            after: std::collections::BTreeMap::new(),
+            before: BTreeMap::new(),
+            after: BTreeMap::new(),
             at,
         }
     }
@@ -375,6 +390,14 @@ impl Tool for Salesforce {
 
     fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
         Box::pin(self.read_page(ask, cursor))
+    }
+
+    fn records<'a>(&'a self, ask: &'a Ask, ids: &'a [String]) -> Answer<'a, Vec<ReadRow>> {
+        Box::pin(self.by_ids(ask, ids))
+    }
+
+    fn abandon<'a>(&'a self, ask: &'a Ask, cursor: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.give_up(ask, cursor))
     }
 
     fn fields<'a>(&'a self, object: &'a str) -> Answer<'a, BTreeSet<String>> {
@@ -442,7 +465,10 @@ fn place_path(object: &str, place: &Place) -> Result<String, SendError> {
 fn saved(object: &str, reply: &Reply, sent: Option<&Value>) -> Result<SaveResult, SendError> {
     let result: SaveResult = reply.json()?;
     if result.success {
-        return Ok(result);
+        return match &result.id {
+            Some(id) if !ids::is_whole(id) => Err(SendError::unreadable("an id whose letters have lost their case")),
+            Some(_) | None => Ok(result),
+        };
     }
     match result.errors.first() {
         Some(error) => match wire::wait(&error.code) {
