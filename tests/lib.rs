@@ -1,6 +1,7 @@
 //! What the integration tests share: databases, the program as a process, data sets that may be absent.
 
 pub mod batches;
+pub mod economy;
 pub mod gate;
 pub mod postgres;
 #[cfg(unix)]

@@ -86,7 +86,7 @@ enum Command {
     Pull(pull::PullArgs),
     /// Read what changed in the CRMs, deletions too, by their mappings; safe to repeat
     Sync(sync::SyncArgs),
-    /// Receive events of the product over HTTP and count them into facts of a day
+    /// Receive events of the product over HTTP and count them into facts of a day, and webhooks of HubSpot
     Listen(listen::ListenArgs),
     /// Decide about every account, do what policy lets run by itself, queue the rest
     Run(run::RunArgs),

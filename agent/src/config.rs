@@ -4,6 +4,7 @@ mod access;
 mod crm;
 mod error;
 mod policy;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,9 @@ use perennial_core::time::Timestamp;
 use perennial_store::{CallRules, DatabaseUrl, Store};
 use perennial_tools::hubspot::HubSpot;
 use perennial_tools::salesforce::Salesforce;
-use perennial_tools::{Budget, BulkWriting, Connection, ConnectionError, CreateMissing, Registry, TokenKeeper};
+use perennial_tools::{
+    Budget, BulkReading, BulkWriting, Connection, ConnectionError, CreateMissing, Registry, TokenKeeper,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -30,6 +33,8 @@ pub use crm::CrmAccess;
 use crm::{AccessTable, access, token_key};
 pub use error::ConfigError;
 pub use policy::{PolicyAccess, PolicySource};
+pub use reading::WebhookAccess;
+use reading::{SyncTable, WebhookTable};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -66,6 +71,10 @@ pub struct Config {
     pub sources: BTreeMap<String, SourceAccess>,
     /// Events over HTTP.
     pub events: Option<EventAccess>,
+    /// Webhooks of HubSpot.
+    pub webhook: Option<WebhookAccess>,
+    /// Seconds between the beginnings of two readings of a CRM by the worker that leads; none where CRMs are read by hand only.
+    pub sync_every_s: Option<u64>,
     /// Where the present comes from.
     pub clock: Clock,
     /// Limits.
@@ -115,6 +124,11 @@ pub struct Limits {
     pub request_attempts: u32,
     /// Bytes of an answer that we read at most.
     pub body_max_bytes: usize,
+    /// Records of an object of Salesforce from which on all of them are read by a bulk job instead of pages of 2,000: from about 12,000
+    /// on that is fewer calls, and a job takes its time to begin.
+    pub bulk_reading_records: u64,
+    /// Records that a CRM said to be changed and that are read in one go: between two of them the worker looks whether to stop.
+    pub due_records: u32,
     /// Items that `queue list` shows at most; it says so when there are more.
     pub queue_rows: u32,
     /// Milliseconds without a sign of life after which another run may start.
@@ -164,6 +178,8 @@ impl Default for Limits {
             request_timeout_ms: 20_000,
             request_attempts: 4,
             body_max_bytes: 8 * 1024 * 1024,
+            bulk_reading_records: BulkReading::FROM_RECORDS,
+            due_records: 500,
             queue_rows: 1_000,
             run_lease_ms: 60_000,
             event_body_bytes: 500 * 1024,
@@ -235,6 +251,9 @@ struct ConfigFile {
     #[serde(default)]
     sources: BTreeMap<Spanned<String>, SourceTable>,
     events: Option<EventsTable>,
+    webhook: Option<WebhookTable>,
+    #[serde(default)]
+    sync: SyncTable,
     #[serde(default)]
     limits: Limits,
 }
@@ -419,6 +438,8 @@ impl Config {
         }
         let sources = access::sources(raw.sources, home, &mut wrong);
         let events = access::events(raw.events, home, &mut wrong);
+        let webhook = reading::webhook(raw.webhook, home, &mut wrong);
+        let sync_every_s = raw.sync.every(&mut wrong);
         let policy = policy::policy(raw.policy, &mut wrong);
         if !problems.is_empty() {
             return Err(ConfigError::Invalid { problems });
@@ -447,6 +468,8 @@ impl Config {
             token_key: token_key(raw.crm.token_key_file, home)?,
             sources,
             events,
+            webhook,
+            sync_every_s,
             clock,
             limits: raw.limits,
             file,
@@ -535,6 +558,10 @@ impl Config {
             create_missing_accounts: self.create_missing,
             max_body_bytes: self.limits.body_max_bytes,
             writes: access.writes.clone(),
+            bulk_reading: BulkReading {
+                from_records: self.limits.bulk_reading_records,
+                ..BulkReading::default()
+            },
             ..Connection::with(access.base_url.clone(), access.credentials.clone())
         }
     }

@@ -37,6 +37,9 @@ pub enum DispatchError {
     /// A stored action cannot be read.
     #[error(transparent)]
     Unreadable(#[from] perennial_core::replay::UnreadableText),
+    /// CRMs are to be read by schedule, and the mapping of one is not right.
+    #[error("a CRM cannot be read by schedule")]
+    Mapping(#[source] crate::intake::ImportError),
 }
 
 /// What was settled for good.

@@ -22,10 +22,12 @@ pub mod people;
 pub mod probes;
 pub mod queue;
 pub mod ranking;
+pub mod reading;
 pub mod simulate;
 pub mod stopping;
 mod tokens;
 pub mod walk;
+pub mod webhooks;
 pub mod whatif;
 pub mod worker;
 

@@ -13,6 +13,21 @@ pub(crate) fn refused_outcome() {
     metrics::counter!("perennial_outcomes_refused_total").increment(1);
 }
 
+/// A CRM was read, or could not be read to its end.
+pub(crate) fn read(tool: Crm, result: &'static str) {
+    metrics::counter!("perennial_readings_total", "tool" => tool.as_str(), "result" => result).increment(1);
+}
+
+/// Records that webhooks named were read.
+pub(crate) fn read_due(tool: Crm, records: u64) {
+    metrics::counter!("perennial_due_records_read_total", "tool" => tool.as_str()).increment(records);
+}
+
+/// A delivery of a webhook came, and was taken or refused for a reason.
+pub(crate) fn delivered(result: &'static str) {
+    metrics::counter!("perennial_webhooks_total", "result" => result).increment(1);
+}
+
 /// The database failed in a way that passes by itself.
 pub(crate) fn database_failed() {
     metrics::counter!("perennial_database_failures_total").increment(1);

@@ -171,6 +171,14 @@ async fn measure(shared: &Shared) -> Result<(), StoreError> {
     metrics::gauge!("perennial_effects", "state" => "unknown").set(count(state.unknown));
     metrics::gauge!("perennial_lease_age_seconds").set(since(state.oldest_lease));
     metrics::gauge!("perennial_stops").set(count(stops.len() as u64));
+    for reading in shared.store.crm_readings().await? {
+        let tool = reading.tool.as_str();
+        if let Some(at) = reading.read_at {
+            metrics::gauge!("perennial_read_age_seconds", "tool" => tool).set(since(Some(at)));
+        }
+        let failed = f64::from(u8::from(reading.failed.is_some()));
+        metrics::gauge!("perennial_reading_failed", "tool" => tool).set(failed);
+    }
     Ok(())
 }
 
@@ -219,4 +227,18 @@ fn describe() {
         "Seconds since the oldest attempt under way began"
     );
     describe_gauge!("perennial_stops", "Stops that people have set");
+    describe_gauge!(
+        "perennial_read_age_seconds",
+        "Seconds since the latest reading of a CRM began that came to its end"
+    );
+    describe_gauge!("perennial_reading_failed", "1 when the latest reading of a CRM failed");
+    describe_counter!(
+        "perennial_readings_total",
+        "Readings of CRMs that ended, by CRM and result"
+    );
+    describe_counter!(
+        "perennial_due_records_read_total",
+        "Records that webhooks named and that were read"
+    );
+    describe_counter!("perennial_webhooks_total", "Deliveries of webhooks, by result");
 }

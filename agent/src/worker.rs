@@ -3,7 +3,8 @@
 //! Promises: a database that goes away and comes back is survived; what is under way when a worker is told to stop is
 //! ended and settled; of all workers one leads and does what only one should (items that wake or expire), and losing the
 //! lead in the middle harms nothing, because each such change is made only where nothing changed before it; a schema that
-//! becomes newer than this program can work with ends the worker, after what is under way.
+//! becomes newer than this program can work with ends the worker, after what is under way. The one that leads also reads the
+//! CRMs by schedule, and what webhooks said to have changed.
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use crate::cycle::Engine;
 use crate::dispatch::{DispatchError, Drained, Pump, finish_settled};
 use crate::meters;
+use crate::reading::Readings;
 
 /// Role of the worker that does what only one should.
 pub const SCHEDULES: &str = "schedules";
@@ -43,9 +45,11 @@ pub const SKEW_US: i64 = 2_000_000;
 pub async fn work(engine: &Engine<'_>) -> Result<Drained, DispatchError> {
     let begun = engine.config.clock.now();
     let name = format!("worker-{}-{}", std::process::id(), begun.us());
+    let readings = Readings::of(engine).map_err(DispatchError::Mapping)?;
     let mut worker = Worker {
         engine,
         pump: Pump::new(engine, name.clone()),
+        readings,
         wakes: None,
         draw: Stream::new(0, &[&name]),
         turn_at: None,
@@ -85,6 +89,7 @@ pub async fn work(engine: &Engine<'_>) -> Result<Drained, DispatchError> {
             Err(error) => return Err(error),
         }
     }
+    worker.readings.end().await;
     let drained = worker.pump.drained;
     // Best effort: who is gone is forgotten after a while anyway, and a lead runs out.
     let gone = async {
@@ -106,6 +111,7 @@ enum Round {
 struct Worker<'a> {
     engine: &'a Engine<'a>,
     pump: Pump<'a>,
+    readings: Readings,
     wakes: Option<Wakes>,
     draw: Stream,
     turn_at: Option<Instant>,
@@ -178,12 +184,19 @@ impl Worker<'_> {
             store.lead(SCHEDULES, &worker, now, later(now, LEAD)).await
         };
         let leads = self.pump.beside(seen).await?;
+        let was = self.leads;
         if leads.is_some() != self.leads {
             self.leads = leads.is_some();
             tracing::info!(leads = self.leads, "schedules");
         }
         meters::leads(self.leads);
+        if was && !self.leads {
+            // Another leads, and reads; what goes on here would only be done twice.
+            self.pump.beside(self.readings.end()).await;
+        }
         if self.leads {
+            let clock = self.pump.clock().await?;
+            self.pump.beside(self.readings.turn(store, clock)).await?;
             let scheduled = async {
                 crate::queue::housekeeping(store, now).await?;
                 finish_settled(store, now).await?;
@@ -255,6 +268,6 @@ pub fn earlier(now: Timestamp, by: Duration) -> Timestamp {
 pub(crate) fn passes(error: &DispatchError) -> bool {
     match error {
         DispatchError::Store(error) => error.passes(),
-        DispatchError::Unreadable(_) => false,
+        DispatchError::Unreadable(_) | DispatchError::Mapping(_) => false,
     }
 }

@@ -214,10 +214,7 @@ impl World {
 
     /// Reads the CRM; whether it could be read.
     async fn read(&self, tool: &dyn Tool) -> bool {
-        let options = SyncOptions {
-            import: ImportOptions::new(self.folder.path()),
-            full: false,
-        };
+        let options = SyncOptions::new(ImportOptions::new(self.folder.path()));
         sync(&self.store, tool, &self.mapping, &options, self.now).await.is_ok()
     }
 

@@ -126,10 +126,7 @@ impl Bed {
     }
 
     async fn sync(&self) -> Synced {
-        let options = SyncOptions {
-            import: ImportOptions::new(self.folder.path()),
-            full: false,
-        };
+        let options = SyncOptions::new(ImportOptions::new(self.folder.path()));
         let at = perennial::clock::Clock::System.now();
         sync(&self.store, self.salesforce.as_ref(), &self.mapping, &options, at)
             .await
@@ -293,7 +290,8 @@ fn two_workers_never_exceed_the_day_urgent_work_is_served_and_the_warning_comes_
         let ask = perennial_tools::Ask {
             object: "Account".to_owned(),
             fields: vec!["Id".to_owned()],
-            since: None,
+            // Changes: before everything is read it is asked how much there is, which is a call more.
+            since: Some(Timestamp::EPOCH),
         };
         let work = async |tool: &Salesforce| {
             let mut refused = 0_usize;

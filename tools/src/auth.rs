@@ -28,6 +28,8 @@ use crate::http::carrier::{Carrier, Failure};
 const RENEW_BEFORE: Duration = Duration::from_secs(120);
 /// Life of an assertion, in seconds: the least that Salesforce advises, and clocks differ.
 const ASSERTION_S: i64 = 180;
+/// Largest answer of a sign-in that is read: a token and a few words about it.
+const ANSWER_BYTES: usize = 64 * 1024;
 /// Wait when the sign-in could not be asked.
 const TROUBLE_WAIT: Duration = Duration::from_secs(15);
 
@@ -249,7 +251,7 @@ impl Tokens {
         );
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         *request.body_mut() = Some(form.into());
-        let raw = match carrier.carry(request).await {
+        let raw = match carrier.carry(request, ANSWER_BYTES).await {
             Ok(raw) => raw,
             Err(Failure::NotSent(_) | Failure::Lost(_)) => return Err(busy("the sign-in did not answer")),
         };

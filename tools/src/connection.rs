@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::auth::{Credentials, TokenKeeper};
 use crate::budget::Budget;
 use crate::ownership::WriteMap;
+use crate::reading::BulkReading;
 
 /// How to reach one outside system. `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -44,6 +45,8 @@ pub struct Connection {
     pub budget: Option<Arc<dyn Budget>>,
     /// How very many records are written.
     pub bulk_writing: BulkWriting,
+    /// How objects with many records are read.
+    pub bulk_reading: BulkReading,
 }
 
 /// How very many records are written: by a job of the CRM where it has such. Only Salesforce has.
@@ -112,6 +115,7 @@ impl Connection {
             writes: None,
             bulk_writing: BulkWriting::default(),
             budget: None,
+            bulk_reading: BulkReading::default(),
         }
     }
 

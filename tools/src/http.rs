@@ -50,6 +50,9 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(15);
 /// Longest wait we believe: a day, after which every budget is renewed.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How many times larger than other answers a page of a bulk job may be: 64 MB by default, 50,000 rows of a kilobyte.
+const CSV_BODIES: usize = 8;
+
 /// How a vendor speaks about failure.
 #[derive(Clone, Copy)]
 pub(crate) struct Dialect {
@@ -408,7 +411,7 @@ impl Http {
         })?;
         let request = self.request(call, bearer).map_err(Trouble::end)?;
         let started = Instant::now();
-        let answer = self.carrier.carry(request).await;
+        let answer = self.carrier.carry(request, self.most_bytes(call)).await;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match answer {
             Ok(raw) => {
@@ -448,6 +451,14 @@ impl Http {
                 ticket.report(false);
                 Err(trouble)
             }
+        }
+    }
+
+    /// Bytes of an answer that are read: pages of a bulk job are large by nature.
+    fn most_bytes(&self, call: &Call<'_>) -> usize {
+        match call.accept {
+            Accept::Json => self.max_body_bytes,
+            Accept::Csv => self.max_body_bytes.saturating_mul(CSV_BODIES),
         }
     }
 
@@ -507,8 +518,9 @@ impl Http {
     fn judge(&self, call: &Call<'_>, raw: Raw) -> Result<Reply, Trouble> {
         let status = raw.status;
         let number = status.as_u16();
-        if raw.body.len() > self.max_body_bytes {
-            return Err(self.too_large(call, self.max_body_bytes));
+        let most = self.most_bytes(call);
+        if raw.body.len() > most {
+            return Err(self.too_large(call, most));
         }
         let fault = (status.is_client_error() || status.is_server_error())
             .then(|| (self.dialect.fault)(status, &raw.body))

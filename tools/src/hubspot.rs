@@ -6,7 +6,7 @@
 //! doing it again adds what is missing. What is reported as written was read back. Many effects of one kind go as batches
 //! ([`many`]).
 //!
-//! Deliberately not here: search (it lags, and a look-up must not), reading companies in bulk, mapping people to owners.
+//! Deliberately not here: search for a look-up (it lags), mapping people to owners.
 
 mod check;
 mod find;
@@ -14,13 +14,16 @@ mod gather;
 mod many;
 mod map;
 mod read;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod undo;
+pub mod webhook;
 #[doc(hidden)]
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use perennial_core::action::{Done, Effect, Permit, Receipt};
 use perennial_core::signal::Crm;
@@ -37,9 +40,10 @@ use crate::http::{Call, Http, Reply};
 use crate::proof::{self, Sent};
 use crate::{
     Answer, Answers, Ask, Connection, ConnectionError, CreateMissing, Diff, Finding, Go, Job, Known, LookUp, ReadPage,
-    SendError, Tool, Undoing, WriteMap, ownership,
+    ReadRow, SendError, Tool, Undoing, WriteMap, ownership,
 };
 use map::{ACCOUNT_KEY, COMPANIES, DEALS, EFFECT_KEY, Place, Plan};
+use stages::Stages;
 use wire::{Associations, Batch, Details, Record};
 
 /// The API version this adapter was written against.
@@ -63,6 +67,8 @@ pub struct HubSpot {
     create_missing: CreateMissing,
     writes: WriteMap,
     details: OnceCell<Details>,
+    /// Stages by object, as last asked.
+    stages: Mutex<BTreeMap<String, Arc<Stages>>>,
 }
 
 impl HubSpot {
@@ -76,6 +82,7 @@ impl HubSpot {
             create_missing: connection.create_missing_accounts,
             writes: connection.writes.unwrap_or_else(map::writes),
             details: OnceCell::new(),
+            stages: Mutex::new(BTreeMap::new()),
         })
     }
 
@@ -452,6 +459,10 @@ impl Tool for HubSpot {
 
     fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
         Box::pin(self.read_page(ask, cursor))
+    }
+
+    fn records<'a>(&'a self, ask: &'a Ask, ids: &'a [String]) -> Answer<'a, Vec<ReadRow>> {
+        Box::pin(self.by_ids(ask, ids))
     }
 
     fn fields<'a>(&'a self, object: &'a str) -> Answer<'a, BTreeSet<String>> {

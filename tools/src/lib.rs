@@ -39,7 +39,7 @@ pub use connection::{BulkWriting, Connection, ConnectionError, CreateMissing};
 pub use error::{FieldConflict, Image, Lost, SendError};
 pub use many::{Always, Go, Job};
 pub use ownership::{FieldOwner, FieldRule, Known, WriteMap};
-pub use reading::{Ask, ReadPage, ReadRow};
+pub use reading::{Ask, BulkReading, ReadPage, ReadRow};
 
 /// What a tool answers, later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, SendError>>;
@@ -135,6 +135,38 @@ pub trait Tool: Send + Sync {
     /// # Errors
     /// [`SendError`], except that nothing was sent that could change a record.
     fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage>;
+
+    /// The records with these ids as they are now, at most [`Tool::records_most`] of them; one that is not there any more comes as
+    /// deleted, with its id as the only value. No index stands between: what was just written is seen.
+    ///
+    /// # Errors
+    /// [`SendError`], except that nothing was sent that could change a record.
+    fn records<'a>(&'a self, ask: &'a Ask, ids: &'a [String]) -> Answer<'a, Vec<ReadRow>> {
+        let _ = ids;
+        let crm = self.crm();
+        Box::pin(async move {
+            Err(SendError::refused(
+                &ask.object,
+                "NOT_READ_BY_ID",
+                &format!("records of {crm} are not read by their ids"),
+                "read what changed with `perennial sync`",
+            ))
+        })
+    }
+
+    /// Records that [`Tool::records`] takes at once.
+    fn records_most(&self) -> usize {
+        100
+    }
+
+    /// Gives up a reading whose next page would be at `cursor`: what the CRM still does for it is ended. Best effort.
+    ///
+    /// # Errors
+    /// [`SendError`]; the CRM then ends it by itself, later.
+    fn abandon<'a>(&'a self, ask: &'a Ask, cursor: &'a str) -> Answer<'a, ()> {
+        let _ = (ask, cursor);
+        Box::pin(async { Ok(()) })
+    }
 
     /// The fields of an object that we may see there. Never writes.
     ///

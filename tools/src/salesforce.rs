@@ -8,8 +8,10 @@
 //!
 //! Deliberately not here: sign-in flows (the token comes in), mapping people to users.
 
+mod bulk;
 mod check;
 mod gather;
+mod ids;
 mod ingest;
 mod many;
 mod map;
@@ -21,7 +23,7 @@ mod undo;
 pub mod wire;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use perennial_core::action::{Done, Effect, Permit, Receipt};
@@ -38,8 +40,8 @@ use crate::http::scrub::scrub;
 use crate::http::{Call, Http, Reply};
 use crate::proof::{self, Sent};
 use crate::{
-    Answer, Answers, Ask, BulkWriting, Connection, ConnectionError, CreateMissing, Diff, Finding, Go, Job, Known,
-    LookUp, ReadPage, SendError, Tool, Undoing, WriteMap, ownership,
+    Answer, Answers, Ask, BulkReading, BulkWriting, Connection, ConnectionError, CreateMissing, Diff, Finding, Go, Job,
+    Known, LookUp, ReadPage, ReadRow, SendError, Tool, Undoing, WriteMap, ownership,
 };
 use map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, Place, Plan};
 use wire::{Organization, QueryPage, SaveResult};
@@ -60,6 +62,9 @@ pub struct Salesforce {
     writes: WriteMap,
     bulk_writing: BulkWriting,
     is_sandbox: OnceCell<bool>,
+    bulk_reading: BulkReading,
+    /// About how many records each object has, as last asked.
+    counts: OnceCell<BTreeMap<String, u64>>,
 }
 
 /// A change of fields that is wanted.
@@ -104,8 +109,10 @@ impl Salesforce {
             http: Http::new(&connection, wire::DIALECT)?,
             create_missing: connection.create_missing_accounts,
             bulk_writing: connection.bulk_writing,
+            bulk_reading: connection.bulk_reading,
             writes: connection.writes.unwrap_or_else(map::writes),
             is_sandbox: OnceCell::new(),
+            counts: OnceCell::new(),
         })
     }
 
@@ -356,6 +363,14 @@ impl Salesforce {
                 "check that base_url is the Salesforce API",
             ));
         };
+        if !ids::is_whole(&id) {
+            return Err(SendError::refused(
+                object,
+                "UNEXPECTED_ANSWER",
+                "the letters of the record's id have lost their case",
+                "see what changes answers between us and the Salesforce API",
+            ));
+        }
         // A weak tag never matches, so it would stop every write.
         let etag = reply
             .headers
@@ -372,8 +387,8 @@ impl Salesforce {
             object: object.to_owned(),
             record: record.to_owned(),
             url: self.url(object, record),
-            before: std::collections::BTreeMap::new(),
-            after: std::collections::BTreeMap::new(),
+            before: BTreeMap::new(),
+            after: BTreeMap::new(),
             at,
         }
     }
@@ -432,6 +447,14 @@ impl Tool for Salesforce {
 
     fn page<'a>(&'a self, ask: &'a Ask, cursor: Option<&'a str>) -> Answer<'a, ReadPage> {
         Box::pin(self.read_page(ask, cursor))
+    }
+
+    fn records<'a>(&'a self, ask: &'a Ask, ids: &'a [String]) -> Answer<'a, Vec<ReadRow>> {
+        Box::pin(self.by_ids(ask, ids))
+    }
+
+    fn abandon<'a>(&'a self, ask: &'a Ask, cursor: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.give_up(ask, cursor))
     }
 
     fn fields<'a>(&'a self, object: &'a str) -> Answer<'a, BTreeSet<String>> {
@@ -524,7 +547,10 @@ fn saved(object: &str, reply: &Reply, sent: Option<&Value>) -> Result<SaveResult
 /// What the save of one record says.
 fn result_of(object: &str, result: SaveResult, sent: Option<&Value>) -> Result<SaveResult, SendError> {
     if result.success {
-        return Ok(result);
+        return match &result.id {
+            Some(id) if !ids::is_whole(id) => Err(SendError::unreadable("an id whose letters have lost their case")),
+            Some(_) | None => Ok(result),
+        };
     }
     match result.errors.first() {
         Some(error) => match wire::wait(&error.code) {

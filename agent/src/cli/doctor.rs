@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use perennial_core::policy::gate::Vocabulary;
 use perennial_core::replay::Hash;
-use perennial_core::signal::Fact;
+use perennial_core::signal::{Crm, Fact};
+use perennial_core::time::Timestamp;
 use perennial_store::{DatabaseUrl, SourceDatabase, Store, StoreError};
 use perennial_tools::{Level, Tool};
 use secrecy::ExposeSecret as _;
@@ -58,6 +59,7 @@ pub(super) async fn doctor(overrides: &Overrides, output: &Output) -> Result<(),
     crms(&config, &mut checks).await;
     sources(&config, &mut checks).await;
     events(&config, &mut checks);
+    webhook(&config, &mut checks);
     checks.push(Check::new(Level::Ok, "clock", config.clock.now().to_string(), None));
     checks.push(Check::new(Level::Ok, "limits", limits(&config), None));
     let bad = checks.iter().filter(|c| c.level == "bad").count();
@@ -243,6 +245,7 @@ async fn database(config: &Config, checks: &mut Vec<Check>) {
         Err(error) => checks.push(Check::new(Level::Bad, "database", error.to_string(), None)),
     }
     calls(config, &store, checks).await;
+    readings(config, &store, checks).await;
     in_force(config, &store, checks).await;
     match store.effect_counts(None).await {
         Ok(counts) if counts.unknown + counts.failed > 0 => {
@@ -403,6 +406,50 @@ async fn calls(config: &Config, store: &Store, checks: &mut Vec<Check>) {
     }
 }
 
+/// When each CRM was last read, and whether that is as often as it should be.
+async fn readings(config: &Config, store: &Store, checks: &mut Vec<Check>) {
+    let readings = match store.crm_readings().await {
+        Ok(readings) => readings,
+        Err(error) => {
+            checks.push(Check::new(Level::Bad, "reading", error.to_string(), None));
+            return;
+        }
+    };
+    let now = config.clock.now();
+    let configured = [(Crm::Salesforce, &config.salesforce), (Crm::HubSpot, &config.hubspot)];
+    for (crm, _) in configured.into_iter().filter(|(_, access)| access.is_some()) {
+        let reading = readings.iter().find(|reading| reading.tool == crm);
+        let Some(reading) = reading else {
+            let remedy = "perennial sync, or [sync] with `every_s` and a worker".to_owned();
+            checks.push(Check::new(Level::Warn, crm.as_str(), "never read", Some(remedy)));
+            continue;
+        };
+        let last = reading
+            .read_at
+            .map_or("never to its end".to_owned(), |at| at.to_string());
+        let (level, text, remedy) = match (&reading.failed, config.sync_every_s) {
+            (Some(failed), _) => (
+                Level::Warn,
+                format!("last read {last}; the reading of {} failed: {failed}", reading.begun_at),
+                Some("mend what it says; the next reading goes on where this one ended".to_owned()),
+            ),
+            (None, Some(every_s)) if is_late(reading.read_at, now, every_s) => (
+                Level::Warn,
+                format!("last read {last}, although it should be every {every_s} s"),
+                Some("see that a worker runs: perennial worker, or perennial run --watch".to_owned()),
+            ),
+            (None, _) => (Level::Ok, format!("last read {last}"), None),
+        };
+        checks.push(Check::new(level, crm.as_str(), text, remedy));
+    }
+}
+
+/// Whether three readings in a row have not come: one may be long, and the next begins when it has ended.
+fn is_late(read_at: Option<Timestamp>, now: Timestamp, every_s: u64) -> bool {
+    let most_us = i64::try_from(every_s.saturating_mul(3_000_000)).unwrap_or(i64::MAX);
+    read_at.is_none_or(|at| now.us().saturating_sub(at.us()) > most_us)
+}
+
 async fn sources(config: &Config, checks: &mut Vec<Check>) {
     for (name, access) in &config.sources {
         let named = content::vocabulary(config).unwrap_or_default();
@@ -469,6 +516,30 @@ fn events(config: &Config, checks: &mut Vec<Check>) {
         );
         let remedy = "listen at 127.0.0.1 and put a proxy with TLS before it".to_owned();
         checks.push(Check::new(Level::Warn, "events", text, Some(remedy)));
+    }
+}
+
+fn webhook(config: &Config, checks: &mut Vec<Check>) {
+    let Some(access) = &config.webhook else { return };
+    match access.secret() {
+        Ok(_) => {
+            let text = format!("received at {} for {}", access.address, access.public_url);
+            checks.push(Check::new(Level::Ok, "webhooks", text, None));
+        }
+        Err(error) => checks.push(Check::new(Level::Bad, "webhooks", error.to_string(), None)),
+    }
+    if config.hubspot.is_none() {
+        let remedy = "add [hubspot], or take [webhook] out".to_owned();
+        let text = "webhooks of HubSpot are received, and no HubSpot is configured to read from";
+        checks.push(Check::new(Level::Bad, "webhooks", text, Some(remedy)));
+    }
+    if !access.address.ip().is_loopback() {
+        let text = format!(
+            "{} can be reached from other machines, without encryption",
+            access.address
+        );
+        let remedy = "listen at 127.0.0.1 and put a proxy with TLS before it".to_owned();
+        checks.push(Check::new(Level::Warn, "webhooks", text, Some(remedy)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `perennial sync`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use perennial_core::signal::Crm;
@@ -9,7 +9,8 @@ use super::import::print;
 use super::output::{Need, open};
 use super::{Failure, Output};
 use crate::config::Config;
-use crate::intake::{ImportError, ImportOptions, Mapping, SyncOptions, Synced, sync};
+use crate::intake::{ImportError, ImportOptions, Mapping, SyncOptions, Synced};
+use crate::reading;
 
 #[derive(Debug, Args)]
 pub(super) struct SyncArgs {
@@ -41,22 +42,21 @@ pub(super) async fn run(config: &Config, args: &SyncArgs, output: &Output) -> Re
         let help = "add [salesforce] or [hubspot] with `base_url` and `token_file` to perennial.toml";
         return Err(Failure::input(format!("{what} is not configured: {help}")));
     }
-    let rejects = args.rejects.clone().unwrap_or_else(|| config.data_dir.clone());
-    let rejects = if rejects.as_os_str().is_empty() {
-        PathBuf::from(".")
-    } else {
-        rejects
-    };
+    let rejects = args.rejects.clone().unwrap_or_else(|| reading::rejects_dir(config));
     let options = SyncOptions {
-        import: ImportOptions::new(rejects),
         full: args.full,
+        stop: Some(super::stop_signal()),
+        ..SyncOptions::new(ImportOptions::new(rejects))
     };
     let store = open(config, Need::Create).await?;
     let tools = config.tools_of(&store).map_err(Failure::input)?;
     let mut all: Vec<Synced> = Vec::new();
     for (crm, mapping) in &mappings {
         let tool = tools.require(*crm).map_err(Failure::failed)?;
-        let done = sync(&store, tool.as_ref(), mapping, &options, config.clock.now()).await;
+        let (tool, most) = (tool.as_ref(), config.limits.due_records.max(1));
+        let due = reading::read_due(&store, tool, mapping, &options, most, config.clock).await;
+        due.map_err(Failure::failed)?;
+        let done = reading::read(&store, tool, mapping, &options, config.clock.now()).await;
         all.push(done.map_err(Failure::failed)?);
     }
     store.close().await;
@@ -78,23 +78,7 @@ pub(super) async fn run(config: &Config, args: &SyncArgs, output: &Output) -> Re
     Ok(())
 }
 
-/// The mapping of a CRM: the file that the configuration names, else the one that is built in.
+/// The mapping of a CRM.
 pub(super) fn mapping(config: &Config, crm: Crm) -> Result<Mapping, Failure> {
-    let (access, builtin, name) = match crm {
-        Crm::Salesforce => (
-            &config.salesforce,
-            include_str!("../../../examples/mappings/salesforce.toml"),
-            "salesforce.toml",
-        ),
-        Crm::HubSpot => (
-            &config.hubspot,
-            include_str!("../../../examples/mappings/hubspot.toml"),
-            "hubspot.toml",
-        ),
-    };
-    let mapping = match access.as_ref().and_then(|access| access.mapping.as_ref()) {
-        Some(path) => Mapping::load(path),
-        None => Mapping::parse(&Path::new("(built in)").join(name), builtin),
-    };
-    mapping.map_err(|problems| Failure::from(ImportError::NotReady { problems }))
+    reading::mapping(config, crm).map_err(|problems| Failure::from(ImportError::NotReady { problems }))
 }

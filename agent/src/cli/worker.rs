@@ -41,7 +41,7 @@ impl ProbeArgs {
 
 pub(super) async fn worker(config: &Config, args: &WorkerArgs, output: &Output) -> Result<(), Failure> {
     let store = open(config, Need::Existing).await?;
-    let tools = config.tools().map_err(Failure::input)?;
+    let tools = config.tools_of(&store).map_err(Failure::input)?;
     if tools.crms().next().is_none() {
         eprintln!("! no CRM is configured, so effects wait: see docs/operator/configuration");
     }

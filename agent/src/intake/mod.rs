@@ -36,5 +36,5 @@ pub(crate) use problem::help_with_words;
 pub use pull::{PullError, Pulled, check_queries, pull};
 pub(crate) use record::Reject;
 pub(crate) use rejects::{Outcome, Refused, Rejects};
-pub use sync::{SyncError, SyncOptions, Synced, sync};
+pub use sync::{SyncError, SyncOptions, Synced, sync, sync_due};
 pub(crate) use text::Encoding;

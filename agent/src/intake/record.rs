@@ -130,6 +130,12 @@ pub(super) fn read<C: Cells>(context: Context<'_>, rows: &C) -> Result<NewSignal
     })
 }
 
+/// The id of the record of the present row, also where nothing else of it can be read.
+pub(super) fn external_id<C: Cells>(context: Context<'_>, rows: &C) -> Result<ExternalId, Reject> {
+    let row = Row { context, rows };
+    Ok(ExternalId::new(row.joined(&context.entry.key)?))
+}
+
 fn period_days(grain: Grain) -> i64 {
     match grain {
         Grain::Day => 1,

@@ -78,8 +78,7 @@ impl Rejects {
                 Some(help),
             )]
         };
-        let made = (!dir.exists()).then(|| dir.to_owned());
-        std::fs::create_dir_all(dir).map_err(|error| refused(&error))?;
+        let made = Rejects::folder(dir).map_err(|error| refused(&error))?;
         for number in 1..=MAX_FILES {
             let name = match number {
                 1 => format!("{source}-rejects.csv"),
@@ -101,6 +100,36 @@ impl Rejects {
             }
         }
         Err(refused(&"there are too many rejects files, remove the old ones"))
+    }
+
+    /// Makes the file of a reading that comes again and again: it takes the place of the one before.
+    pub(crate) fn latest(dir: &Path, source: &SourceId, what: &str) -> Result<Rejects, Vec<Problem>> {
+        let path = dir.join(format!("{source}-rejects-{what}.csv"));
+        let made = || {
+            let made = Rejects::folder(dir)?;
+            let file = File::create(&path)?;
+            Ok::<_, io::Error>((made, file))
+        };
+        match made() {
+            Ok((made, file)) => Ok(Rejects {
+                writer: csv::Writer::from_writer(BufWriter::new(file)),
+                path,
+                made,
+                rows: 0,
+            }),
+            Err(error) => {
+                let help = "make `data_dir` a directory that this user may write".to_owned();
+                let what = format!("rejected rows cannot be written here: {error}");
+                Err(vec![Problem::of_file(dir, what, Some(help))])
+            }
+        }
+    }
+
+    /// Makes a directory; it, where it was not there.
+    fn folder(dir: &Path) -> io::Result<Option<PathBuf>> {
+        let made = (!dir.exists()).then(|| dir.to_owned());
+        std::fs::create_dir_all(dir)?;
+        Ok(made)
     }
 
     pub(crate) fn path(&self) -> &Path {

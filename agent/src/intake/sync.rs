@@ -6,16 +6,18 @@
 //! INVARIANT (no echo): a record that we made is no signal, and a record that differs only by what we wrote is none.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use perennial_core::ids::AccountId;
 use perennial_core::replay::canonical;
-use perennial_core::signal::{Crm, Fact, FactKind, Signal};
+use perennial_core::signal::{Crm, FactKind};
 use perennial_core::time::Timestamp;
 use perennial_store::{
-    Belongs, KnownField, Learned, NewSignal, SignalRow, Store, StoreError, Stored, Watermark, WatermarkKind,
+    Belongs, DueRecord, KnownField, Learned, SignalRow, Store, StoreError, Stored, Watermark, WatermarkKind,
 };
 use perennial_tools::{Ask, ReadPage, ReadRow, SendError, Tool};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::import::{Batch, ImportError, ImportOptions, ImportReport, ORPHAN_EXAMPLES, Tally};
 use super::mapping::{Entry, Mapping};
@@ -39,6 +41,12 @@ pub enum SyncError {
         #[source]
         source: SendError,
     },
+    /// It was told to stop. What was stored before stands, and the next reading goes on from there.
+    #[error("the reading of {crm} was stopped; what was read before is stored, run it again")]
+    Stopped {
+        /// Which CRM.
+        crm: Crm,
+    },
     /// Something must be mended first, or the store refused.
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -57,6 +65,23 @@ pub struct SyncOptions {
     pub import: ImportOptions,
     /// Ask for everything, whatever has been read before.
     pub full: bool,
+    /// Turns true when the reading should end at the next page; none for one that goes on to its end.
+    pub stop: Option<watch::Receiver<bool>>,
+    /// Whether it is one of many readings that nobody looks at: the file of its rejected rows takes the place of the one before.
+    pub standing: bool,
+}
+
+impl SyncOptions {
+    /// A reading that somebody asks for: of what changed, to its end.
+    #[must_use]
+    pub fn new(import: ImportOptions) -> SyncOptions {
+        SyncOptions {
+            import,
+            full: false,
+            stop: None,
+            standing: false,
+        }
+    }
 }
 
 /// What reading a CRM did.
@@ -97,47 +122,47 @@ pub async fn sync(
         )];
         return Err(ImportError::NotReady { problems }.into());
     }
-    let rejects = Rejects::create(&options.import.rejects_dir, mapping.source())
-        .map_err(|problems| ImportError::NotReady { problems })?;
-    let names = mapping
-        .objects
-        .iter()
-        .map(|entry| (entry.path.clone(), entry.kind, Encoding::Utf8))
-        .collect();
-    let mut reading = Reading {
-        store,
-        tool,
-        mapping,
-        now,
-        tally: Tally::new(names, Vec::new(), rejects),
-        own: 0,
-        deleted: 0,
-        pages: 0,
-    };
+    let mut reading = Reading::new(store, tool, mapping, options, ("latest", now))?;
     let mut watermarks = Vec::new();
     for (index, entry) in mapping.objects.iter().enumerate() {
         if let Some(reached) = reading.object(index, entry, options.full).await? {
             watermarks.push((name_of(entry), shown(reached)));
         }
     }
-    let linked = store.link_signals().await?;
-    let (orphans, examples) = store.orphans(ORPHAN_EXAMPLES).await?;
-    let state_hash = store.state_hash().await?;
-    let Reading {
-        tally,
-        own,
-        deleted,
-        pages,
-        ..
-    } = reading;
-    Ok(Synced {
-        crm: tool.crm(),
-        report: tally.report(&linked, orphans, &examples, state_hash)?,
-        own,
-        deleted,
-        pages,
-        watermarks,
-    })
+    reading.end(watermarks).await
+}
+
+/// Reads records that the CRM itself says have changed, as they are now. No watermark moves: what was not said is still found by
+/// the next [`sync`].
+///
+/// # Errors
+/// [`SyncError`]. What was stored before stands, and what was not read stays due.
+pub async fn sync_due(
+    store: &Store,
+    tool: &dyn Tool,
+    mapping: &Mapping,
+    options: &SyncOptions,
+    due: &[DueRecord],
+    now: Timestamp,
+) -> Result<Synced, SyncError> {
+    let mut reading = Reading::new(store, tool, mapping, options, ("due", now))?;
+    let mut of: BTreeMap<&str, Vec<&DueRecord>> = BTreeMap::new();
+    for record in due {
+        of.entry(&record.object).or_default().push(record);
+    }
+    for (object, records) in of {
+        for some in records.chunks(tool.records_most().max(1)) {
+            let ids: Vec<String> = some.iter().map(|due| due.record.clone()).collect();
+            for (index, entry) in mapping.objects.iter().enumerate() {
+                if entry.path == object {
+                    reading.records(index, entry, &ids).await?;
+                }
+            }
+            let some: Vec<DueRecord> = some.iter().copied().cloned().collect();
+            store.settle_due_records(tool.crm(), &some).await?;
+        }
+    }
+    reading.end(Vec::new()).await
 }
 
 /// Under which name it is kept how far an object was read: one may be read as several kinds.
@@ -150,6 +175,8 @@ struct Reading<'a> {
     tool: &'a dyn Tool,
     mapping: &'a Mapping,
     now: Timestamp,
+    stop: Option<watch::Receiver<bool>>,
+    batch_rows: usize,
     tally: Tally,
     own: u64,
     deleted: u64,
@@ -175,50 +202,148 @@ struct Row {
     subject: Option<(AccountId, String)>,
 }
 
-impl Reading<'_> {
-    async fn object(&mut self, file: usize, entry: &Entry, full: bool) -> Result<Option<Watermark>, SyncError> {
-        let (bound, columns) = entry.bind_all();
+impl<'a> Reading<'a> {
+    fn new(
+        store: &'a Store,
+        tool: &'a dyn Tool,
+        mapping: &'a Mapping,
+        options: &SyncOptions,
+        (what, now): (&str, Timestamp),
+    ) -> Result<Reading<'a>, SyncError> {
+        let (folder, source) = (&options.import.rejects_dir, mapping.source());
+        let rejects = if options.standing {
+            Rejects::latest(folder, source, what)
+        } else {
+            Rejects::create(folder, source)
+        };
+        let rejects = rejects.map_err(|problems| ImportError::NotReady { problems })?;
+        let names = mapping
+            .objects
+            .iter()
+            .map(|entry| (entry.path.clone(), entry.kind, Encoding::Utf8))
+            .collect();
+        Ok(Reading {
+            store,
+            tool,
+            mapping,
+            now,
+            stop: options.stop.clone(),
+            batch_rows: options.import.batch_rows.max(1),
+            tally: Tally::new(names, Vec::new(), rejects),
+            own: 0,
+            deleted: 0,
+            pages: 0,
+        })
+    }
+
+    async fn end(self, watermarks: Vec<(String, String)>) -> Result<Synced, SyncError> {
+        let linked = self.store.link_signals().await?;
+        let (orphans, examples) = self.store.orphans(ORPHAN_EXAMPLES).await?;
+        let state_hash = self.store.state_hash().await?;
+        Ok(Synced {
+            crm: self.tool.crm(),
+            report: self.tally.report(&linked, orphans, &examples, state_hash)?,
+            own: self.own,
+            deleted: self.deleted,
+            pages: self.pages,
+            watermarks,
+        })
+    }
+
+    /// An object that is to be read; `bound` is its entry with the places of the columns.
+    fn opened<'e>(&self, file: usize, entry: &Entry, bound: &'e Entry, columns: Vec<String>) -> Object<'e> {
         let (accounts, deals) = self.tool.written_objects();
         let written = match entry.kind {
             FactKind::Account if entry.path == accounts => fields(self.tool.writes().account_fields()),
             FactKind::Opportunity if entry.path == deals => fields(self.tool.writes().deal_fields()),
             _ => Vec::new(),
         };
-        let mut object = Object {
-            entry: &bound,
+        Object {
+            entry: bound,
             columns,
             written,
             own_key: self.tool.own_key(&entry.path),
             file,
+        }
+    }
+
+    fn refused(&self, entry: &Entry, source: SendError) -> SyncError {
+        SyncError::Crm {
+            crm: self.tool.crm(),
+            object: entry.path.clone(),
+            source,
+        }
+    }
+
+    /// Some records by their ids.
+    async fn records(&mut self, file: usize, entry: &Entry, ids: &[String]) -> Result<(), SyncError> {
+        let (bound, columns) = entry.bind_all();
+        let object = self.opened(file, entry, &bound, columns);
+        let rows = self.tool.records(&object.ask(None), ids).await;
+        let rows = rows.map_err(|source| self.refused(entry, source))?;
+        self.pages += 1;
+        self.take_in(&object, rows, &mut 0, None).await
+    }
+
+    /// Waits as long as a page asks for. Whether the reading goes on.
+    async fn goes_on(&mut self, pause: Option<Duration>) -> bool {
+        let wait = async {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
         };
+        let Some(stop) = &mut self.stop else {
+            wait.await;
+            return true;
+        };
+        let told = async {
+            // Whoever could tell being gone is a word too.
+            while !*stop.borrow_and_update() && stop.changed().await.is_ok() {}
+        };
+        tokio::select! {
+            biased;
+            () = told => false,
+            () = wait => true,
+        }
+    }
+
+    /// Ends what the CRM still does for a reading that does not go on. What it says to that changes nothing.
+    async fn abandon(&self, ask: &Ask, cursor: &str) {
+        if let Err(error) = self.tool.abandon(ask, cursor).await {
+            tracing::debug!(crm = %self.tool.crm(), %error, "a reading was given up, and the CRM was not told");
+        }
+    }
+
+    async fn object(&mut self, file: usize, entry: &Entry, full: bool) -> Result<Option<Watermark>, SyncError> {
+        let (bound, columns) = entry.bind_all();
+        let mut object = self.opened(file, entry, &bound, columns);
         let (source, name) = (self.mapping.source().as_str(), name_of(entry));
         let reached = self.store.watermark(source, &name).await?.filter(|_| !full);
         let since =
             reached.map(|to| Timestamp::from_us(to.value.saturating_sub(entry.overlap_s.saturating_mul(1_000_000))));
+        let tool = self.tool;
         let mut ask = object.ask(since);
-        let mut cursor: Option<String> = None;
         let mut latest = reached.map(|to| to.value);
         let mut number = 0;
+        let mut page = tool.page(&ask, None).await;
         loop {
-            let page = match self.tool.page(&ask, cursor.as_deref()).await {
+            let ReadPage {
+                rows,
+                next,
+                reached,
+                pause,
+            } = match page {
                 // Fields of ours that the CRM does not have yet must not stop the reading of everything else.
                 Err(SendError::Refused { code, .. }) if code == "INVALID_FIELD" && object.has_extras() => {
                     object.written.clear();
                     object.own_key = None;
                     ask = object.ask(since);
+                    page = tool.page(&ask, None).await;
                     continue;
                 }
-                Err(source) => {
-                    return Err(SyncError::Crm {
-                        crm: self.tool.crm(),
-                        object: entry.path.clone(),
-                        source,
-                    });
-                }
-                Ok(page) => page,
+                page => page.map_err(|source| self.refused(entry, source))?,
             };
             self.pages += 1;
-            let ReadPage { rows, next, reached } = page;
             let seen = rows.iter().filter_map(|row| row.modified).map(Timestamp::us).max();
             let is_last = next.is_none();
             let to = match reached {
@@ -230,16 +355,46 @@ impl Reading<'_> {
                 latest = latest.max(seen);
             }
             let to = to.map(|to| to.min(self.now.us()));
-            self.take_in(&object, rows, &mut number, to).await?;
-            match next {
-                Some(next) => cursor = Some(next),
-                None => break,
+            let Some(next) = next else {
+                self.take_page(&object, rows, &mut number, to).await?;
+                break;
+            };
+            if !self.goes_on(pause).await {
+                self.take_page(&object, rows, &mut number, to).await?;
+                self.abandon(&ask, &next).await;
+                return Err(SyncError::Stopped { crm: tool.crm() });
             }
+            // The next page comes while this one is stored.
+            let (stored, following) = tokio::join!(
+                self.take_page(&object, rows, &mut number, to),
+                tool.page(&ask, Some(&next))
+            );
+            if stored.is_err() || following.is_err() {
+                self.abandon(&ask, &next).await;
+            }
+            stored?;
+            page = following;
         }
         Ok(self.store.watermark(source, &name).await?)
     }
 
-    /// Stores a page, with what became known of written fields, and moves the watermark.
+    /// Stores a page, of which a large one is several batches; the watermark moves with the last.
+    async fn take_page(
+        &mut self,
+        object: &Object<'_>,
+        mut rows: Vec<ReadRow>,
+        number: &mut u64,
+        to: Option<i64>,
+    ) -> Result<(), SyncError> {
+        while rows.len() > self.batch_rows {
+            let rest = rows.split_off(self.batch_rows);
+            self.take_in(object, rows, number, None).await?;
+            rows = rest;
+        }
+        self.take_in(object, rows, number, to).await
+    }
+
+    /// Stores records, with what became known of written fields, and moves the watermark.
     async fn take_in(
         &mut self,
         object: &Object<'_>,
@@ -322,6 +477,14 @@ impl Reading<'_> {
             revision_at: self.now,
             width: object.columns.len(),
         };
+        // What is left of a deleted record says least of all whom it belonged to.
+        if row.deleted {
+            let id = record::external_id(context, &RowCells(cells))?;
+            return Ok(Row {
+                signal: SignalRow::gone(context.source, object.entry.kind, &id, self.now),
+                subject: None,
+            });
+        }
         let new = record::read(context, &RowCells(cells))?;
         let subject = match (&new.owner, object.entry.kind) {
             _ if object.written.is_empty() => None,
@@ -329,31 +492,21 @@ impl Reading<'_> {
             (Belongs::Account(account), _) => Some((account.clone(), new.signal.external_id.as_str().to_owned())),
             (Belongs::Via(_) | Belongs::Portfolio, _) => None,
         };
-        let signal = if row.deleted {
-            SignalRow::of(NewSignal {
-                owner: new.owner,
-                signal: Signal {
-                    fact: Fact::Gone(object.entry.kind),
-                    ..new.signal
-                },
-            })
-            .restating()
-            .only_of_known()
-        } else {
-            SignalRow::of(new).restating()
-        };
-        Ok(Row { signal, subject })
+        Ok(Row {
+            signal: SignalRow::of(new).restating(),
+            subject,
+        })
     }
 
     async fn known(&self, read: &[(u64, ReadRow, String, Result<Row, Reject>)]) -> Result<Vec<KnownField>, StoreError> {
         let accounts = read
             .iter()
             .filter_map(|(.., found)| Some(&found.as_ref().ok()?.subject.as_ref()?.0));
-        let mut accounts = accounts.peekable();
-        if accounts.peek().is_none() {
+        let accounts: Vec<&AccountId> = accounts.collect();
+        if accounts.is_empty() {
             return Ok(Vec::new());
         }
-        let known = self.store.known_fields(accounts).await?;
+        let known = self.store.known_fields(accounts.into_iter()).await?;
         Ok(known
             .into_iter()
             .filter(|known| known.what.tool == self.tool.crm())

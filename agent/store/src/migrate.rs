@@ -56,7 +56,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0012_workers"),
     migration!("0013_retention"),
     migration!("0014_upgrade"),
-    migration!("0015_tenants"),
+    migration!("0015_crm_reading", works with 14),
+    migration!("0016_tenants"),
 ];
 
 /// The migration that made the table of workers.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use perennial_core::ids::{AccountId, ExternalId, SourceId};
 use perennial_core::replay::{Hash, canonical};
-use perennial_core::signal::{FactKind, SignalKey};
+use perennial_core::signal::{Fact, FactKind, Signal, SignalKey};
 use perennial_core::time::Timestamp;
 
 use crate::Store;
@@ -140,6 +140,8 @@ pub struct SignalRow {
     only_known: bool,
     /// Hash of the body that it would have without what we wrote there ourselves.
     without_ours: Option<String>,
+    /// Whether it belongs where the latest known revision of its record does.
+    stays: bool,
 }
 
 /// What a row says beside its body.
@@ -196,7 +198,27 @@ impl SignalRow {
             restates: false,
             only_known: false,
             without_ours: None,
+            stays: false,
         }
+    }
+
+    /// The row of a record that is not there any more, wherever it belonged: new only when a revision of it is known that says
+    /// something else.
+    #[must_use]
+    pub fn gone(source: &SourceId, kind: FactKind, external_id: &ExternalId, revision_at: Timestamp) -> SignalRow {
+        let signal = Signal {
+            source: source.clone(),
+            external_id: external_id.clone(),
+            event_at: Timestamp::EPOCH,
+            observed_at: Timestamp::EPOCH,
+            revision_at,
+            fact: Fact::Gone(kind),
+        };
+        let row = SignalRow::of(NewSignal {
+            owner: Belongs::Portfolio,
+            signal,
+        });
+        SignalRow { stays: true, ..row }.restating().only_of_known()
     }
 
     /// The same, counted as a duplicate where it says what the latest stored revision of its record says: for sources that
@@ -476,6 +498,13 @@ fn plan(prepared: &[SignalRow], known: &Revisions) -> Plan {
 
 /// Finds the accounts of signals that came by way of another record, as far as they are known.
 fn resolve(prepared: &mut [SignalRow], plan: &Plan, known: &Revisions) {
+    for i in plan.insert.iter().chain(&plan.replace) {
+        let signal = &mut prepared[*i];
+        let latest = known.get(signal.key.as_str()).and_then(BTreeMap::last_key_value);
+        if let (true, Some((_, latest))) = (signal.stays, latest) {
+            signal.account.clone_from(&latest.account);
+        }
+    }
     if prepared.iter().all(|signal| signal.via().is_none()) {
         return;
     }

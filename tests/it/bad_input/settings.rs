@@ -103,6 +103,25 @@ fn a_wrong_line_of_the_configuration_is_named_with_its_remedy() {
         &["perennial.toml:2:1", "did you mean `our_name`?"],
     );
     configured(
+        "CRMs that would be read all the time",
+        "[sync]\nevery_s = 1\n",
+        &[
+            "perennial.toml:2:11",
+            "`every_s` is not between 10 and 604800 seconds",
+            "write 300 for every five minutes",
+        ],
+    );
+    configured(
+        "webhooks for an address that is none, at a place that is none",
+        "[webhook]\nlisten = \"here\"\npublic_url = \"http://hooks.example.com\"\n",
+        &[
+            "perennial.toml:2:10",
+            "`here` is no address to listen at",
+            "perennial.toml:3:14",
+            "`public_url` is no https address",
+        ],
+    );
+    configured(
         "two wrong lines, both are named",
         "clock = \"yesterday\"\n[crm]\ndefault = \"dynamics\"\n",
         &["perennial.toml:1:9", "perennial.toml:3:11"],

@@ -32,6 +32,8 @@ impl Clock {
 pub struct Limits {
     /// Salesforce requests until `REQUEST_LIMIT_EXCEEDED`. The sandbox counts from its start and never resets.
     pub salesforce_daily: u32,
+    /// Rows on a page of a Salesforce query at most. The vendor's most is 2,000, and it may give fewer whenever it likes.
+    pub salesforce_page: usize,
     /// HubSpot requests per ten seconds that the rate headers tell of.
     pub hubspot_burst: u32,
     /// Whether HubSpot requests beyond the burst get a 429.
@@ -54,6 +56,9 @@ pub enum Enforcement {
     Enforced,
 }
 
+/// Most rows on a page of a Salesforce query.
+pub(crate) const SALESFORCE_PAGE: usize = 2_000;
+
 /// Daily requests of a Salesforce developer org.
 const SALESFORCE_DAILY: u32 = 15_000;
 
@@ -64,6 +69,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             salesforce_daily: SALESFORCE_DAILY,
+            salesforce_page: SALESFORCE_PAGE,
             hubspot_burst: HUBSPOT_BURST,
             hubspot_burst_rule: Enforcement::Shown,
             hubspot_searches_per_second: None,

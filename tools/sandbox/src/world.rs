@@ -151,13 +151,20 @@ impl Table {
 
     /// The living rows behind this id, or from the first one on.
     pub(crate) fn after(&self, id: Option<&str>) -> impl Iterator<Item = (&str, &Row)> {
+        self.beyond(id).filter(|(_, row)| !row.deleted)
+    }
+
+    pub(crate) fn graves_after(&self, id: Option<&str>) -> impl Iterator<Item = (&str, &Row)> {
+        self.beyond(id).filter(|(_, row)| row.deleted)
+    }
+
+    fn beyond(&self, id: Option<&str>) -> impl Iterator<Item = (&str, &Row)> {
         let start = match id {
             Some(id) => Bound::Excluded(Id(id.to_owned())),
             None => Bound::Unbounded,
         };
         self.rows
             .range((start, Bound::Unbounded))
-            .filter(|(_, row)| !row.deleted)
             .map(|(id, row)| (id.0.as_str(), row))
     }
 

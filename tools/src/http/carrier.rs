@@ -32,13 +32,13 @@ pub(crate) enum Failure {
 }
 
 pub(crate) trait Carrier: Send + Sync {
-    fn carry(&self, request: Request) -> BoxFuture<'_, Result<Raw, Failure>>;
+    /// Reads at most `limit` bytes of the answer.
+    fn carry(&self, request: Request, limit: usize) -> BoxFuture<'_, Result<Raw, Failure>>;
 }
 
 /// The real network.
 pub(crate) struct Network {
     client: Client,
-    max_body_bytes: usize,
 }
 
 impl Network {
@@ -62,12 +62,10 @@ impl Network {
         }
         Ok(Network {
             client: builder.build().map_err(ConnectionError::Client)?,
-            max_body_bytes: connection.max_body_bytes,
         })
     }
 
-    async fn body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
-        let limit = self.max_body_bytes;
+    async fn body(mut response: Response, limit: usize) -> Result<Vec<u8>, Failure> {
         let too_large = || Failure::Lost(Lost::TooLarge { limit });
         if response.content_length().is_some_and(|length| length > limit as u64) {
             return Err(too_large());
@@ -84,7 +82,7 @@ impl Network {
 }
 
 impl Carrier for Network {
-    fn carry(&self, request: Request) -> BoxFuture<'_, Result<Raw, Failure>> {
+    fn carry(&self, request: Request, limit: usize) -> BoxFuture<'_, Result<Raw, Failure>> {
         Box::pin(async move {
             let mut response = self.client.execute(request).await.map_err(|error| {
                 if error.is_connect() || error.is_builder() {
@@ -95,7 +93,7 @@ impl Carrier for Network {
             })?;
             let status = response.status();
             let headers = std::mem::take(response.headers_mut());
-            let body = self.body(response).await?;
+            let body = Network::body(response, limit).await?;
             Ok(Raw { status, headers, body })
         })
     }

@@ -32,7 +32,7 @@ struct Script {
 }
 
 impl Carrier for Script {
-    fn carry(&self, _: reqwest::Request) -> futures_util::future::BoxFuture<'_, Result<Raw, Failure>> {
+    fn carry(&self, _: reqwest::Request, _: usize) -> futures_util::future::BoxFuture<'_, Result<Raw, Failure>> {
         self.sent.lock().expect("a lock").push(Instant::now());
         let answer = self.answers.lock().expect("a lock").pop_front();
         Box::pin(async { answer.unwrap_or(Err(Failure::Lost(Lost::TimedOut))) })

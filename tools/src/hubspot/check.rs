@@ -181,7 +181,11 @@ fn budget((max, remaining): (Option<u64>, Option<u64>)) -> Finding {
                 Finding::ok(subject, message)
             }
         }
-        _ => Finding::ok(subject, "HubSpot does not say what is left; our own rate limit holds"),
+        _ => Finding::warn(
+            subject,
+            "HubSpot does not say what is left; only our own rate limit holds",
+            "set daily_calls to what the plan has, and see that nothing between us and HubSpot takes its headers away",
+        ),
     }
 }
 
@@ -222,6 +226,6 @@ mod tests {
     fn a_nearly_spent_burst_is_a_warning() {
         assert_eq!(budget((Some(100), Some(21))).level, Level::Ok);
         assert_eq!(budget((Some(100), Some(20))).level, Level::Warn);
-        assert_eq!(budget((None, None)).level, Level::Ok);
+        assert_eq!(budget((None, None)).level, Level::Warn);
     }
 }

@@ -1,27 +1,35 @@
 //! Reading records: all by their ids, changes by their time, the archived ones after both.
 //!
-//! Search shows at most 10,000 results of one question, so each window of results ends well before and the next begins
-//! where it ended. Search lags, so changes are asked for with an overlap, and it never shows archived records: those are
-//! listed.
+//! Search shows 200 records a call and a list 100, so all that search can show is read by search, also everything at once. It shows
+//! at most 10,000 results of one question, so each window of results ends well before and the next begins where it ended, and all
+//! records come by their ids, which have no such end. Search lags, so changes are asked for with an overlap, and it never shows archived
+//! records: those are listed. Associations are read for 1,000 records at once, so a page holds as many where they are asked for.
+//!
+//! A page that contradicts itself (more results than it shows and no next page, a next page that is this one) is an error: what
+//! follows it would be missing or come for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::time::Timestamp;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{HubSpot, VERSION, objects, wire};
+use super::{HubSpot, VERSION, objects, stages, wire};
 use crate::SendError;
 use crate::budget::Lane;
 use crate::http::Call;
-use crate::reading::{Ask, ReadPage, ReadRow, known_name, plain_names};
+use crate::reading::{Ask, ReadPage, ReadRow, STAGE, known_name, plain_names};
 use crate::text::shown;
 
 /// Records of a page of search.
 const PAGE: u64 = 200;
 /// Records of a page of a list.
 const LISTED: u64 = 100;
+/// Records whose associations are read at once.
+const ASSOCIATED: u64 = 1_000;
+/// Records that are read by their ids at once.
+pub(super) const BY_IDS: usize = 100;
 /// Results of one question that are paged through; HubSpot ends at 10,000.
 const WINDOW: u64 = 9_800;
 /// Columns that stand for the records that are associated: `associations.companies`.
@@ -80,12 +88,12 @@ impl Cursor {
         })
     }
 
-    /// Where to go on after a page of search: `full` when it had as many records as were asked for.
-    fn next(&self, full: bool, last_id: Option<u64>, last_at: Option<i64>) -> Cursor {
+    /// Where to go on after a page of search: `more` when there are results behind its `count` records.
+    fn next(&self, more: bool, count: u64, last_id: Option<u64>, last_at: Option<i64>) -> Cursor {
         let archived = Cursor::Archived { after: String::new() };
-        match (self, full, last_id, last_at) {
+        match (self, more, last_id, last_at) {
             (Cursor::Ids { .. }, true, Some(id), _) => Cursor::Ids { after: id },
-            (Cursor::Changes { from, skip }, true, _, Some(at)) if skip + PAGE >= WINDOW => {
+            (Cursor::Changes { from, skip }, true, _, Some(at)) if skip + count + PAGE > WINDOW => {
                 if at > *from {
                     Cursor::Changes { from: at, skip: 0 }
                 } else {
@@ -94,7 +102,7 @@ impl Cursor {
             }
             (Cursor::Changes { from, skip }, true, _, _) => Cursor::Changes {
                 from: *from,
-                skip: skip + PAGE,
+                skip: skip + count,
             },
             (Cursor::Moment { at, .. }, true, Some(id), _) => Cursor::Moment { at: *at, after: id },
             (Cursor::Moment { at, .. }, _, _, _) => Cursor::Changes { from: at + 1, skip: 0 },
@@ -107,6 +115,8 @@ impl Cursor {
 struct Listed {
     results: Vec<wire::Record>,
     paging: Option<Paging>,
+    /// Of a search only.
+    total: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -128,20 +138,27 @@ struct Owners {
 impl HubSpot {
     pub(super) async fn read_page(&self, ask: &Ask, cursor: Option<&str>) -> Result<ReadPage, SendError> {
         plain_names(ask)?;
+        let staged = stages::are_asked(ask)?;
         if ask.object == "owners" {
             return self.owners(cursor).await;
         }
         let bad = || SendError::refused(&ask.object, "BAD_CURSOR", "the cursor cannot be read", "read it again");
+        let begins = cursor.is_none();
         let cursor = match cursor {
             Some(text) => Cursor::read(text).ok_or_else(bad)?,
             None => Cursor::first(ask.since),
         };
         let (mut rows, next) = match &cursor {
             Cursor::Archived { after } => self.archived(ask, after).await?,
-            searching => self.search(ask, searching).await?,
+            searching => self.searched(ask, searching).await?,
         };
-        for to in ask.fields.iter().filter_map(|field| field.strip_prefix(ASSOCIATIONS)) {
+        // Whom an archived record belonged to nobody asks.
+        let tied = ask.fields.iter().filter_map(|field| field.strip_prefix(ASSOCIATIONS));
+        for to in tied.filter(|_| !matches!(cursor, Cursor::Archived { .. })) {
             self.associate(&ask.object, to, &mut rows).await?;
+        }
+        if staged && !matches!(cursor, Cursor::Archived { .. }) {
+            self.stage(ask, begins, &mut rows).await?;
         }
         let reached = match cursor {
             Cursor::Changes { .. } => rows.last().and_then(|row| row.modified),
@@ -151,7 +168,26 @@ impl HubSpot {
             rows,
             next: next.map(|next| next.text()),
             reached,
+            pause: None,
         })
+    }
+
+    /// Pages of search, so many that their associations are read at once; one where none are asked for.
+    async fn searched(&self, ask: &Ask, cursor: &Cursor) -> Result<(Vec<ReadRow>, Option<Cursor>), SendError> {
+        let is_tied = ask.fields.iter().any(|field| field.starts_with(ASSOCIATIONS));
+        let most = if is_tied { ASSOCIATED } else { PAGE };
+        let (mut rows, mut next) = self.search(ask, cursor).await?;
+        while let Some(following) = &next {
+            // What kind of page it is says how far everything has been read, so kinds are not mixed.
+            let is_same_kind = std::mem::discriminant(following) == std::mem::discriminant(cursor);
+            if !is_same_kind || rows.len() as u64 + PAGE > most {
+                break;
+            }
+            let (mut more, behind) = self.search(ask, following).await?;
+            rows.append(&mut more);
+            next = behind;
+        }
+        Ok((rows, next))
     }
 
     async fn search(&self, ask: &Ask, cursor: &Cursor) -> Result<(Vec<ReadRow>, Option<Cursor>), SendError> {
@@ -179,11 +215,12 @@ impl HubSpot {
             .on(Lane::Bulk);
         let page: Listed = self.http.send(&call).await?.ok()?.json()?;
         let rows: Vec<ReadRow> = page.results.iter().map(|record| row(modified, record)).collect();
-        let full = rows.len() as u64 >= PAGE;
+        let count = rows.len() as u64;
+        let more = more(&ask.object, &page, skip, count)?;
         let last = rows.last();
         let last_id = last.and_then(|row| row.id.parse().ok());
         let last_at = last.and_then(|row| row.modified).map(|at| at.us().div_euclid(1_000));
-        Ok((rows, Some(cursor.next(full, last_id, last_at))))
+        Ok((rows, Some(cursor.next(more, count, last_id, last_at))))
     }
 
     async fn archived(&self, ask: &Ask, after: &str) -> Result<(Vec<ReadRow>, Option<Cursor>), SendError> {
@@ -198,13 +235,60 @@ impl HubSpot {
         let call = Call::get(known_name(&ask.object), path).on(Lane::Bulk);
         let page: Listed = self.http.send(&call).await?.ok()?.json()?;
         let modified = modified_of(&ask.object);
-        let gone = |record: &wire::Record| ReadRow {
-            deleted: true,
-            ..row(modified, record)
-        };
-        let rows = page.results.iter().map(gone).collect();
-        let next = page.paging.and_then(|paging| paging.next);
-        Ok((rows, next.map(|next| Cursor::Archived { after: next.after })))
+        if page.results.iter().any(|record| !record.archived) {
+            return Err(contradicts(
+                &ask.object,
+                "a list of archived records with one that is not",
+            ));
+        }
+        let rows = page.results.iter().map(|record| row(modified, record)).collect();
+        let next = onwards(&ask.object, page.paging, after)?;
+        Ok((rows, next.map(|after| Cursor::Archived { after })))
+    }
+
+    /// The records with these ids as they are now; one that is not there comes as deleted.
+    pub(super) async fn by_ids(&self, ask: &Ask, ids: &[String]) -> Result<Vec<ReadRow>, SendError> {
+        plain_names(ask)?;
+        let object = ask.object.as_str();
+        if ids.len() > BY_IDS {
+            let what = format!("{} ids at once are more than {BY_IDS}", ids.len());
+            return Err(SendError::refused(
+                object,
+                "TOO_MANY",
+                &what,
+                "report this: it is a defect",
+            ));
+        }
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inputs: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+        let body = json!({ "properties": properties(ask), "inputs": inputs });
+        let path = format!("{}/batch/read", objects(object));
+        let call = Call::write(Method::POST, known_name(object), path, body)
+            .harmless()
+            .on(Lane::Normal);
+        let page: wire::Batch = self.http.send(&call).await?.ok()?.json()?;
+        let modified = modified_of(object);
+        let mut rows: Vec<ReadRow> = page.results.iter().map(|record| row(modified, record)).collect();
+        for to in ask.fields.iter().filter_map(|field| field.strip_prefix(ASSOCIATIONS)) {
+            self.associate(object, to, &mut rows).await?;
+        }
+        if stages::are_asked(ask)? {
+            self.stage(ask, false, &mut rows).await?;
+        }
+        let missing = missing(&page.errors);
+        for id in ids
+            .iter()
+            .filter(|id| !page.results.iter().any(|record| record.id == **id))
+        {
+            // Whoever is neither there nor said to be missing was left out of the answer.
+            if !missing.contains(id.as_str()) {
+                return Err(contradicts(object, "a batch of records that leaves some of them out"));
+            }
+            rows.push(ReadRow::gone("hs_object_id", id));
+        }
+        Ok(rows)
     }
 
     /// Puts the first associated record of each row into its column.
@@ -256,10 +340,66 @@ impl HubSpot {
         };
         Ok(ReadPage {
             rows: page.results.into_iter().map(row).collect(),
-            next: page.paging.and_then(|paging| paging.next).map(|next| next.after),
+            next: onwards("owners", page.paging, cursor.unwrap_or_default())?,
             reached: None,
+            pause: None,
         })
     }
+}
+
+/// Whether there are results behind a page of search that begins after `skip` of them.
+fn more(object: &str, page: &Listed, skip: u64, count: u64) -> Result<bool, SendError> {
+    let seen = skip + count;
+    let next = page.paging.as_ref().and_then(|paging| paging.next.as_ref());
+    if let Some(next) = next
+        && next.after != seen.to_string()
+    {
+        return Err(contradicts(
+            object,
+            "a page of search whose next page does not follow it",
+        ));
+    }
+    let Some(total) = page.total else {
+        return Ok(next.is_some());
+    };
+    match (total > seen, next) {
+        (true, Some(_)) if count > 0 => Ok(true),
+        (true, _) => Err(contradicts(
+            object,
+            "a page of search that shows fewer results than there are",
+        )),
+        (false, _) => Ok(false),
+    }
+}
+
+/// Where a list goes on.
+fn onwards(object: &str, paging: Option<Paging>, from: &str) -> Result<Option<String>, SendError> {
+    match paging.and_then(|paging| paging.next) {
+        Some(next) if next.after.is_empty() || next.after == from => {
+            Err(contradicts(object, "a list whose next page is the same one"))
+        }
+        next => Ok(next.map(|next| next.after)),
+    }
+}
+
+/// Ids that a batch says it did not find.
+fn missing(errors: &[wire::ErrorBody]) -> BTreeSet<&str> {
+    errors
+        .iter()
+        .filter(|error| error.category.as_deref() == Some("OBJECT_NOT_FOUND"))
+        .filter_map(|error| error.rest.get("context")?.get("ids")?.as_array())
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+fn contradicts(object: &str, what: &str) -> SendError {
+    SendError::refused(
+        object,
+        "CONTRADICTION",
+        what,
+        "read again; if it stays so, something between us and HubSpot changes its answers",
+    )
 }
 
 /// The property that says when a record changed: contacts have a name of their own for it.
@@ -274,7 +414,10 @@ fn modified_of(object: &str) -> &'static str {
 fn properties(ask: &Ask) -> Vec<&str> {
     let mut names = vec!["hs_object_id", modified_of(&ask.object)];
     for field in &ask.fields {
-        let field = field.as_str();
+        let field = match field.as_str() {
+            staged if staged.starts_with(STAGE) => stages::property(&ask.object).unwrap_or("hs_object_id"),
+            field => field,
+        };
         if !field.starts_with(ASSOCIATIONS) && !names.contains(&field) {
             names.push(field);
         }
@@ -313,10 +456,10 @@ mod tests {
         let from = 1_795_946_400_000;
         assert_eq!(cursor, Cursor::Changes { from, skip: 0 });
         for _ in 0..48 {
-            cursor = cursor.next(true, Some(5), Some(from + 9));
+            cursor = cursor.next(true, PAGE, Some(5), Some(from + 9));
         }
         assert_eq!(cursor, Cursor::Changes { from, skip: 9_600 });
-        let later = cursor.next(true, Some(5), Some(from + 9));
+        let later = cursor.next(true, PAGE, Some(5), Some(from + 9));
         assert_eq!(
             later,
             Cursor::Changes {
@@ -325,20 +468,73 @@ mod tests {
             }
         );
         // More than a window changed in one millisecond: they are read by their ids.
-        let moment = cursor.next(true, Some(5), Some(from));
+        let moment = cursor.next(true, PAGE, Some(5), Some(from));
         assert_eq!(moment, Cursor::Moment { at: from, after: 0 });
-        let moment = moment.next(true, Some(77), Some(from));
+        let moment = moment.next(true, PAGE, Some(77), Some(from));
         assert_eq!(moment, Cursor::Moment { at: from, after: 77 });
         assert_eq!(
-            moment.next(false, Some(78), Some(from)),
+            moment.next(false, 1, Some(78), Some(from)),
             Cursor::Changes {
                 from: from + 1,
                 skip: 0
             }
         );
-        assert_eq!(later.next(false, None, None), Cursor::Archived { after: String::new() });
+        assert_eq!(
+            later.next(false, 0, None, None),
+            Cursor::Archived { after: String::new() }
+        );
         for cursor in [cursor, later, moment, Cursor::Ids { after: 3 }] {
             assert_eq!(Cursor::read(&cursor.text()), Some(cursor));
         }
+    }
+
+    fn listed(total: Option<u64>, after: Option<&str>) -> Listed {
+        Listed {
+            results: Vec::new(),
+            total,
+            paging: after.map(|after| Paging {
+                next: Some(Next {
+                    after: after.to_owned(),
+                }),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_page_of_search_that_contradicts_itself_is_refused() {
+        let more = |total, after, skip, count| more("contacts", &listed(total, after), skip, count);
+        assert!(more(Some(450), Some("200"), 0, 200).expect("a page"));
+        assert!(!more(Some(450), None, 400, 50).expect("the last"));
+        assert!(more(None, Some("200"), 0, 200).expect("a page"));
+        assert!(
+            more(Some(450), None, 0, 200).is_err(),
+            "no next page although there is more"
+        );
+        assert!(more(Some(450), Some("0"), 0, 200).is_err(), "the next page is this one");
+        assert!(more(Some(450), Some("0"), 0, 0).is_err(), "more, but nothing shown");
+        // Changes that came while it was read: fewer than before, and none is missing.
+        assert!(!more(Some(399), None, 400, 0).expect("the last"));
+    }
+
+    #[test]
+    fn a_list_that_goes_in_a_circle_is_refused() {
+        let onwards = |after: &str, from| onwards("owners", listed(None, Some(after)).paging, from);
+        assert_eq!(onwards("7", "").expect("a page").as_deref(), Some("7"));
+        assert!(onwards("7", "7").is_err());
+        assert!(onwards("", "").is_err());
+    }
+
+    #[test]
+    fn only_what_a_batch_says_it_did_not_find_is_missing() {
+        let error = |category: &str| wire::ErrorBody {
+            category: Some(category.to_owned()),
+            rest: json!({ "context": { "ids": ["7"] } })
+                .as_object()
+                .cloned()
+                .unwrap_or_default(),
+            ..wire::ErrorBody::default()
+        };
+        assert!(missing(&[error("OBJECT_NOT_FOUND")]).contains("7"));
+        assert!(missing(&[error("VALIDATION_ERROR")]).is_empty());
     }
 }

@@ -27,6 +27,9 @@ impl Salesforce {
     pub(super) async fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let limits = self.http.send(&Call::get("limits", format!("{}/limits", data()))).await;
+        let says_usage = limits
+            .as_ref()
+            .is_ok_and(|reply| reply.header("sforce-limit-info").is_some());
         let limits = match limits {
             Ok(reply) if reply.status == StatusCode::NOT_FOUND => {
                 findings.push(Finding::bad(
@@ -46,6 +49,13 @@ impl Salesforce {
                 ));
                 findings.push(Finding::ok("token", "accepted"));
                 findings.push(budget(&limits));
+                if !says_usage {
+                    findings.push(Finding::warn(
+                        "API budget",
+                        "answers do not say how many calls of the day are used, so those of others are not counted",
+                        "see that nothing between us and the org takes the header Sforce-Limit-Info away",
+                    ));
+                }
             }
             Err(error @ (SendError::Refused { .. } | SendError::Conflict { .. })) => {
                 findings.push(Finding::ok("connection", format!("{} answers", self.http.base())));

@@ -125,7 +125,12 @@ impl Salesforce {
     ///
     /// # Errors
     /// [`SendError`]; nothing was written.
-    pub(super) async fn begin_job(&self, object: &'static str, rows: &Rows, lane: Lane) -> Result<String, SendError> {
+    pub(super) async fn begin_ingest(
+        &self,
+        object: &'static str,
+        rows: &Rows,
+        lane: Lane,
+    ) -> Result<String, SendError> {
         let mut body = json!({
             "object": object, "contentType": "CSV", "lineEnding": "LF",
             "operation": match rows.by { By::Id => "update", By::Key(_) => "upsert" },

@@ -450,7 +450,7 @@ impl Salesforce {
         go: &dyn Go,
         lane: Lane,
     ) -> Result<Vec<Said>, SendError> {
-        let job = self.begin_job(object, rows, lane).await?;
+        let job = self.begin_ingest(object, rows, lane).await?;
         if go.may(effects).await.iter().any(|may| !may) {
             self.abort_job(object, &job, lane).await;
             return Err(held_back());

@@ -1,7 +1,10 @@
 //! Reading records in the order of their changes.
 //!
 //! By SystemModstamp, not LastModifiedDate, which automated changes do not move; with `queryAll`, which alone shows what was
-//! deleted. A page may be short and is not the last for it: only `done` says so.
+//! deleted, in the same pages and so without a call of its own (the lists of changes and deletions give ids only, which then had to be
+//! read). A page may be short and is not the last for it: only `done` says so, and the number of all must fit.
+//!
+//! Pages hold 2,000 records, the most there are. Where all of many records are asked for, a job reads them: see `bulk`.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +12,14 @@ use perennial_core::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Salesforce, data};
+use super::{Salesforce, data, ids, wire};
 use crate::SendError;
 use crate::budget::Lane;
 use crate::http::Call;
 use crate::http::path::encode;
-use crate::reading::{Ask, ReadPage, ReadRow, known_name, plain_names};
+use crate::reading::{
+    Ask, ReadPage, ReadRow, STAGE, STAGE_LABEL, STAGE_PROBABILITY, STAGE_STATE, known_name, plain_names,
+};
 use crate::text::shown;
 
 const MODIFIED: &str = "SystemModstamp";
@@ -29,57 +34,285 @@ const LOCATOR_MAX: usize = 200;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Page {
+    #[serde(default)]
+    total_size: u64,
     done: bool,
     next_records_url: Option<String>,
     records: Vec<Map<String, Value>>,
 }
 
-impl Salesforce {
-    pub(super) async fn read_page(&self, ask: &Ask, cursor: Option<&str>) -> Result<ReadPage, SendError> {
-        let path = match cursor {
-            Some(locator) => format!("{}/query/{}", data(), encode(locator)),
-            None => format!("{}/queryAll?q={}", data(), encode(&question(ask)?)),
-        };
-        let reply = self
-            .http
-            .send(&Call::get(known_name(&ask.object), path).on(Lane::Bulk))
-            .await?;
-        let page: Page = reply.ok()?.json()?;
-        let next = match (page.done, page.next_records_url) {
-            (true, _) => None,
-            (false, Some(url)) => Some(locator(&ask.object, &url)?),
-            (false, None) => return Err(unexpected(&ask.object, "a page that is not the last names no next one")),
-        };
-        let rows = page
-            .records
-            .into_iter()
-            .map(|record| row(&ask.object, &record))
-            .collect::<Result<Vec<ReadRow>, _>>()?;
-        let reached = rows.last().and_then(|row| row.modified);
-        Ok(ReadPage { rows, next, reached })
+/// Where a reading stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cursor {
+    /// At a page of a query, with so many of all its records behind it.
+    Query { read: u64, total: u64, locator: String },
+    /// At a job that is under way and was looked at so often.
+    Job { id: String, looks: u32 },
+    /// At a page of the results of a job.
+    Results {
+        id: String,
+        read: u64,
+        total: u64,
+        at_once: u64,
+        locator: String,
+    },
+}
+
+impl Cursor {
+    pub(super) fn text(&self) -> String {
+        match self {
+            Cursor::Query { read, total, locator } => format!("q:{read}:{total}:{locator}"),
+            Cursor::Job { id, looks } => format!("j:{id}:{looks}"),
+            Cursor::Results {
+                id,
+                read,
+                total,
+                at_once,
+                locator,
+            } => format!("r:{id}:{read}:{total}:{at_once}:{locator}"),
+        }
+    }
+
+    pub(super) fn read(text: &str) -> Option<Cursor> {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        Some(match parts.as_slice() {
+            ["q", read, total, locator] => Cursor::Query {
+                read: read.parse().ok()?,
+                total: total.parse().ok()?,
+                locator: (*locator).to_owned(),
+            },
+            ["j", id, looks] => Cursor::Job {
+                id: (*id).to_owned(),
+                looks: looks.parse().ok()?,
+            },
+            ["r", id, read, total, at_once, locator] => Cursor::Results {
+                id: (*id).to_owned(),
+                read: read.parse().ok()?,
+                total: total.parse().ok()?,
+                at_once: at_once.parse().ok()?,
+                locator: (*locator).to_owned(),
+            },
+            _ => return None,
+        })
     }
 }
 
-/// The question in SOQL.
-fn question(ask: &Ask) -> Result<String, SendError> {
-    plain_names(ask)?;
+impl Salesforce {
+    pub(super) async fn read_page(&self, ask: &Ask, cursor: Option<&str>) -> Result<ReadPage, SendError> {
+        plain_names(ask)?;
+        let mut page = self.read_as_it_is(ask, cursor).await?;
+        staged(ask, &mut page.rows)?;
+        Ok(page)
+    }
+
+    async fn read_as_it_is(&self, ask: &Ask, cursor: Option<&str>) -> Result<ReadPage, SendError> {
+        let bad = || SendError::refused(&ask.object, "BAD_CURSOR", "the cursor cannot be read", "read it again");
+        match cursor {
+            None => {
+                if self.is_many(ask).await? {
+                    return self.begin_query(ask).await;
+                }
+                let question = question(ask, Order::ByChange)?;
+                let page = self
+                    .query(ask, format!("{}/queryAll?q={}", data(), encode(&question)))
+                    .await?;
+                // The count that was asked for was old, or was refused to us.
+                if !page.done && ask.since.is_none() && page.total_size >= self.bulk_reading.from_records {
+                    return self.begin_query(ask).await;
+                }
+                let total = page.total_size;
+                queried(ask, page, 0, total)
+            }
+            Some(text) => match Cursor::read(text).ok_or_else(bad)? {
+                Cursor::Query { read, total, locator } => {
+                    let path = format!("{}/query/{}", data(), encode(&locator));
+                    queried(ask, self.query(ask, path).await?, read, total)
+                }
+                Cursor::Job { id, looks } => self.look_at_job(ask, id, looks).await,
+                Cursor::Results {
+                    id,
+                    read,
+                    total,
+                    at_once,
+                    locator,
+                } => self.job_page(ask, id, (read, total), at_once, locator).await,
+            },
+        }
+    }
+
+    async fn query(&self, ask: &Ask, path: String) -> Result<Page, SendError> {
+        let call = Call::get(known_name(&ask.object), path).on(Lane::Bulk);
+        self.http.send(&call).await?.ok()?.json()
+    }
+
+    /// Whether all records are asked for, and they are so many that a job reads them with fewer calls.
+    async fn is_many(&self, ask: &Ask) -> Result<bool, SendError> {
+        if ask.since.is_some() {
+            return Ok(false);
+        }
+        let counted = self.counts.get_or_try_init(|| self.count_records()).await?;
+        let count = counted.get(&ask.object).copied().unwrap_or(0);
+        Ok(count >= self.bulk_reading.from_records)
+    }
+
+    /// About how many records each object has; nothing where that is not told us. One call for all objects.
+    async fn count_records(&self) -> Result<BTreeMap<String, u64>, SendError> {
+        let call = Call::get("limits", format!("{}/limits/recordCount", data())).on(Lane::Bulk);
+        let reply = self.http.send(&call).await?;
+        match reply.ok().and_then(|reply| reply.json::<wire::Counts>()) {
+            Ok(counts) => Ok(counts.objects.into_iter().map(|of| (of.name, of.count)).collect()),
+            Err(SendError::Refused { code, .. }) => {
+                tracing::info!(
+                    code,
+                    "how many records there are is not told; the first page of each object will"
+                );
+                Ok(BTreeMap::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The records with these ids as they are now; one that is not there comes as deleted.
+    pub(super) async fn by_ids(&self, ask: &Ask, ids: &[String]) -> Result<Vec<ReadRow>, SendError> {
+        plain_names(ask)?;
+        if let Some(bad) = ids.iter().find(|id| !ids::is_whole(id)) {
+            return Err(unexpected(&ask.object, &format!("`{bad}` is no id")));
+        }
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let quoted: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+        let fields = fields(ask).join(", ");
+        let question = format!(
+            "SELECT {fields} FROM {} WHERE Id IN ({})",
+            ask.object,
+            quoted.join(", ")
+        );
+        let path = format!("{}/queryAll?q={}", data(), encode(&question));
+        let page = self.query(ask, path).await?;
+        let total = page.total_size;
+        let mut rows = queried(ask, page, 0, total)?.rows;
+        staged(ask, &mut rows)?;
+        for id in ids {
+            let is_same = |row: &ReadRow| row.id.get(..15) == id.get(..15);
+            if !rows.iter().any(is_same) {
+                rows.push(ReadRow::gone("Id", id));
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// A page of a query as rows, and where it goes on.
+fn queried(ask: &Ask, page: Page, before: u64, total: u64) -> Result<ReadPage, SendError> {
+    let object = ask.object.as_str();
+    let read = before + page.records.len() as u64;
+    let next = match (page.done, page.next_records_url) {
+        (true, _) if read < total => return Err(incomplete(object, read, total)),
+        (true, _) => None,
+        (false, Some(url)) => Some(Cursor::Query {
+            read,
+            total,
+            locator: locator(object, &url)?,
+        }),
+        (false, None) => return Err(unexpected(object, "a page that is not the last names no next one")),
+    };
+    let rows = page
+        .records
+        .into_iter()
+        .map(|record| row(object, &record))
+        .collect::<Result<Vec<ReadRow>, _>>()?;
+    let reached = rows.last().and_then(|row| row.modified);
+    Ok(ReadPage {
+        rows,
+        next: next.map(|next| next.text()),
+        reached,
+        pause: None,
+    })
+}
+
+/// In which order records come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// That of their changes, so that a reading that breaks goes on where it was.
+    ByChange,
+    /// Any: a job that sorts cannot be split by the org.
+    Any,
+}
+
+pub(super) fn fields(ask: &Ask) -> Vec<&str> {
     let mut fields = vec!["Id", MODIFIED];
     if !NEVER_DELETED.contains(&ask.object.as_str()) {
         fields.push(DELETED);
     }
-    for field in &ask.fields {
-        if !fields.contains(&field.as_str()) {
+    let staged = ask.fields.iter().any(|field| field.starts_with(STAGE));
+    let stage: &[&str] = if staged { &STAGE_FIELDS } else { &[] };
+    let own = ask
+        .fields
+        .iter()
+        .map(String::as_str)
+        .filter(|field| !field.starts_with(STAGE));
+    for field in own.chain(stage.iter().copied()) {
+        if !fields.contains(&field) {
             fields.push(field);
         }
     }
+    fields
+}
+
+/// Fields of an opportunity that say what its stage means. They are the record's own, so the list of stages is not read.
+const STAGE_FIELDS: [&str; 4] = ["StageName", "IsClosed", "IsWon", "Probability"];
+
+/// Puts the meaning of each row's stage into its cells, where it is asked for.
+fn staged(ask: &Ask, rows: &mut [ReadRow]) -> Result<(), SendError> {
+    if !ask.fields.iter().any(|field| field.starts_with(STAGE)) {
+        return Ok(());
+    }
+    if ask.object != super::map::OPPORTUNITY {
+        return Err(SendError::refused(
+            &ask.object,
+            "BAD_NAME",
+            "`stage.` stands for the stages of opportunities, and these records have none",
+            "correct the mapping",
+        ));
+    }
+    for row in rows {
+        let [name, is_closed, is_won, probability] = STAGE_FIELDS.map(|field| row.cells.get(field).cloned());
+        let state = match (is_closed.as_deref(), is_won.as_deref()) {
+            (_, Some("true")) => Some("won"),
+            (Some("true"), _) => Some("lost"),
+            (Some("false"), _) => Some("open"),
+            (_, _) => None,
+        };
+        let state = state.map(str::to_owned);
+        for (column, value) in [
+            (STAGE_LABEL, name),
+            (STAGE_STATE, state),
+            (STAGE_PROBABILITY, probability),
+        ] {
+            if let Some(value) = value {
+                row.cells.insert(column.to_owned(), value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The question in SOQL.
+pub(super) fn question(ask: &Ask, order: Order) -> Result<String, SendError> {
+    plain_names(ask)?;
     let since = ask.since.map_or_else(String::new, |since| {
         // Whole seconds downwards: the CRM keeps no finer ones.
         let seconds = Timestamp::from_us(since.us().div_euclid(1_000_000) * 1_000_000);
         format!(" WHERE {MODIFIED} >= {seconds}")
     });
+    let order = match order {
+        Order::ByChange => format!(" ORDER BY {MODIFIED}, Id"),
+        Order::Any => String::new(),
+    };
     Ok(format!(
-        "SELECT {} FROM {}{since} ORDER BY {MODIFIED}, Id",
-        fields.join(", "),
+        "SELECT {} FROM {}{since}{order}",
+        fields(ask).join(", "),
         ask.object
     ))
 }
@@ -97,13 +330,25 @@ pub(super) fn locator(object: &str, url: &str) -> Result<String, SendError> {
 fn row(object: &str, record: &Map<String, Value>) -> Result<ReadRow, SendError> {
     let mut cells = BTreeMap::new();
     flatten("", record, &mut cells);
+    of_cells(object, cells)
+}
+
+/// The record of these cells. Its id must be whole and its time of change readable: all that is read later hangs on both.
+pub(super) fn of_cells(object: &str, cells: BTreeMap<String, String>) -> Result<ReadRow, SendError> {
     let id = cells
         .get("Id")
         .cloned()
         .ok_or_else(|| unexpected(object, "a record without an Id"))?;
+    if !ids::is_whole(&id) {
+        return Err(unexpected(object, "an id whose letters have lost their case"));
+    }
+    let modified = cells.get(MODIFIED).and_then(|text| text.parse().ok());
+    if modified.is_none() {
+        return Err(unexpected(object, "a record without a time of change"));
+    }
     Ok(ReadRow {
         id,
-        modified: cells.get(MODIFIED).and_then(|text| text.parse().ok()),
+        modified,
         deleted: cells.get(DELETED).is_some_and(|text| text == "true"),
         cells,
     })
@@ -143,6 +388,16 @@ pub(super) fn unexpected(object: &str, what: &str) -> SendError {
     )
 }
 
+/// Fewer records than the org said there are.
+pub(super) fn incomplete(object: &str, read: u64, total: u64) -> SendError {
+    SendError::refused(
+        object,
+        "INCOMPLETE",
+        &format!("the answers ended after {read} of {total} records"),
+        "read again; if it stays so, something between us and the org shortens its answers",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,17 +411,17 @@ mod tests {
             since: "2026-11-29T10:00:00.9Z".parse().ok(),
         };
         assert_eq!(
-            question(&ask).expect("a question"),
+            question(&ask, Order::ByChange).expect("a question"),
             "SELECT Id, SystemModstamp, IsDeleted, Account.Name FROM Contact \
              WHERE SystemModstamp >= 2026-11-29T10:00:00Z ORDER BY SystemModstamp, Id"
         );
         ask.fields.push("Name FROM User".to_owned());
-        assert!(question(&ask).is_err());
+        assert!(question(&ask, Order::ByChange).is_err());
     }
 
     #[test]
     fn parents_and_times_are_read() {
-        let Value::Object(record) = json!({"attributes": {"type": "Contact"}, "Id": "003", "IsDeleted": true,
+        let Value::Object(record) = json!({"attributes": {"type": "Contact"}, "Id": "003000000000001AAA", "IsDeleted": true,
             "SystemModstamp": "2026-05-01T07:25:37.000+0000", "Account": {"attributes": {}, "Name": "One"}, "Email": null})
         else {
             unreachable!("an object");
@@ -184,5 +439,99 @@ mod tests {
             "0r8x-2000"
         );
         assert!(locator("x", "https://elsewhere.example/a?b").is_err());
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let id = "750000000000001AAA".to_owned();
+        let all = [
+            Cursor::Query {
+                read: 2_000,
+                total: 4_100,
+                locator: "0r8x-2000".to_owned(),
+            },
+            Cursor::Job {
+                id: id.clone(),
+                looks: 3,
+            },
+            Cursor::Results {
+                id,
+                read: 5,
+                total: 9,
+                at_once: 4,
+                locator: "M:5=".to_owned(),
+            },
+        ];
+        for cursor in all {
+            assert_eq!(Cursor::read(&cursor.text()), Some(cursor));
+        }
+        assert_eq!(Cursor::read("q:1:x:0r8"), None);
+        assert_eq!(Cursor::read("0r8x-2000"), None);
+    }
+
+    #[test]
+    fn an_answer_that_ends_before_its_own_number_is_refused() {
+        let ask = Ask {
+            object: "Contact".to_owned(),
+            fields: Vec::new(),
+            since: None,
+        };
+        let page = |done, next: Option<&str>| Page {
+            total_size: 3,
+            done,
+            next_records_url: next.map(str::to_owned),
+            records: Vec::new(),
+        };
+        assert!(queried(&ask, page(true, None), 3, 3).expect("the last").next.is_none());
+        assert!(queried(&ask, page(true, None), 2, 3).is_err());
+        assert!(queried(&ask, page(false, None), 0, 3).is_err());
+        assert!(
+            queried(&ask, page(false, Some("/x/0r8-2")), 2, 3)
+                .expect("a page")
+                .next
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_record_whose_id_or_time_is_broken_is_refused() {
+        let cells = |id: &str, at: &str| {
+            let pairs = [("Id", id), (MODIFIED, at)];
+            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        };
+        assert!(of_cells("x", cells("00Dx0000000BV7zEAG", "2026-05-01T07:25:37.000Z")).is_ok());
+        assert!(of_cells("x", cells("00dx0000000bv7zeag", "2026-05-01T07:25:37.000Z")).is_err());
+        assert!(of_cells("x", cells("00Dx0000000BV7zEAG", "2026-05-01T07:25:37")).is_err());
+    }
+
+    #[test]
+    fn the_record_itself_says_what_its_stage_means() {
+        let ask = |object: &str, field: &str| Ask {
+            object: object.to_owned(),
+            fields: vec!["Name".to_owned(), field.to_owned()],
+            since: None,
+        };
+        let asked = ask("Opportunity", "stage.state");
+        let question = question(&asked, Order::Any).expect("a question");
+        assert!(
+            question.contains("Name, StageName, IsClosed, IsWon, Probability FROM"),
+            "{question}"
+        );
+        assert!(plain_names(&ask("Opportunity", "stage.other")).is_err());
+        let state = |is_closed: &str, is_won: &str| {
+            let pairs = [("StageName", "Signed"), ("IsClosed", is_closed), ("IsWon", is_won)];
+            let cells = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let mut rows = [ReadRow {
+                cells: cells.into(),
+                ..ReadRow::gone("Id", "006000000000001AAA")
+            }];
+            staged(&asked, &mut rows).expect("an opportunity");
+            assert_eq!(rows[0].cells["stage.label"], "Signed");
+            rows[0].cells["stage.state"].clone()
+        };
+        assert_eq!(state("true", "true"), "won");
+        assert_eq!(state("true", "false"), "lost");
+        assert_eq!(state("false", "false"), "open");
+        assert!(staged(&ask("Account", "stage.state"), &mut []).is_err());
     }
 }

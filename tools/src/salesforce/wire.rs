@@ -204,16 +204,16 @@ struct Part {
 
 /// Approximate numbers of records.
 #[derive(Debug, Deserialize, Serialize)]
-struct Counts {
+pub(super) struct Counts {
     #[serde(rename = "sObjects")]
-    objects: Vec<CountOf>,
+    pub(super) objects: Vec<CountOf>,
 }
 
 /// One of them.
 #[derive(Debug, Deserialize, Serialize)]
-struct CountOf {
-    count: u64,
-    name: String,
+pub(super) struct CountOf {
+    pub(super) count: u64,
+    pub(super) name: String,
 }
 
 /// Every object the user can see.

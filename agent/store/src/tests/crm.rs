@@ -21,6 +21,9 @@ both!(
     a_crm_that_has_no_calls_left_gives_none_until_the_wait_is_over,
     a_sealed_token_takes_the_place_of_the_one_before,
     an_echo_is_no_news_and_what_was_never_there_cannot_go,
+    a_record_goes_where_it_belonged,
+    a_record_that_a_crm_says_has_changed_is_due_until_it_was_read_after_that,
+    when_a_crm_was_read_is_kept_and_a_failure_does_not_hide_the_last_success,
 );
 
 const SF: &[Crm] = &[Crm::Salesforce];
@@ -353,4 +356,88 @@ async fn an_echo_is_no_news_and_what_was_never_there_cannot_go(bed: Bed) {
     assert_eq!(put(gone(2, 4)).await, Stored::Duplicate);
     assert_eq!(put(gone(1, 5)).await, Stored::New);
     assert_eq!(put(gone(1, 6)).await, Stored::Duplicate);
+}
+
+async fn a_record_goes_where_it_belonged(bed: Bed) {
+    let fact = Fact::Contact(perennial_core::signal::Contact::default());
+    let held = signal(Belongs::Account(account_id(7)), "C-1", 1, fact);
+    let (source, id) = (held.signal.source.clone(), held.signal.external_id.clone());
+    bed.store
+        .insert_signals(&mut [SignalRow::of(held).restating()])
+        .await
+        .expect("stores");
+    let gone = |id: &_, n: i64| SignalRow::gone(&source, FactKind::Contact, id, at(n));
+    let put = async |row: SignalRow| bed.store.insert_signals(&mut [row]).await.expect("stores")[0];
+    assert_eq!(
+        put(gone(&perennial_core::ids::ExternalId::new("C-2"), 2)).await,
+        Stored::Duplicate
+    );
+    assert_eq!(put(gone(&id, 2)).await, Stored::New);
+    assert_eq!(put(gone(&id, 3)).await, Stored::Duplicate);
+    bed.store.link_signals().await.expect("links");
+    let account = account_id(7);
+    let signals = bed.store.account_signals(&[account.clone()]).await.expect("reads");
+    let facts: Vec<&Fact> = signals[&account].iter().map(|signal| &signal.fact).collect();
+    assert_eq!(facts.len(), 2);
+    assert!(facts.contains(&&Fact::Gone(FactKind::Contact)));
+}
+
+async fn a_record_that_a_crm_says_has_changed_is_due_until_it_was_read_after_that(bed: Bed) {
+    let named = |ids: &[&str]| {
+        ids.iter()
+            .map(|id| ("companies".to_owned(), (*id).to_owned()))
+            .collect()
+    };
+    let due = async || bed.store.due_records(Crm::HubSpot, 10).await.expect("reads");
+    let mark = async |ids: &[&str], n| {
+        let marked = bed.store.mark_due_records(Crm::HubSpot, &named(ids), at(n)).await;
+        marked.expect("marks");
+    };
+    mark(&["1", "2"], 1).await;
+    mark(&["2"], 2).await;
+    let read = due().await;
+    let ids: Vec<&str> = read.iter().map(|due| due.record.as_str()).collect();
+    assert_eq!(ids, ["1", "2"]);
+    // A word that comes while they are read.
+    mark(&["1"], 3).await;
+    bed.store
+        .settle_due_records(Crm::HubSpot, &read)
+        .await
+        .expect("settles");
+    let left = due().await;
+    assert_eq!(left.iter().map(|due| due.record.as_str()).collect::<Vec<_>>(), ["1"]);
+    bed.store
+        .settle_due_records(Crm::HubSpot, &left)
+        .await
+        .expect("settles");
+    assert_eq!(due().await, []);
+    assert_eq!(bed.store.due_records(Crm::Salesforce, 10).await.expect("reads"), []);
+}
+
+async fn when_a_crm_was_read_is_kept_and_a_failure_does_not_hide_the_last_success(bed: Bed) {
+    let store = &bed.store;
+    let reading = async || store.crm_readings().await.expect("reads").pop();
+    assert_eq!(reading().await, None);
+    store.begin_reading(Crm::HubSpot, at(1)).await.expect("begins");
+    store.end_reading(Crm::HubSpot, at(1), None).await.expect("ends");
+    store.begin_reading(Crm::HubSpot, at(2)).await.expect("begins");
+    // What began before has nothing more to say.
+    store
+        .end_reading(Crm::HubSpot, at(1), Some("late"))
+        .await
+        .expect("ends");
+    let under_way = reading().await.expect("one");
+    assert_eq!(
+        (under_way.begun_at, under_way.read_at, under_way.failed),
+        (at(2), Some(at(1)), None)
+    );
+    store
+        .end_reading(Crm::HubSpot, at(2), Some("the CRM"))
+        .await
+        .expect("ends");
+    let failed = reading().await.expect("one");
+    assert_eq!(
+        (failed.read_at, failed.failed.as_deref()),
+        (Some(at(1)), Some("the CRM"))
+    );
 }

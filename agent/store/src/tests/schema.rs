@@ -61,6 +61,8 @@ fn both_migrations_write_the_same_tables_and_columns() {
         let portfolio_wide = [
             "content",
             "crm_budget",
+            "crm_due",
+            "crm_reading",
             "crm_token",
             "run",
             "ledger_head",

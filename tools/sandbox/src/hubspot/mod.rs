@@ -1,7 +1,7 @@
 //! The HubSpot server: the dated and the v3/v4 paths over the same handlers, rate headers, the token check, the seed.
 //!
 //! Promises: both path families differ only where the vendor's do (207 or 200 on a partial batch, rules of admins). Does
-//! not: `archived=true` reads, scopes, the making of properties and schemas.
+//! not: `archived=true` but for lists, scopes, the making of properties and schemas.
 
 mod associations;
 mod batch;

@@ -78,20 +78,36 @@ pub(super) fn list(world: &World, call: &Call, of: &'static Type) -> Result<Repl
     let before = after
         .and_then(|after| after.checked_sub(1))
         .map(|after| after.to_string());
-    let table = world.hubspot.table(of.name);
-    let rows = table.into_iter().flat_map(|table| table.after(before.as_deref()));
-    let mut ids: Vec<&str> = rows.take(limit + 1).map(|(id, _)| id).collect();
-    let rest = ids.get(limit).copied();
-    ids.truncate(limit);
-    let mut results = Vec::with_capacity(ids.len());
-    for id in &ids {
-        let mut one = shown(world, of, id, asked.as_deref());
-        nest(world, call, of, id, &mut one)?;
+    let archived = match call.parameter("archived") {
+        None | Some("" | "false") => false,
+        Some("true") => true,
+        Some(other) => return Err(Refusal::invalid(format!("Invalid value for `archived`: {other}"))),
+    };
+    let (mut rows, before) = (Vec::new(), before.as_deref());
+    if let Some(table) = world.hubspot.table(of.name) {
+        if archived {
+            rows.extend(table.graves_after(before).take(limit + 1));
+        } else {
+            rows.extend(table.after(before).take(limit + 1));
+        }
+    }
+    let rest = rows.get(limit).map(|(id, _)| *id);
+    rows.truncate(limit);
+    let mut results = Vec::with_capacity(rows.len());
+    for (id, row) in &rows {
+        let mut one = shown_row(of, id, row, asked.as_deref());
+        if archived {
+            one["archived"] = json!(true);
+            one["archivedAt"] = json!(iso(row.modified));
+        } else {
+            nest(world, call, of, id, &mut one)?;
+        }
         results.push(one);
     }
     let mut body = json!({ "results": results });
     if let Some(next) = rest {
-        let link = format!("{}{}?limit={limit}&after={next}", call.base_url, call.path);
+        let more = if archived { "&archived=true" } else { "" };
+        let link = format!("{}{}?limit={limit}&after={next}{more}", call.base_url, call.path);
         body["paging"] = json!({ "next": { "after": next, "link": link } });
     }
     Ok(Reply::json(200, body))

@@ -8,11 +8,10 @@ use super::errors::Refusal;
 use super::select::{self, Place, Plan};
 use super::soql::{self, Select};
 use super::{SYSTEM, VERSION, ids};
+use crate::limits::SALESFORCE_PAGE;
 use crate::wire::{Call, Reply};
 use crate::world::{Row, World};
 
-/// Rows on one page, the vendor's largest and default size.
-const PAGE_MAX: usize = 2_000;
 /// The smallest page a client may ask for with `Sforce-Query-Options`.
 const PAGE_MIN: usize = 200;
 /// Cursors that are held; opening one more forgets the oldest. The vendor holds them for two days.
@@ -111,7 +110,7 @@ pub(super) fn start(world: &mut World, call: &Call, graves: Graves) -> Result<Re
             json!({ "totalSize": rows.len(), "done": true, "records": rows }),
         ));
     }
-    let size = page_size(call);
+    let size = page_size(call).min(world.limits.salesforce_page.max(1));
     let first = found.rows.get(..size).unwrap_or(&found.rows);
     let records = found.plan.shown(found.place, first);
     if count <= size {
@@ -178,7 +177,7 @@ fn page_size(call: &Call) -> usize {
     let asked = options
         .split(',')
         .find_map(|part| part.trim().strip_prefix("batchSize=")?.trim().parse().ok());
-    asked.unwrap_or(PAGE_MAX).clamp(PAGE_MIN, PAGE_MAX)
+    asked.unwrap_or(SALESFORCE_PAGE).clamp(PAGE_MIN, SALESFORCE_PAGE)
 }
 
 fn page(records: &[Value], count: usize, offset: usize, cursor: &str) -> Reply {

@@ -1,0 +1,20 @@
+-- Reading CRMs: when each was last read, and records that a CRM has said to be changed and that were not read since.
+
+create table crm_due (
+    tenant_id bigint not null,
+    tool text collate "C" not null,
+    object text collate "C" not null,
+    record text collate "C" not null,
+    marks bigint not null, -- grows with every word of it, so that one that comes while the record is read stays
+    marked_us bigint not null,
+    primary key (tenant_id, tool, object, record)
+);
+
+create table crm_reading (
+    tenant_id bigint not null,
+    tool text collate "C" not null,
+    begun_us bigint not null, -- the latest reading, whatever became of it
+    read_us bigint, -- begin of the latest one that came to its end
+    failed text, -- why the latest one did not; null when it did, or goes on
+    primary key (tenant_id, tool)
+);
