@@ -458,7 +458,7 @@ impl<'a> Sequence<'a> {
         self.now = Timestamp::from_us(self.now.us() + i64::try_from(draw.below(4)).unwrap() * HOUR + 1_000_000);
         let who = PEOPLE[draw.below(PEOPLE.len())];
         let reason = || "because".to_owned();
-        match draw.below(26) {
+        match draw.below(29) {
             0..=9 => {
                 let shown = match draw.below(8) {
                     0 => self.effects(),
@@ -501,7 +501,7 @@ impl<'a> Sequence<'a> {
             }
             20 => self.policy = draw.below(POLICIES.len()),
             21 => self.propose().await,
-            22 => {
+            22 | 26..=28 => {
                 let giver = PEOPLE[draw.below(PEOPLE.len())];
                 if giver != who {
                     self.lends(giver, who).await;

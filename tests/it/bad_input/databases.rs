@@ -224,7 +224,7 @@ fn a_newer_schema_is_left_alone() {
     let mut input = sqlite3.stdin.take().unwrap();
     writeln!(
         input,
-        "insert into schema_version select 900, '0900_later', hash from schema_version limit 1;"
+        "insert into schema_version (version, name, hash) select 900, '0900_later', hash from schema_version limit 1;"
     )
     .unwrap();
     drop(input);
