@@ -13,6 +13,9 @@ use crate::fields::{self, Wanted};
 use crate::many::{Fuse, Slots, lane, put_unless_refused};
 use crate::{LookUp, SendError};
 
+/// The place of an effect in the batch, where its record is found, and what is wanted of it.
+type Asked = (usize, Place, Vec<Wanted>);
+
 impl HubSpot {
     pub(super) async fn find_many<'a>(
         &'a self,
@@ -21,8 +24,8 @@ impl HubSpot {
     ) -> Vec<Result<LookUp, SendError>> {
         let mut slots = Slots::new(effects.len());
         let lane = lane(effects.iter().copied());
-        let mut changes: BTreeMap<&'static str, Vec<(usize, Place, Vec<Wanted>)>> = BTreeMap::new();
-        let mut makings: BTreeMap<&'static str, Vec<(usize, Place, Vec<Wanted>)>> = BTreeMap::new();
+        let mut changes: BTreeMap<&'static str, Vec<Asked>> = BTreeMap::new();
+        let mut makings: BTreeMap<&'static str, Vec<Asked>> = BTreeMap::new();
         for (slot, effect) in effects.iter().enumerate() {
             match map::plan(effect, &self.writes, at) {
                 Err(error) => slots.put(slot, Err(error)),

@@ -46,6 +46,9 @@ pub(super) fn together(effect: &Effect, writes: &WriteMap) -> Option<&'static st
     }
 }
 
+/// The place of an effect in the batch, where its record is found, and what is wanted of it.
+type Asked = (usize, Place, Vec<Wanted>);
+
 /// A change of one record.
 struct Change<'a> {
     slot: usize,
@@ -399,7 +402,7 @@ impl Salesforce {
         at: Timestamp,
     ) -> Vec<Result<LookUp, SendError>> {
         let mut slots = Slots::new(effects.len());
-        let mut asked: BTreeMap<&'static str, Vec<(usize, Place, Vec<Wanted>)>> = BTreeMap::new();
+        let mut asked: BTreeMap<&'static str, Vec<Asked>> = BTreeMap::new();
         for (slot, effect) in effects.iter().enumerate() {
             match map::plan(effect, &self.writes) {
                 Err(error) => slots.put(slot, Err(error)),
