@@ -84,6 +84,7 @@ pub fn permitted(number: usize, subject: &str, tools: &[Crm], kind: ActionKind, 
         body: "{}".to_owned(),
     };
     DecisionCommit {
+        plays: Vec::new(),
         ledger: std::iter::once(entry).chain(intents).collect(),
         decision: DecisionRow {
             account: account.clone(),
@@ -98,6 +99,7 @@ pub fn permitted(number: usize, subject: &str, tools: &[Crm], kind: ActionKind, 
             engine: "0.1.0".to_owned(),
         },
         actions: vec![NewAction {
+            play: None,
             row: ActionRow {
                 account,
                 id,

@@ -234,6 +234,7 @@ impl World {
             updated_at: self.now,
         };
         let commit = DecisionCommit {
+            plays: Vec::new(),
             decision: DecisionRow {
                 account: owner,
                 id: decision,
@@ -247,6 +248,7 @@ impl World {
                 engine: "t".to_owned(),
             },
             actions: vec![NewAction {
+                play: None,
                 row,
                 outbox: vec![OutboxRow {
                     permit: record(&action, &effects),

@@ -41,6 +41,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0011_people"),
     migration!("0012_workers"),
     migration!("0013_retention"),
+    migration!("0016_plays"),
 ];
 
 /// Version of the schema this program works with.
