@@ -103,6 +103,7 @@ pub fn writing(
         body: "{}".to_owned(),
     };
     DecisionCommit {
+        plays: Vec::new(),
         ledger: std::iter::once(entry).chain(intents).collect(),
         decision: DecisionRow {
             account: account.clone(),
@@ -117,6 +118,7 @@ pub fn writing(
             engine: "0.1.0".to_owned(),
         },
         actions: vec![NewAction {
+            play: None,
             row: ActionRow {
                 account,
                 id,

@@ -15,6 +15,7 @@ mod listen;
 mod measure;
 mod output;
 mod people_queue;
+mod plays;
 mod policy;
 mod pull;
 mod rank;
@@ -101,6 +102,11 @@ enum Command {
     /// What waits for people
     #[command(subcommand)]
     Queue(people_queue::QueueCommand),
+    /// Plays that run: where each stands and whom it waits for
+    Plays(plays::PlaysArgs),
+    /// One play: show it, mark its task as done, end it
+    #[command(subcommand)]
+    Play(plays::PlayCommand),
     /// Accounts with their scores
     #[command(subcommand)]
     Account(account::AccountCommand),
@@ -225,6 +231,8 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Resume(args) => stop::resume(&config(&overrides)?, &args, output).await,
         Command::Rank(args) => rank::ranked(&config(&overrides)?, &args, output).await,
         Command::Queue(command) => people_queue::queue(&config(&overrides)?, command, output).await,
+        Command::Plays(args) => plays::plays(&config(&overrides)?, &args, output).await,
+        Command::Play(command) => plays::play(&config(&overrides)?, &command, output).await,
         Command::Account(command) => account::account(&config(&overrides)?, command, output).await,
         Command::Coverage(args) => coverage::coverage(&config(&overrides)?, &args, output).await,
         Command::Signals(args) => signals::signals(&config(&overrides)?, &args, output).await,

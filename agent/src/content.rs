@@ -48,6 +48,7 @@ pub const POLICIES: &[(&str, &str)] = shipped!("policies":
     "schema.cedarschema",
     "tests/approvals.toml",
     "tests/guards.toml",
+    "tests/plays.toml",
     "tests/table.toml",
 );
 

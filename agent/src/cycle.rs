@@ -31,13 +31,14 @@ use crate::bundles::{self, BundleError};
 use crate::calls::{self, CallsLeft};
 use crate::config::Config;
 use crate::dispatch::{self, DispatchError};
+use crate::plays::Moves;
 
 pub(crate) use pages::{Considered, OwnActions, Pages, each_at};
 pub use plan::DaySummary;
 use plan::Deferred;
 pub(crate) use plan::draw_chances;
-pub(crate) use rows::intent;
 use rows::{commit_of, denied, draft_rows, new_action, permitting_of};
+pub(crate) use rows::{intent, tier_of};
 pub use watch::{Step, Watch, watch};
 
 /// How to run.
@@ -371,29 +372,30 @@ impl<'a> Cycle<'a> {
         let mut commits = Vec::with_capacity(batch.len());
         let mut drafts = Vec::new();
         let mut rules = BTreeMap::new();
+        let decisions = batch.iter().map(|decided| &decided.decision);
+        let mut plays = Moves::load(self.engine.store, &self.policies, decisions).await?;
         for decided in batch {
             self.count(&decided);
             if self.options.dry_run {
                 continue;
             }
             let now = self.started;
+            let moved = plays.of_decision(&decided.decision, now);
             let mut actions = Vec::new();
             for proposal in &decided.decision.proposals {
                 if is_deferrable(proposal) {
                     continue;
                 }
                 let permitting = permitting_of(&self.policies, &decided.decision, proposal, &decided.whom, now);
-                actions.push(new_action(
-                    &decided.decision,
-                    decided.inputs_hash,
-                    proposal,
-                    &permitting,
-                    now,
-                ));
+                let action = new_action(&decided.decision, decided.inputs_hash, proposal, &permitting, now);
+                let Some(action) = plays.with_play(&decided.decision, proposal, action, now) else {
+                    continue;
+                };
+                actions.push(action);
                 rules.insert(proposal.action.clone(), permitting.rules);
                 drafts.extend(draft_rows(&decided.decision, proposal));
             }
-            commits.push(commit_of(&self.run, decided, actions));
+            commits.push(commit_of(&self.run, decided, actions, moved));
         }
         if commits.is_empty() {
             return Ok(());
@@ -431,6 +433,7 @@ impl<'a> Cycle<'a> {
                     actions: vec![action],
                     supersede: Vec::new(),
                     ledger: vec![entry],
+                    plays: Vec::new(),
                 });
             }
             self.actions.auto = self.actions.auto.saturating_sub(1);

@@ -342,8 +342,11 @@ async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Resul
     let Ok(step) = apply(&item_of(&row)?, &event, None, now) else {
         return Ok(());
     };
+    let conflict = matches!(event, Event::Conflict);
+    let play = crate::plays::following(store, &row.id, step.state, conflict, now).await?;
     let done = store
         .transition(&Transition {
+            play,
             account: row.account,
             action: row.id.clone(),
             from: row.state,

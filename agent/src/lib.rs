@@ -19,6 +19,7 @@ mod limits;
 pub mod measure;
 mod meters;
 pub mod people;
+pub mod plays;
 pub mod probes;
 pub mod queue;
 pub mod ranking;

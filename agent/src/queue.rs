@@ -277,6 +277,7 @@ pub async fn decide(
     let stopped = reason.clone();
     let roles: Vec<&str> = person.roles.iter().map(|r| r.as_str()).collect();
     let rules = permitted.as_ref().map(|p| p.rules.clone()).unwrap_or_default();
+    let play = crate::plays::following(store, &row.id, step.state, false, now).await?;
     let done = store
         .transition(&Transition {
             account: row.account.clone(),
@@ -305,6 +306,7 @@ pub async fn decide(
                 at: now,
             }),
             outbox,
+            play,
             ledger,
             at: now,
         })
@@ -407,7 +409,12 @@ pub(crate) fn holds(
 }
 
 /// Asks the next role about an action. When nobody more senior is left, it waits until it expires.
-async fn escalate(store: &Store, row: &ActionRow, policies: &Policies, now: Timestamp) -> Result<bool, StoreError> {
+pub(crate) async fn escalate(
+    store: &Store,
+    row: &ActionRow,
+    policies: &Policies,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let asked = row.asked_role.or(row.role).unwrap_or(OwnerRole::CSM);
     let next = next_role(asked, policies.gate.vocabulary());
     let body = serde_json::json!({ "asked": asked, "next": next });
@@ -419,7 +426,8 @@ async fn escalate(store: &Store, row: &ActionRow, policies: &Policies, now: Time
     store.escalate(row, next, now, &entry).await
 }
 
-/// Asks the next role about what nobody answered within the time of `approvals.toml`; how many times.
+/// Asks the next role about what nobody answered within the time of `approvals.toml`, and about steps of plays that are overdue; how
+/// many times.
 ///
 /// # Errors
 /// What the database brings.
@@ -433,10 +441,12 @@ pub async fn ask_next(store: &Store, policies: &Policies, now: Timestamp) -> Res
             }
         }
     }
+    crate::plays::catch_up(store, now).await?;
+    asked += crate::plays::ask_next(store, policies, now).await?;
     Ok(asked)
 }
 
-/// Wakes what was snoozed until now, and expires what nobody answered in time.
+/// Wakes what was snoozed until now, expires what nobody answered in time, and moves plays whose time has come.
 ///
 /// # Errors
 /// What the database brings.
@@ -452,6 +462,7 @@ pub async fn housekeeping(store: &Store, now: Timestamp) -> Result<(), StoreErro
         let Ok(step) = apply(&item, &event, None, now) else {
             continue;
         };
+        let play = crate::plays::following(store, &row.id, step.state, false, now).await?;
         let done = store
             .transition(&Transition {
                 account: row.account.clone(),
@@ -459,6 +470,7 @@ pub async fn housekeeping(store: &Store, now: Timestamp) -> Result<(), StoreErro
                 from: row.state,
                 version: row.version,
                 to: step.state,
+                play,
                 effects: None,
                 last_editor: None,
                 snoozed_until: None,
@@ -482,5 +494,6 @@ pub async fn housekeeping(store: &Store, now: Timestamp) -> Result<(), StoreErro
             Err(error) => return Err(error),
         }
     }
+    crate::plays::advance(store, now).await?;
     Ok(())
 }

@@ -122,6 +122,7 @@ async fn stage_of(stage: &str, folder: &Path, url: &str) {
             let inputs: Vec<Inputs> = signals
                 .into_iter()
                 .map(|(id, signals)| Inputs {
+                    plays: Vec::new(),
                     tenant: TenantId::DEFAULT,
                     content: policies.content,
                     default_crm: Crm::Salesforce,

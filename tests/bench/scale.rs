@@ -169,6 +169,7 @@ async fn inputs(config: &Config, policies: &Policies, folder: &Path) -> Vec<Inpu
     signals
         .into_iter()
         .map(|(id, signals)| Inputs {
+            plays: Vec::new(),
             tenant: TenantId::DEFAULT,
             content: policies.content,
             default_crm: Crm::Salesforce,

@@ -308,6 +308,7 @@ impl World {
             updated_at: self.now,
         };
         let commit = DecisionCommit {
+            plays: Vec::new(),
             decision: DecisionRow {
                 account: owner,
                 id: decision,
@@ -321,6 +322,7 @@ impl World {
                 engine: "t".to_owned(),
             },
             actions: vec![NewAction {
+                play: None,
                 row,
                 outbox: vec![OutboxRow {
                     permit: record(&action, &effects),

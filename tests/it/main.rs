@@ -31,6 +31,7 @@ mod leases;
 mod mutation;
 mod pictures;
 mod pipeline;
+mod plays;
 mod policy;
 mod prove;
 mod ravenstack;

@@ -439,7 +439,16 @@ fn every_key_that_the_program_reads_is_in_a_schema() {
         .map(|(_, _, schema)| schema.to_string())
         .collect();
     let mut seen = 0;
-    for file in ["gate/table", "scoring", "scorecard", "signals", "playbook", "cases"] {
+    for file in [
+        "gate/table",
+        "scoring",
+        "scorecard",
+        "signals",
+        "playbook",
+        "playbook/steps",
+        "cases",
+        "cases/plays",
+    ] {
         let path = perennial_tests::root().join(format!("agent/core/src/policy/{file}.rs"));
         for key in keys_of(&std::fs::read_to_string(path).unwrap()) {
             seen += 1;

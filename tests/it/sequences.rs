@@ -298,9 +298,11 @@ impl<'a> Sequence<'a> {
                 row,
                 outbox: Vec::new(),
                 holds: Vec::new(),
+                play: None,
             }],
             supersede: Vec::new(),
             ledger: Vec::new(),
+            plays: Vec::new(),
         };
         let run = self.first.1.run.clone();
         self.office

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{AccountField, ActionState, DealField, Effect, Target, Write};
+use crate::action::{AccountField, ActionKind, ActionState, DealField, Effect, Target, Write};
 use crate::decide::{Inputs, Note, NoteKind};
 use crate::draft::Draft;
 use crate::feature::{Features, Renewal, label};
-use crate::ids::{ActionId, EffectId, ExternalId};
+use crate::ids::{ActionId, EffectId, ExternalId, PlayId};
+use crate::number::Micro;
+use crate::play::{Life, Move, OfPlay, Running, Standing, StepShape};
 use crate::policy::gate::limits::excludes;
-use crate::policy::{Pattern, Playbook, Policies, Step, Subject};
+use crate::policy::{ActionText, Economics, Pattern, Playbook, Policies, Step, Subject};
 use crate::rank::{Worth, worth};
 use crate::score::{PostureState, Scores};
 use crate::signal::{ContactRole, Opportunity, OpportunityState, RecordRef};
@@ -42,10 +44,24 @@ pub struct EvidenceLine {
 pub struct Candidate<'a> {
     /// Its playbook.
     pub playbook: &'a Playbook,
+    /// Kind of the action.
+    pub kind: ActionKind,
     /// Its id.
     pub action: ActionId,
     /// What it is about.
     pub subject: String,
+    /// File and line that it comes from.
+    pub rule: (String, usize),
+    /// Minutes of a person.
+    pub minutes: i64,
+    /// Day it is proposed for.
+    pub today: Day,
+    /// Unanswered, it ends after so many days.
+    pub expires_days: i64,
+    /// A person is asked, whatever the table says.
+    pub approve: bool,
+    /// The play it is a step of.
+    pub play: Option<OfPlay>,
     /// One line.
     pub title: String,
     /// Why.
@@ -70,6 +86,122 @@ pub(crate) struct Known<'a> {
     pub(crate) scores: &'a Scores,
 }
 
+/// An action that is to be proposed: what a playbook begins with, or a later step of a running play.
+pub(crate) struct Due<'a> {
+    playbook: &'a Playbook,
+    /// Its step and the text of it; none where the playbook is one action.
+    step: Option<(&'a StepShape, &'a ActionText, usize)>,
+    /// The play that goes on with it; none where it begins.
+    goes_on: Option<(&'a Running, Standing)>,
+}
+
+impl<'a> Due<'a> {
+    /// What a playbook begins with whose condition holds.
+    pub(crate) fn of_trigger(playbook: &'a Playbook) -> Option<Due<'a>> {
+        let step = match &playbook.plan {
+            None => None,
+            Some(plan) => Some(action_of(playbook, plan.definition.shape.steps.first()?)?),
+        };
+        Some(Due {
+            playbook,
+            step,
+            goes_on: None,
+        })
+    }
+
+    /// The step at which a running play stands.
+    pub(crate) fn of_play(
+        playbook: &'a Playbook,
+        step: &'a StepShape,
+        running: &'a Running,
+        standing: Standing,
+    ) -> Option<Due<'a>> {
+        Some(Due {
+            playbook,
+            step: Some(action_of(playbook, step)?),
+            goes_on: Some((running, standing)),
+        })
+    }
+
+    fn text(&self) -> Option<&'a ActionText> {
+        self.step.map(|(_, text, _)| text)
+    }
+
+    fn writes(&self) -> &'a [Step] {
+        self.text().map_or(&self.playbook.steps, |text| &text.writes)
+    }
+
+    /// Whether the playbook's document is part of it.
+    fn has_document(&self) -> bool {
+        let noted = |step: &Step| matches!(step, Step::CreateNote { body: None, .. });
+        self.text().is_none_or(|text| text.writes.iter().any(noted))
+    }
+
+    fn economics(&self) -> Economics {
+        let economics = self.playbook.economics;
+        Economics {
+            minutes: self.text().and_then(|text| text.minutes).unwrap_or(economics.minutes),
+            ..economics
+        }
+    }
+
+    /// The id of its action on a day. What a play begins with has the name that a playbook of one action gives it.
+    fn action(&self, known: &Known<'_>, subject: &str, today: Day) -> ActionId {
+        let about = self.goes_on.as_ref().map_or_else(
+            || subject.to_owned(),
+            |(running, standing)| running.play.at_turn(subject, standing.turn),
+        );
+        let account = &known.inputs.snapshot.account_id;
+        ActionId::derive(known.inputs.tenant, account, &self.playbook.id, &about, today)
+    }
+
+    fn of_play_at(&self, known: &Known<'_>, subject: &str, today: Day) -> Option<OfPlay> {
+        let plan = self.playbook.plan.as_ref()?;
+        let (shape, text, _) = self.step?;
+        let steps = u32::try_from(plan.definition.shape.steps.len()).unwrap_or(u32::MAX);
+        let moves = match &self.goes_on {
+            Some((running, standing)) => Move {
+                play: running.play.clone(),
+                playbook: running.playbook.clone(),
+                subject: running.subject.clone(),
+                from_turn: standing.turn,
+                health: None,
+                left: Vec::new(),
+                life: Life::Running(standing.clone()),
+            },
+            None => {
+                let snapshot = &known.inputs.snapshot;
+                Move {
+                    play: PlayId::derive(
+                        known.inputs.tenant,
+                        &snapshot.account_id,
+                        &self.playbook.id,
+                        subject,
+                        today,
+                    ),
+                    playbook: self.playbook.id.clone(),
+                    subject: subject.to_owned(),
+                    from_turn: 0,
+                    health: known.features.number("health").map(Micro::from_f64),
+                    left: Vec::new(),
+                    life: Life::Running(plan.definition.shape.begin(snapshot.as_of)?),
+                }
+            }
+        };
+        Some(OfPlay {
+            step: shape.id.clone(),
+            steps,
+            approve: text.approve,
+            moves,
+        })
+    }
+}
+
+fn action_of<'a>(playbook: &'a Playbook, step: &'a StepShape) -> Option<(&'a StepShape, &'a ActionText, usize)> {
+    let text = playbook.plan.as_ref()?.steps.get(&step.id)?;
+    Some((step, text.action.as_ref()?, text.line))
+}
+
 /// Days in which an earlier action makes the customer tired of us.
 const TIRED_DAYS: i64 = 30;
 
@@ -83,11 +215,10 @@ pub(crate) struct LeftOut {
     pub(crate) worth: Option<Result<Worth, String>>,
 }
 
-/// The candidates of the playbooks that hold, in the order of the playbooks' names, and those that are left out. Steps
-/// that are left out go to `notes`.
+/// The candidates of what is due, in its order, and those that are left out. Writes that are left out go to `notes`.
 pub(crate) fn candidates<'a>(
     known: &Known<'_>,
-    holds: impl Iterator<Item = &'a Playbook>,
+    due: Vec<Due<'a>>,
     policies: &Policies,
     notes: &mut Vec<Note>,
 ) -> (Vec<Candidate<'a>>, Vec<LeftOut>) {
@@ -95,26 +226,31 @@ pub(crate) fn candidates<'a>(
     let today = snapshot.as_of.day();
     let slots = slots(known);
     let (mut list, mut left_out) = (Vec::new(), Vec::new());
-    for playbook in holds {
+    for due in due {
+        let playbook = due.playbook;
         let id = playbook.id.as_str();
-        let subject = subject(playbook.subject, known);
-        let action = ActionId::derive(known.inputs.tenant, &snapshot.account_id, &playbook.id, &subject, today);
+        let subject = match &due.goes_on {
+            Some((running, _)) => running.subject.clone(),
+            None => subject(playbook.subject, known),
+        };
+        let action = due.action(known, &subject, today);
         let tired = snapshot.prior.iter().any(|p| {
             !matches!(p.state, ActionState::Superseded | ActionState::Denied) && p.day.days_until(today) <= TIRED_DAYS
         });
         let arr = known.features.money("arr").map(|m| m.minor);
         let risk = known.scores.risk.probability_micro;
         let settings = &policies.settings;
-        let worth = worth(
-            arr,
-            settings.base,
-            risk,
-            &playbook.economics,
-            &policies.scoring.value,
-            tired,
-        );
+        let economics = due.economics();
+        let worth = worth(arr, settings.base, risk, &economics, &policies.scoring.value, tired);
         let worthless = worth.as_ref().is_ok_and(|w| w.value_minor <= 0);
-        if let Some(why) = suppressed(snapshot, playbook, &subject).or_else(|| excluded(snapshot, playbook, policies)) {
+        let again = match &due.goes_on {
+            // A play that has begun is carried through.
+            Some((_, standing)) => advised(snapshot, playbook, &subject, standing),
+            None => suppressed(snapshot, playbook, &subject)
+                .or_else(|| running(known, playbook, &subject))
+                .or_else(|| excluded(snapshot, playbook, policies)),
+        };
+        if let Some(why) = again {
             left_out.push(LeftOut {
                 note: Note::about(NoteKind::Suppressed, id, why),
                 action,
@@ -124,6 +260,7 @@ pub(crate) fn candidates<'a>(
         }
         if let Ok(worth) = &worth
             && worthless
+            && due.goes_on.is_none()
         {
             let why = format!(
                 "would cost more than it is expected to bring: {} minutes against {} a year",
@@ -137,7 +274,7 @@ pub(crate) fn candidates<'a>(
             });
             continue;
         }
-        let draft = match playbook.document {
+        let draft = match playbook.document.filter(|_| due.has_document()) {
             None => None,
             Some(kind) => match crate::document::draft(kind, known, policies) {
                 Ok(draft) => Some(draft),
@@ -151,13 +288,28 @@ pub(crate) fn candidates<'a>(
                 }
             },
         };
-        let effects = effects(known, playbook, &action, &slots, draft.as_ref(), notes);
+        let text = due.text();
+        let due_days = text.and_then(|text| text.due_days).unwrap_or(playbook.due_days);
+        let written = (due.writes(), due_days);
+        let effects = effects(known, playbook, written, &action, &slots, draft.as_ref(), notes);
+        let title = text.and_then(|text| text.title.as_ref()).unwrap_or(&playbook.title);
+        let because = text.and_then(|text| text.because.as_ref()).unwrap_or(&playbook.because);
         list.push(Candidate {
             playbook,
+            kind: text.map_or(playbook.kind, |text| text.kind),
+            play: due.of_play_at(known, &subject, today),
+            rule: (
+                playbook.file.clone(),
+                due.step.map_or(playbook.line, |(_, _, line)| line),
+            ),
+            minutes: economics.minutes,
+            today,
+            expires_days: text.and_then(|text| text.expires_days).unwrap_or(playbook.expires_days),
+            approve: text.is_some_and(|text| text.approve),
             action,
             subject,
-            title: playbook.title.fill(&slots),
-            because: playbook.because.fill(&slots),
+            title: title.fill(&slots),
+            because: because.fill(&slots),
             worth,
             evidence: playbook
                 .evidence
@@ -166,10 +318,33 @@ pub(crate) fn candidates<'a>(
                 .collect(),
             effects,
             draft,
-            due: today.plus(playbook.due_days),
+            due: today.plus(due_days),
         });
     }
     (list, left_out)
+}
+
+/// A play of the same about the same runs already.
+fn running(known: &Known<'_>, playbook: &Playbook, subject: &str) -> Option<String> {
+    let same = |r: &&Running| r.playbook == playbook.id && r.subject == subject;
+    let running = known.inputs.plays.iter().find(same)?;
+    Some(format!("{} is at its step `{}`", running.play, running.standing.step))
+}
+
+/// The step of a play was given as advice, and nobody has to answer that.
+fn advised(snapshot: &Snapshot, playbook: &Playbook, subject: &str, standing: &Standing) -> Option<String> {
+    let today = snapshot.as_of.day();
+    let since = standing.entered.day();
+    let same = snapshot
+        .prior
+        .iter()
+        .filter(|p| p.playbook == playbook.id && p.subject == subject);
+    let mut advice = same.filter(|p| p.state == ActionState::Advised && p.day >= since);
+    let found = advice.find(|p| p.day.days_until(today) < playbook.cooldown_days)?;
+    Some(format!(
+        "{} of {} was advised; the play waits at its step `{}`",
+        found.action, found.day, standing.step
+    ))
 }
 
 fn evidence(features: &Features, fact: &str) -> Option<EvidenceLine> {
@@ -274,7 +449,7 @@ pub fn addressee(snapshot: &Snapshot) -> Option<&Held<crate::signal::Contact>> {
 }
 
 /// Values of the slots that texts of playbooks may use.
-fn slots(known: &Known<'_>) -> BTreeMap<String, String> {
+pub(crate) fn slots(known: &Known<'_>) -> BTreeMap<String, String> {
     let snapshot = &known.inputs.snapshot;
     let mut slots: BTreeMap<String, String> = known
         .features
@@ -325,6 +500,7 @@ fn slots(known: &Known<'_>) -> BTreeMap<String, String> {
 fn effects(
     known: &Known<'_>,
     playbook: &Playbook,
+    (writes, due_days): (&[Step], i64),
     action: &ActionId,
     slots: &BTreeMap<String, String>,
     draft: Option<&Draft>,
@@ -340,7 +516,7 @@ fn effects(
         crm_id: crm.map(|c| c.id.clone()),
     };
     let assignee = snapshot.account_fact().and_then(|a| a.owner.clone());
-    let writes = playbook.steps.iter().filter_map(|step| match step {
+    let writes = writes.iter().filter_map(|step| match step {
         Step::UpdateField(fields) => {
             let fields: BTreeMap<AccountField, String> = fields
                 .iter()
@@ -355,7 +531,7 @@ fn effects(
         } => Some(Write::CreateTask {
             subject: subject.fill(slots),
             body: body.fill(slots),
-            due: today.plus(playbook.due_days),
+            due: today.plus(due_days),
             priority: *priority,
             assignee: assignee.clone(),
         }),

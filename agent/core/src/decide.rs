@@ -1,6 +1,7 @@
 //! The whole pipeline on one page: from inputs to a decision, with no other input than its arguments.
 
 mod again;
+mod plays;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -8,23 +9,25 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{ActionKind, ActionState, Effect, Write, effects_hash};
-use crate::candidate::{Candidate, EvidenceLine, Known, LeftOut, candidates};
+use crate::candidate::{Candidate, Due, EvidenceLine, Known, LeftOut, candidates};
 use crate::detect::{Detection, Peers, detect};
 use crate::draft::{DocumentKind, Draft};
 use crate::feature::{self, Features, Feeds, Renewal};
 use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
 use crate::number::Micro;
+use crate::play::{Asked, Life, Move, OfPlay, Running};
 use crate::policy::gate::limits::excludes;
 use crate::policy::gate::{Addressee, Before, Sending, Vocabulary};
-use crate::policy::{Level, Policies, Request, Verdict};
+use crate::policy::{Level, Policies, Request, RuleRef, Verdict};
 use crate::rank::{DayItem, Worth};
 use crate::replay::Hash;
 use crate::score::{self, Scores};
-use crate::signal::{Crm, Owner};
+use crate::signal::{Crm, Owner, OwnerRole};
 use crate::snapshot::{PriorAction, Snapshot};
 use crate::time::{Day, Timestamp};
 
 pub use again::{Again, verdicts_again};
+pub(crate) use plays::Book;
 
 /// Version of the rules in this crate: a stored decision replays only with the version that made it. The number behind the
 /// plus sign rises with every change that lets the same inputs come to another decision.
@@ -56,6 +59,9 @@ pub struct Inputs {
     /// Health at the starts of the weeks before, where it was known, the newest first: as far back as the band needs it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health_before: Vec<Micro>,
+    /// Plays of the account that run since an earlier day, in the order of their ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plays: Vec<Running>,
 }
 
 /// What follows for one account at one time.
@@ -83,6 +89,9 @@ pub struct Decision {
     pub signals: Vec<Detection>,
     /// What is proposed, the most valuable minute first.
     pub proposals: Vec<Proposal>,
+    /// What plays do beside what they propose, in the order of their ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plays: Vec<Move>,
     /// What was left out, and why.
     pub notes: Vec<Note>,
     /// Drafted documents by action; their texts are part of the effects, so they are not written twice.
@@ -135,6 +144,9 @@ pub struct Proposal {
     /// Drafted document, by hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<DocumentRef>,
+    /// The play it is a step of, where it is one of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub play: Option<OfPlay>,
 }
 
 /// A drafted document, named by its content.
@@ -217,7 +229,14 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         None => Vec::new(),
     };
     let mut notes = Vec::new();
-    let (mut candidates, left_out) = if may_treat(&features, &mut notes) {
+    let treated = may_treat(&features, &mut notes);
+    let books = if treated {
+        plays::books(inputs, policies, &mut notes)
+    } else {
+        Vec::new()
+    };
+    let moves: Vec<Move>;
+    let (mut candidates, left_out) = if treated {
         let matched = policies.triggers.matches(&features);
         notes.extend(matched.cannot_assess.iter().map(|(playbook, missing)| {
             Note::about(
@@ -233,8 +252,13 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
             renewals: &renewals,
             scores: &scores,
         };
-        candidates(&known, holds, policies, &mut notes)
+        let (moved, mut due) = plays::go_on(&known, &books, &mut notes);
+        moves = moved;
+        due.extend(holds.filter_map(Due::of_trigger));
+        candidates(&known, due, policies, &mut notes)
     } else {
+        let reason = notes.first().map_or("", |note| note.text.as_str());
+        moves = plays::end_all(inputs, reason);
         (Vec::new(), Vec::new())
     };
     candidates.sort_by_key(order);
@@ -254,7 +278,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
     let mut proposals = Vec::new();
     for candidate in candidates {
         let asking = Asking {
-            kind: candidate.playbook.kind,
+            kind: candidate.kind,
             playbook: candidate.playbook.id.as_str(),
             discount: candidate.playbook.economics.discount.map(|d| d.share),
             effects: &candidate.effects,
@@ -264,7 +288,10 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
             before: &before,
             contacts_7_days,
         };
-        let verdict = verdict_of(&asking, policies);
+        let mut verdict = verdict_of(&asking, policies);
+        if candidate.approve {
+            ask_a_person(&mut verdict, &candidate.rule);
+        }
         let document = candidate.draft.as_ref().map(|d| DocumentRef {
             kind: d.kind,
             hash: d.hash,
@@ -288,8 +315,25 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
         scores,
         signals,
         proposals,
+        plays: moves,
         notes,
         drafts,
+    }
+}
+
+/// A step that asks a person narrows what the table says, and never widens it.
+pub(crate) fn ask_a_person(verdict: &mut Verdict, step: &(String, usize)) {
+    if verdict.level == Level::Auto {
+        verdict.level = Level::Approve;
+        verdict.role = Some(OwnerRole::CSM);
+        verdict.delay_minutes = None;
+        let rule = RuleRef {
+            id: "step:approve".to_owned(),
+            file: step.0.clone(),
+            line: step.1,
+            why: "this step of the playbook asks a person".to_owned(),
+        };
+        verdict.rules.insert(0, rule);
     }
 }
 
@@ -481,14 +525,24 @@ fn proposal(
     let minutes = if verdict.level == Level::Auto && !for_a_person {
         0
     } else {
-        playbook.economics.minutes
+        candidate.minutes
     };
+    let taken = matches!(state, ActionState::Permitted | ActionState::Pending);
+    let play = candidate.play.clone().map(|mut of| {
+        if let (Life::Running(standing), true) = (&mut of.moves.life, taken) {
+            standing.asked = Some(Asked::Action {
+                action: candidate.action.clone(),
+                day: candidate.today,
+            });
+        }
+        of
+    });
     Proposal {
         action: candidate.action.clone(),
         playbook: playbook.id.clone(),
         playbook_name: playbook.name.clone(),
-        rule: format!("{}:{}", playbook.file, playbook.line),
-        kind: playbook.kind,
+        rule: format!("{}:{}", candidate.rule.0, candidate.rule.1),
+        kind: candidate.kind,
         subject: candidate.subject.clone(),
         title: candidate.title.clone(),
         because: candidate.because.clone(),
@@ -500,9 +554,10 @@ fn proposal(
         verdict,
         state,
         due: candidate.due,
-        expires_days: playbook.expires_days,
+        expires_days: candidate.expires_days,
         effects: candidate.effects.clone(),
         document,
+        play,
     }
 }
 

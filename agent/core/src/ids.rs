@@ -64,6 +64,10 @@ text_id!(
     ActionId
 );
 text_id!(
+    /// One play: `ply_` and 20 hexadecimal digits, the same for the same cause on the same day.
+    PlayId
+);
+text_id!(
     /// One effect outside, which is also its idempotency key: `eff_` and 20 hexadecimal digits.
     EffectId
 );
@@ -108,6 +112,35 @@ impl ActionId {
                 &day.to_string(),
             ],
         ))
+    }
+}
+
+impl PlayId {
+    /// The id of the play that `playbook` begins for `account` about `subject` on `day`.
+    #[must_use]
+    pub fn derive(
+        tenant: TenantId,
+        account: &AccountId,
+        playbook: &PlaybookId,
+        subject: &str,
+        day: crate::time::Day,
+    ) -> PlayId {
+        PlayId(derived(
+            "ply",
+            &[
+                &tenant.0.to_string(),
+                account.as_str(),
+                playbook.as_str(),
+                subject,
+                &day.to_string(),
+            ],
+        ))
+    }
+
+    /// What the action of a later step is derived from, in place of its subject: every turn has its own.
+    #[must_use]
+    pub fn at_turn(&self, subject: &str, turn: u32) -> String {
+        format!("{subject}#{}.{turn}", self.0)
     }
 }
 

@@ -25,6 +25,7 @@ pub mod ids;
 pub mod money;
 pub mod number;
 pub mod ope;
+pub mod play;
 pub mod policy;
 pub mod rank;
 pub mod replay;

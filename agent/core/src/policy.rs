@@ -21,25 +21,31 @@ mod trigger;
 pub(crate) mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 pub use approvals::Approvals;
-pub use cases::{Case, CaseReport, Failed, NOW as CASE_NOW, Uncovered, UncoveredCell, run as run_cases, unknown_rules};
+pub use cases::{
+    Case, CaseReport, Failed, NOW as CASE_NOW, PlayCase, Uncovered, UncoveredCell, run as run_cases, unknown_rules,
+};
 pub use exploration::Exploration;
 pub use file::Problem;
 use gate::Vocabulary;
 pub use gate::{Gate, Level, Request, RuleRef, Verdict};
-pub use playbook::{Discount, Economics, Playbook, Step, Subject};
+pub use playbook::{ActionText, Discount, Economics, Plan, Playbook, Step, StepText, Subject};
+pub(crate) use playbook::{TRIGGER, condition_of, exit_id, read_span};
 pub use scorecard::{Bands, FamilyTerms, Index, Measure, Per, RollUp, Scorecard};
 pub use scoring::{Capacity, CoverageTerms, FeedLimits, PostureLimits, Risk, RiskInput, Scoring, ValueTerms};
 pub use signals::{Limits, SignalsPolicy};
 pub use text::Pattern;
 pub use trigger::{Matched, Triggers, schema_text};
 
+use crate::decide::Book;
 use crate::draft::Templates;
 use crate::money::{Currency, Money};
+use crate::play::Running;
 use crate::replay::{Hash, canonical};
 
 /// What features need of the policy.
@@ -119,8 +125,12 @@ pub struct Policies {
     pub triggers: Triggers,
     /// Document templates.
     pub templates: Templates,
+    /// Playbooks as they were when plays began that still run, compiled when they are first asked for.
+    pinned: Mutex<BTreeMap<Hash, Option<Arc<Playbook>>>>,
     /// What admins expect of the rules, in the order of files and lines.
     pub cases: Vec<Case>,
+    /// What admins expect of plays, in the order of files and lines.
+    pub play_cases: Vec<PlayCase>,
 }
 
 impl Policies {
@@ -149,7 +159,7 @@ impl Policies {
             .policies
             .iter()
             .filter(|(path, _)| path.starts_with("tests/") && !path.ends_with(".md"));
-        let cases = cases::read(tests, &named, &mut problems);
+        let (cases, play_cases) = cases::read(tests, &named, &mut problems);
         let mut playbooks = BTreeMap::new();
         for (path, text) in &content.policies {
             match path.as_str() {
@@ -200,7 +210,27 @@ impl Policies {
                 problems.push(Problem::at(&playbook.file, text, *offset, message, help));
             }
         }
-        let triggers = Triggers::compile(&playbooks, content, &mut problems);
+        // One that does not compile is told about already.
+        let written = |name: &str| content.policies.contains_key(&format!("playbooks/{name}.toml"));
+        cases::unknown_plays(&play_cases, (&playbooks, &written), &mut problems);
+        let triggers = Triggers::compile(
+            playbooks.iter().map(|(id, playbook)| trigger::Condition {
+                id,
+                key: "when",
+                when: &playbook.when,
+                file: &playbook.file,
+                text: content.policies.get(&playbook.file).map_or("", String::as_str),
+                offset: playbook.when_offset,
+            }),
+            &mut problems,
+        );
+        if let Some(gate) = &gate {
+            let everywhere = gate.table().calendar.holidays.get(gate::hours::EVERYWHERE);
+            for playbook in playbooks.values_mut() {
+                let holidays = everywhere.cloned().unwrap_or_default();
+                playbook.plan = playbook.plan.take().map(|plan| plan.with_holidays(holidays));
+            }
+        }
         let templates = match Templates::compile(&content.prompts) {
             Ok(templates) => Some(templates),
             Err(found) => {
@@ -226,11 +256,40 @@ impl Policies {
                     playbooks,
                     triggers,
                     templates,
+                    pinned: Mutex::default(),
                     cases,
+                    play_cases,
                 })
             }
             _ => Err(problems),
         }
+    }
+}
+
+impl Policies {
+    /// The playbook a running play follows: the one it is pinned to. None where that cannot be read any more, because it names
+    /// what the policies do not know.
+    pub(crate) fn playbook_of<'a>(&'a self, running: &Running) -> Option<Book<'a>> {
+        let (id, pinned) = (running.playbook.as_str(), &running.pinned);
+        let hash = pinned.hash();
+        let in_force = self.playbooks.get(id);
+        if let Some(playbook) = in_force.filter(|p| p.plan.as_ref().is_some_and(|plan| plan.hash == hash)) {
+            return Some(Book::InForce(playbook));
+        }
+        let mut known = self.pinned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let compiled = known.entry(hash).or_insert_with(|| {
+            let (file, named) = (format!("playbooks/{id}.toml"), self.gate.vocabulary());
+            // Whether it would begin today is no question: it has begun.
+            let mut playbook = playbook::compile(id, &file, &pinned.text, (0.0, named), &mut Vec::new())?;
+            let plan = playbook.plan.take()?;
+            playbook.plan = Some(Plan {
+                definition: pinned.clone(),
+                hash,
+                ..plan
+            });
+            Some(Arc::new(playbook))
+        });
+        compiled.clone().map(Book::Pinned)
     }
 }
 

@@ -15,7 +15,7 @@ use perennial_core::number::Micro;
 use perennial_core::replay::read;
 use perennial_core::score::Contribution;
 use perennial_core::time::Timestamp;
-use perennial_store::Store;
+use perennial_store::{PlayFilter, Store};
 use serde_json::{Value, json};
 
 use super::output::{Need, amount, open};
@@ -202,6 +202,9 @@ fn contributions(list: &[Contribution]) -> Vec<Value> {
         .collect()
 }
 
+/// Plays of an account that are shown, the latest.
+const PLAYS: u32 = 50;
+
 async fn show(config: &Config, store: &Store, id: &AccountId, weeks: u32, output: &Output) -> Result<(), Failure> {
     let Some(history) = History::read(store, id).await? else {
         return Err(no_account(id));
@@ -218,6 +221,12 @@ async fn show(config: &Config, store: &Store, id: &AccountId, weeks: u32, output
         .await?
         .remove(id)
         .unwrap_or_default();
+    let plays = store
+        .plays(&PlayFilter {
+            account: Some(id.clone()),
+            limit: PLAYS,
+        })
+        .await?;
     let (_, policies) = content::compile(config)?;
     let past = history.weekly(latest.as_of, weeks, &policies);
     let trend = (
@@ -252,6 +261,7 @@ async fn show(config: &Config, store: &Store, id: &AccountId, weeks: u32, output
             "postures": s.postures,
             "features": features,
             "actions": actions.iter().map(item).collect::<Vec<_>>(),
+            "plays": plays.iter().map(super::plays::document).collect::<Vec<_>>(),
             "notes": d.notes,
             "cards": s.cards,
             "family": family.as_ref().and_then(|f| f.score.as_ref()),
@@ -279,6 +289,10 @@ async fn show(config: &Config, store: &Store, id: &AccountId, weeks: u32, output
                 ]
             }),
         );
+    }
+    if !plays.is_empty() {
+        output.heading("plays");
+        super::plays::table(&plays, output);
     }
     if !d.notes.is_empty() {
         output.heading("left out, and why");

@@ -100,6 +100,17 @@ impl Detail {
             "verdict": p.verdict,
             "document": p.document,
         });
+        document["play"] = p.play.as_ref().map_or(Value::Null, |of| {
+            let turn = of.moves.life.turn();
+            json!({
+                "id": of.moves.play,
+                "playbook": of.moves.playbook,
+                "step": of.step,
+                "steps": of.steps,
+                "turn": turn,
+                "asks_a_person": of.approve,
+            })
+        });
         document["choice"] = self.choice.as_ref().map_or(Value::Null, |choice| {
             let options = choice.options.iter().map(|o| {
                 json!({
@@ -283,6 +294,15 @@ pub(super) fn show(detail: &Detail, output: &Output) {
             .asked_role
             .map_or_else(String::new, |role| format!("; asked now: {role}"));
         output.line(&format!("needs     a yes of {}{asked}", roles.join(" and ")));
+    }
+    if let Some(of) = &p.play {
+        output.line(&format!(
+            "play      {}, step `{}` (number {} of this play); `perennial play show {}` shows all of it",
+            p.playbook_name,
+            of.step,
+            of.moves.life.turn(),
+            of.moves.play
+        ));
     }
     worth(p, output);
     choice(detail, output);

@@ -71,7 +71,7 @@ impl Failure {
         }
     }
 
-    fn remedy(self, remedy: &'static str) -> Failure {
+    pub(super) fn remedy(self, remedy: &'static str) -> Failure {
         Failure {
             remedy: Some(remedy),
             ..self

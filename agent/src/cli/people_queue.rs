@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::card::{self, Detail};
 use super::output::{Need, amount, open};
 use super::run::stop_signal;
-use super::{Failure, Output, time_argument};
+use super::{Failure, Output, plays, time_argument};
 use crate::bundles;
 use crate::config::Config;
 use crate::cycle::Engine;
@@ -214,6 +214,7 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
                 (false, false) => state,
             };
             let limit = config.limits.queue_rows;
+            let whose = owner.clone();
             let filter = QueueFilter {
                 states,
                 kinds: Vec::new(),
@@ -227,6 +228,9 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
                 rows.retain(|r| r.state != ActionState::Permitted || planned.contains_key(&r.id));
             }
             list(&rows, &planned, limit, today, output)?;
+            if waiting_only && filter.account.is_none() && !output.json() {
+                plays::to_do(&store, whose.as_deref(), output).await?;
+            }
             for stop in store.stops().await? {
                 eprintln!("! stopped: {}", crate::stopping::sentence(&stop));
             }

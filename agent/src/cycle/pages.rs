@@ -16,6 +16,7 @@ use perennial_core::detect::Peers;
 use perennial_core::feature::{self, Feeds};
 use perennial_core::ids::{AccountId, ActionId, TenantId};
 use perennial_core::number::Micro;
+use perennial_core::play::Asked;
 use perennial_core::policy::Policies;
 use perennial_core::score::{BAND_WEEKS, computed_health, settles};
 use perennial_core::signal::{Crm, Signal};
@@ -25,6 +26,7 @@ use perennial_store::{Store, StoreError};
 
 use super::{RunError, feeds, peers};
 use crate::config::Config;
+use crate::plays::{self, RunningPlay};
 
 /// Accounts whose signals are read at once at the least.
 const PAGE_MIN: u32 = 16;
@@ -68,6 +70,12 @@ struct Moment {
     portfolio: Arc<Portfolio>,
     peers: Peers,
     feeds: Feeds,
+}
+
+/// What we did and do with an account.
+struct Own {
+    earlier: Vec<PriorAction>,
+    plays: Vec<RunningPlay>,
 }
 
 struct Shared {
@@ -228,20 +236,27 @@ impl Pages {
             OwnActions::None => Default::default(),
             OwnActions::AsTheyStand | OwnActions::Ended => store.prior_actions(&page).await?,
         };
-        let facts: Vec<(AccountId, Vec<Signal>, Vec<PriorAction>)> = page
+        let mut running = match self.shared.own {
+            OwnActions::None => Default::default(),
+            OwnActions::AsTheyStand | OwnActions::Ended => plays::running(store, &self.shared.policies, &page).await?,
+        };
+        let facts: Vec<(AccountId, Vec<Signal>, Own)> = page
             .into_iter()
             .map(|id| {
                 let signals = signals.remove(&id).unwrap_or_default();
-                let earlier = earlier.remove(&id).unwrap_or_default();
-                (id, signals, earlier)
+                let own = Own {
+                    earlier: earlier.remove(&id).unwrap_or_default(),
+                    plays: running.remove(&id).unwrap_or_default(),
+                };
+                (id, signals, own)
             })
             .collect();
         let shared = Arc::clone(&self.shared);
         tokio::task::spawn_blocking(move || {
             facts
                 .into_iter()
-                .map(|(id, signals, earlier)| {
-                    let mut at_all_times = shared.at_all_times(&id, signals, earlier);
+                .map(|(id, signals, own)| {
+                    let mut at_all_times = shared.at_all_times(&id, signals, own);
                     keep(&id, &mut at_all_times)
                 })
                 .collect()
@@ -256,10 +271,17 @@ impl Shared {
         &'s self,
         id: &'s AccountId,
         mut signals: Vec<Signal>,
-        earlier: Vec<PriorAction>,
+        own: Own,
     ) -> impl Iterator<Item = Considered> + 's {
+        let Own { earlier, mut plays } = own;
         let (open, ended) = match self.own {
-            OwnActions::Ended => earlier.into_iter().partition(|p| p.state.is_open()),
+            OwnActions::Ended => {
+                // What a play asks for takes part like what is new, so it asks again.
+                for play in &mut plays {
+                    play.running.standing.asked = None;
+                }
+                earlier.into_iter().partition(|p| p.state.is_open())
+            }
             OwnActions::AsTheyStand | OwnActions::None => (Vec::new(), earlier),
         };
         let open = Arc::new(open);
@@ -277,7 +299,7 @@ impl Shared {
             } else {
                 known_by(&signals, moment.as_of)
             };
-            let mut inputs = self.inputs(id.clone(), moment, known, ended.clone());
+            let mut inputs = self.inputs(id.clone(), moment, known, ended.clone(), &plays);
             let mut decision = decide(&inputs, &self.policies);
             if decision.band_needs_past(&self.policies) {
                 inputs.health_before = self.health_before(id, inputs.snapshot.as_of, &signals);
@@ -292,8 +314,18 @@ impl Shared {
                     );
                 p.day == today && waits && !decision.proposals.iter().any(|new| new.action == p.action)
             });
+            let given_up = given_up.map(|p| p.action.clone());
+            // What a play that ends had put before people is not theirs to answer any more.
+            let of_plays = decision.plays.iter().filter(|m| m.life.standing().is_none());
+            let of_plays = of_plays.filter_map(|m| {
+                let ending = plays.iter().find(|play| play.running.play == m.play)?;
+                match &ending.running.standing.asked {
+                    Some(Asked::Action { action, .. }) => Some(action.clone()),
+                    Some(Asked::Task { .. }) | None => None,
+                }
+            });
             Considered {
-                gone: given_up.map(|p| p.action.clone()).collect(),
+                gone: given_up.chain(of_plays).collect(),
                 next,
                 inputs,
                 decision,
@@ -302,7 +334,14 @@ impl Shared {
         })
     }
 
-    fn inputs(&self, id: AccountId, moment: &Moment, signals: Vec<Signal>, prior: Vec<PriorAction>) -> Inputs {
+    fn inputs(
+        &self,
+        id: AccountId,
+        moment: &Moment,
+        signals: Vec<Signal>,
+        prior: Vec<PriorAction>,
+        plays: &[RunningPlay],
+    ) -> Inputs {
         let as_of = if self.live {
             Snapshot::last_known(&signals, moment.as_of)
         } else {
@@ -324,6 +363,12 @@ impl Shared {
             peers: moment.peers.clone(),
             feeds: moment.feeds.clone(),
             health_before: Vec::new(),
+            // One that began today does not keep a second run from coming to what the first one came to.
+            plays: plays
+                .iter()
+                .filter(|play| play.begun_on < as_of.day())
+                .map(|play| play.running.clone().as_of(as_of.day()))
+                .collect(),
         }
     }
 

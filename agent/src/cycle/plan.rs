@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use super::{Cycle, RunError, draft_rows, intent, is_deferrable, new_action, permitting_of};
 use crate::limits::needs_addressee;
+use crate::plays::Moves;
 
 /// Something that would take a person's time.
 #[derive(Clone)]
@@ -334,11 +335,17 @@ impl Cycle<'_> {
             let mut commits: Vec<DecisionCommit> = Vec::new();
             let mut rules = BTreeMap::new();
             let mut drafts = Vec::new();
+            let mut read_again = Vec::with_capacity(batch.len());
             for deferred in batch {
                 let Some(row) = self.engine.store.decision(&deferred.decision).await? else {
                     continue;
                 };
                 let decision: Decision = read("decision", &row.output.text()?)?;
+                read_again.push((deferred, row, decision));
+            }
+            let decisions = read_again.iter().map(|(.., decision)| decision);
+            let plays = Moves::load(self.engine.store, &self.policies, decisions).await?;
+            for (deferred, row, decision) in read_again {
                 let Some(proposal) = decision.proposals.iter().find(|p| p.action == deferred.item.action) else {
                     continue;
                 };
@@ -350,6 +357,9 @@ impl Cycle<'_> {
                 };
                 let permitting = permitting_of(&self.policies, &decision, proposal, &whom, self.started);
                 let action = new_action(&decision, row.inputs_hash, proposal, &permitting, self.started);
+                let Some(action) = plays.with_play(&decision, proposal, action, self.started) else {
+                    continue;
+                };
                 rules.insert(proposal.action.clone(), permitting.rules);
                 let ledger: Vec<LedgerDraft> = action.outbox.iter().map(intent).collect();
                 drafts.extend(draft_rows(&decision, proposal));
@@ -358,6 +368,7 @@ impl Cycle<'_> {
                     actions: vec![action],
                     supersede: Vec::new(),
                     ledger,
+                    plays: Vec::new(),
                 });
             }
             let now = self.now();

@@ -11,13 +11,20 @@ use perennial_core::policy::{Level, Policies, RuleRef, Verdict};
 use perennial_core::replay::{Hash, UnreadableText, canonical, read};
 use perennial_core::signal::Tier;
 use perennial_core::time::Timestamp;
-use perennial_store::{ActionRow, DecisionCommit, DecisionRow, DraftRow, LedgerDraft, NewAction, OutboxRow};
+use perennial_store::{
+    ActionRow, DecisionCommit, DecisionRow, DraftRow, LedgerDraft, NewAction, OutboxRow, PlayChange,
+};
 
 use super::Decided;
 use crate::limits::{Permitting, permitting};
 
 /// A decision with its actions and the entries of the ledger that go with them.
-pub(super) fn commit_of(run: &RunId, decided: Decided, actions: Vec<NewAction>) -> DecisionCommit {
+pub(super) fn commit_of(
+    run: &RunId,
+    decided: Decided,
+    actions: Vec<NewAction>,
+    plays: Vec<PlayChange>,
+) -> DecisionCommit {
     let decision = &decided.decision;
     let id = DecisionId::derive(&decision.account, &decided.inputs_hash);
     let body = BTreeMap::from([
@@ -49,6 +56,7 @@ pub(super) fn commit_of(run: &RunId, decided: Decided, actions: Vec<NewAction>) 
         actions,
         supersede: decided.gone,
         ledger,
+        plays,
     }
 }
 
@@ -131,6 +139,7 @@ pub(super) fn new_action(
             permitting.holds.clone()
         },
         outbox,
+        play: None,
     }
 }
 
@@ -153,7 +162,7 @@ pub(super) fn permitting_of(
     permitting(policies, &asked, proposal.verdict.delay_minutes, now)
 }
 
-fn tier_of(decision: &Decision) -> Option<Tier> {
+pub(crate) fn tier_of(decision: &Decision) -> Option<Tier> {
     decision.features.text("tier").and_then(Tier::from_word)
 }
 
@@ -184,7 +193,17 @@ pub(super) fn denied(action: &NewAction, rule: &RuleRef) -> Result<(NewAction, L
         ..action.row.clone()
     };
     let (outbox, holds) = (Vec::new(), Vec::new());
-    Ok((NewAction { row, outbox, holds }, entry))
+    // A play does not go on with what may not happen: it stays where it is, or does not begin.
+    let play = None;
+    Ok((
+        NewAction {
+            row,
+            outbox,
+            holds,
+            play,
+        },
+        entry,
+    ))
 }
 
 /// The drafted document of an action, in both formats.

@@ -200,6 +200,7 @@ fn commit(number: usize, inputs: &str) -> DecisionCommit {
                 due_at: now(),
             }];
             NewAction {
+                play: None,
                 row: ActionRow {
                     account: account.clone(),
                     id: action,
@@ -245,6 +246,7 @@ fn commit(number: usize, inputs: &str) -> DecisionCommit {
         .collect();
     let output = format!("{{\"chosen\":{}}}", "[1,2,3]".repeat(200));
     DecisionCommit {
+        plays: Vec::new(),
         decision: DecisionRow {
             account,
             id,

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::ledger;
 use crate::outbox;
 use crate::packed::Packed;
+use crate::plays::{self, PlayChange};
 use crate::reservations::{self, Wanted};
 use crate::rows::{CommitReport, DecisionCommit, DecisionRow, NewAction, NoRoom};
 
@@ -117,7 +118,7 @@ impl Store {
     /// Stores decisions with their actions, effects and entries of the ledger, in one transaction. A decision that is
     /// there stays as it is, and so does an action, unless it waits untouched and would now be another: then it follows.
     /// Only what is new brings effects and entries. A new action that finds no room in a limit is not stored, and the report names
-    /// it. Some hundreds at a time are fastest.
+    /// it. A new action that is a step of a play which has moved meanwhile is not stored either. Some hundreds at a time are fastest.
     ///
     /// # Errors
     /// What writing brings; nothing of the batch is stored then.
@@ -141,6 +142,12 @@ impl Store {
             .collect();
         report.no_room = self.without_room(&mut tx, &drafted, now).await?;
         drafted.retain(|(_, action)| report.no_room.iter().all(|refused| refused.action != action.row.id));
+        let moves: Vec<&PlayChange> = batch.iter().flat_map(|commit| &commit.plays).collect();
+        let moved = plays::apply(&mut tx, self.tenant, &moves, now).await?;
+        let new = drafted.iter().map(|(_, action)| *action);
+        let asked: Vec<&PlayChange> = new.filter_map(|action| action.play.as_ref()).collect();
+        let taken = plays::apply(&mut tx, self.tenant, &asked, now).await?;
+        drafted.retain(|(_, action)| action.play.as_ref().is_none_or(|play| taken.contains(&play.row.id)));
         let new_actions = actions::insert(&mut tx, self.tenant, &head, &drafted, now).await?;
         let effects: Vec<outbox::Enqueued<'_>> = drafted
             .iter()
@@ -170,10 +177,14 @@ impl Store {
             })
             .collect();
         report.superseded = actions::supersede(&mut tx, self.tenant, &gone, now).await?;
-        let drafts = drafts(batch, &new_decisions, &new_actions, now);
+        let mut drafts = drafts(batch, &new_decisions, &new_actions, now);
+        drafts.extend(plays::entries(&moves, &moved, now));
+        drafts.extend(plays::entries(&asked, &taken, now));
         ledger::append(&mut tx, self.tenant, &head, &drafts).await?;
         tx.commit().await?;
 
+        let begins = |play: &&&PlayChange| play.row.version == 0 && taken.contains(&play.row.id);
+        report.plays_begun = asked.iter().filter(begins).count() as u64;
         report.decisions_new = new_decisions.len() as u64;
         report.decisions_known = batch.len() as u64 - report.decisions_new;
         report.actions_new = new_actions.len() as u64;

@@ -57,7 +57,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0013_retention"),
     migration!("0014_upgrade"),
     migration!("0015_crm_reading", works with 14),
-    migration!("0016_tenants"),
+    migration!("0016_plays"),
+    migration!("0017_tenants"),
 ];
 
 /// The migration that made the table of workers.

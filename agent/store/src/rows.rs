@@ -8,6 +8,7 @@ use perennial_core::signal::{Crm, OwnerRole, Signal, SignalKey, Tier};
 use perennial_core::time::{Day, Timestamp};
 
 use crate::packed::Packed;
+use crate::plays::PlayChange;
 
 /// A signal on its way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +134,8 @@ pub struct DecisionCommit {
     /// Entries for the ledger. One whose reference is an action, or an effect of an action, of this commit is written
     /// only if that action is new; any other only if the decision is new.
     pub ledger: Vec<LedgerDraft>,
+    /// What plays of the account do beside what their actions bring.
+    pub plays: Vec<PlayChange>,
 }
 
 /// A new action, with its effects if it may run at once.
@@ -145,6 +148,8 @@ pub struct NewAction {
     pub outbox: Vec<OutboxRow>,
     /// Limits it must find room in, and places it takes, if it is new; empty unless the action is permitted.
     pub holds: Vec<Hold>,
+    /// The play it is a step of, as it is with it. Where the play has moved meanwhile, the action is not stored.
+    pub play: Option<PlayChange>,
 }
 
 /// A limit that holds across actions: room that must be there, a place that is taken, or both.
@@ -258,6 +263,8 @@ pub struct CommitReport {
     pub superseded: u64,
     /// New actions that found no room in a limit, in the order of the batch.
     pub no_room: Vec<NoRoom>,
+    /// Plays that began now.
+    pub plays_begun: u64,
 }
 
 /// Which actions to list.
@@ -306,6 +313,8 @@ pub struct Transition {
     pub holds: Vec<Hold>,
     /// Takes its effects back, for this reason; only while none of them was begun.
     pub withdraw: Option<String>,
+    /// The play that waits for it, moved by this change.
+    pub play: Option<PlayChange>,
     /// Entries for the ledger.
     pub ledger: Vec<LedgerDraft>,
     /// When it happens.

@@ -15,6 +15,7 @@ use crate::error::{Result, StoreError};
 use crate::ledger;
 use crate::outbox::{self, Enqueued};
 use crate::planned;
+use crate::plays;
 use crate::reservations::{self, Wanted};
 use crate::rows::{ApprovalRow, DraftRow, Transition};
 
@@ -192,7 +193,17 @@ impl Store {
             planned::withdraw(&mut tx, self.tenant.0, &t.account, &t.action, why).await?;
             reservations::release(&mut tx, self.tenant, &t.account, &t.action).await?;
         }
-        let drafts: Vec<_> = t.ledger.iter().map(|draft| (Some(&t.account), t.at, draft)).collect();
+        let mut drafts: Vec<_> = t.ledger.iter().map(|draft| (Some(&t.account), t.at, draft)).collect();
+        if let Some(play) = &t.play {
+            let applied = plays::apply(&mut tx, self.tenant, &[play], t.at).await?;
+            if applied.is_empty() {
+                // Somebody moved the play at the same moment. Dropped, the transaction leaves nothing.
+                return Err(StoreError::Stale {
+                    action: t.action.clone(),
+                });
+            }
+            drafts.extend(plays::entries(&[play], &applied, t.at));
+        }
         ledger::append(&mut tx, self.tenant, &head, &drafts).await?;
         tx.commit().await
     }

@@ -10,6 +10,7 @@ use super::{Decision, contacts, verdict_of};
 use crate::action::{ActionKind, Effect};
 use crate::feature::Features;
 use crate::ids::{AccountId, ActionId, PlaybookId};
+use crate::play::OfPlay;
 use crate::policy::gate::{Addressee, Before};
 use crate::policy::{Policies, Verdict};
 use crate::replay::{UnreadableText, read};
@@ -46,6 +47,10 @@ struct StoredProposal {
     title: String,
     verdict: Verdict,
     effects: Vec<Effect>,
+    #[serde(default)]
+    rule: String,
+    #[serde(default)]
+    play: Option<OfPlay>,
 }
 
 #[derive(Deserialize)]
@@ -96,7 +101,7 @@ pub fn verdicts_again<E: From<UnreadableText>>(
     let (whom, before) = (Addressee::of(&snapshot), Before::of(&snapshot));
     let again = stored.proposals.into_iter().map(|proposal| {
         let discount = policies.playbooks.get(proposal.playbook.as_str());
-        let now = verdict_of(
+        let mut now = verdict_of(
             &super::Asking {
                 kind: proposal.kind,
                 playbook: proposal.playbook.as_str(),
@@ -110,6 +115,10 @@ pub fn verdicts_again<E: From<UnreadableText>>(
             },
             policies,
         );
+        if proposal.play.is_some_and(|of| of.approve) {
+            let (file, line) = proposal.rule.rsplit_once(':').unwrap_or((&proposal.rule, ""));
+            super::ask_a_person(&mut now, &(file.to_owned(), line.parse().unwrap_or(0)));
+        }
         Again {
             action: proposal.action,
             playbook: proposal.playbook,

@@ -72,6 +72,7 @@ fn decided(signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decision {
     let policies = Policies::compile(&shipped()).unwrap_or_else(|p| panic!("{p:?}"));
     let as_of: Timestamp = format!("{AS_OF}T00:00:00Z").parse().unwrap();
     let inputs = Inputs {
+        plays: Vec::new(),
         tenant: TenantId::DEFAULT,
         content: policies.content,
         default_crm: Crm::Salesforce,
@@ -252,6 +253,7 @@ fn with_feeds(kind: FactKind, ages: &[(&str, i64)], own_cases: &[&str]) -> (Deci
     let newest = |age: i64| as_of.day().plus(-age);
     let sources = ages.iter().map(|(source, age)| ((*source).to_owned(), newest(*age)));
     let inputs = Inputs {
+        plays: Vec::new(),
         tenant: TenantId::DEFAULT,
         content: policies.content,
         default_crm: Crm::Salesforce,

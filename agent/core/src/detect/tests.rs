@@ -329,6 +329,7 @@ fn without_the_table_nothing_is_detected_and_nothing_is_added() {
     let policies = Policies::compile(&content).expect("a file of before there were detectors");
     let rows = weeks(&[(24, 60.0), (6, 20.0)]);
     let inputs = crate::decide::Inputs {
+        plays: Vec::new(),
         tenant: crate::ids::TenantId::DEFAULT,
         content: policies.content,
         default_crm: crate::signal::Crm::Salesforce,
@@ -359,6 +360,7 @@ fn a_decision_carries_signals_and_their_facts_and_reads_back() {
     let policies = policies();
     let rows = weeks(&[(24, 60.0), (6, 20.0)]);
     let inputs = crate::decide::Inputs {
+        plays: Vec::new(),
         tenant: crate::ids::TenantId::DEFAULT,
         content: policies.content,
         default_crm: crate::signal::Crm::Salesforce,

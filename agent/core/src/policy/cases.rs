@@ -3,6 +3,8 @@
 //! A test is a question with the answer that is expected. The report also says which cells of the table and which rules no test
 //! touched: an untested rule is one that nobody will miss when it is gone.
 
+mod plays;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ use super::{Gate, Policies, RuleRef};
 use crate::action::ActionKind;
 use crate::signal::Tier;
 use crate::time::Timestamp;
+pub use plays::PlayCase;
+pub(super) use plays::unknown as unknown_plays;
 
 /// The time of a test that names none.
 pub const NOW: &str = "2026-03-02T12:00:00Z";
@@ -45,6 +49,8 @@ type GivenTable = BTreeMap<Spanned<String>, Spanned<toml::Value>>;
 struct CaseFile {
     #[serde(default)]
     test: Vec<CaseTable>,
+    #[serde(default)]
+    play: Vec<plays::PlayTable>,
 }
 
 #[derive(Deserialize)]
@@ -87,8 +93,8 @@ pub(super) fn read<'a>(
     files: impl Iterator<Item = (&'a String, &'a String)>,
     named: &Vocabulary,
     problems: &mut Vec<Problem>,
-) -> Vec<Case> {
-    let mut cases = Vec::new();
+) -> (Vec<Case>, Vec<PlayCase>) {
+    let (mut cases, mut played) = (Vec::new(), Vec::new());
     for (file, text) in files {
         let name = file.strip_prefix("tests/").and_then(|name| name.strip_suffix(".toml"));
         if name.is_none_or(|name| name.contains('/') || name.is_empty()) {
@@ -103,23 +109,34 @@ pub(super) fn read<'a>(
             continue;
         };
         let mut reading = Reading { file, text, problems };
-        if raw.test.is_empty() {
-            reading.wrong(0, "this file holds no test", "add a [[test]], or remove the file");
+        if raw.test.is_empty() && raw.play.is_empty() {
+            reading.wrong(
+                0,
+                "this file holds no test",
+                "add a [[test]] or a [[play]], or remove the file",
+            );
         }
         let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
-        for table in &raw.test {
-            let line = place(text, table.name.span().start).0;
-            if let Some(first) = lines.insert(table.name.get_ref(), line) {
+        let names = raw.test.iter().map(|table| &table.name);
+        for name in names.chain(raw.play.iter().map(|table| &table.name)) {
+            let line = place(text, name.span().start).0;
+            if let Some(first) = lines.insert(name.get_ref(), line) {
                 let message = format!(
                     "two tests are named `{}`; the other stands on line {first}",
-                    table.name.get_ref()
+                    name.get_ref()
                 );
-                reading.wrong(table.name.span().start, message, "give one of the two another name");
+                reading.wrong(name.span().start, message, "give one of the two another name");
             }
+        }
+        for table in &raw.test {
+            let line = place(text, table.name.span().start).0;
             cases.extend(case(&mut reading, table, line, named));
         }
+        for table in &raw.play {
+            played.extend(plays::read(&mut reading, table));
+        }
     }
-    cases
+    (cases, played)
 }
 
 fn case(reading: &mut Reading<'_>, table: &CaseTable, line: usize, named: &Vocabulary) -> Option<Case> {
@@ -308,6 +325,12 @@ pub fn run(policies: &Policies) -> CaseReport {
             got: decided.word,
             rules: decided.rules,
         });
+    }
+    for case in &policies.play_cases {
+        match plays::run(case, &policies.playbooks) {
+            None => report.passed += 1,
+            Some(failed) => report.failed.push(failed),
+        }
     }
     report.uncovered = uncovered(gate, &touched, &cells);
     report

@@ -1,5 +1,7 @@
 //! `playbooks/*.toml`: what could be done, when, what it is expected to bring, and what it writes.
 
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,8 @@ use crate::draft::DocumentKind;
 use crate::effect::{Belief, Observed, chance_above_zero};
 use crate::ids::PlaybookId;
 use crate::signal::{OpportunityKind, word_enum};
+pub use steps::{ActionText, Plan, StepText};
+pub(crate) use steps::{TRIGGER, condition_of, exit_id, read_span};
 
 word_enum! {
     /// What an action is about. The same playbook proposes one action a subject.
@@ -73,8 +77,10 @@ pub struct Playbook {
     pub evidence: Vec<String>,
     /// Document to draft.
     pub document: Option<DocumentKind>,
-    /// What it writes.
+    /// What it writes; nothing where it has a plan.
     pub steps: Vec<Step>,
+    /// Its steps, where it is more than one action.
+    pub plan: Option<Plan>,
 }
 
 /// Expected effect and cost. The shift is a conservative prior, drawn towards what randomised outcomes show where the
@@ -158,7 +164,12 @@ struct PlaybookFile {
     evidence: Vec<Spanned<String>>,
     document: Option<Spanned<String>>,
     effect: EffectTable,
+    #[serde(default)]
     step: Vec<StepTable>,
+    #[serde(default)]
+    steps: Vec<steps::StepsTable>,
+    #[serde(default)]
+    exits: Vec<steps::ExitTable>,
 }
 
 #[derive(Deserialize)]
@@ -297,14 +308,37 @@ pub(super) fn compile(
         let message = format!("{says} the effect is good with a chance of {sure:.2}, below {act_from:.2}");
         check.wrong(raw.effect.shift.span().start, message, help);
     }
-    if raw.step.is_empty() {
-        check.wrong(0, "a playbook without a step does nothing".to_owned(), "add a [[step]]");
+    match (raw.step.first(), raw.steps.is_empty()) {
+        (None, true) => check.wrong(0, "a playbook without a step does nothing".to_owned(), "add a [[step]]"),
+        (Some(step), false) => {
+            let message = "`[[step]]` beside `[[steps]]` belongs to no step".to_owned();
+            let help = "move it below the step that writes it, as [[steps.step]]";
+            check.wrong(step.write.span().start, message, help);
+        }
+        (Some(_), true) | (None, false) => {}
+    }
+    if let (Some(exit), true) = (raw.exits.first(), raw.steps.is_empty()) {
+        let message =
+            "`[[exits]]` end a play, and a playbook without `[[steps]]` is over with its one action".to_owned();
+        check.wrong(exit.at(), message, "add [[steps]], or take the exits away");
     }
     let mut steps = Vec::new();
     for s in &raw.step {
         if let Some(step) = step(&mut check, s, document.is_some()) {
             steps.push(step);
         }
+    }
+    let plan = if raw.steps.is_empty() {
+        None
+    } else {
+        let written = (actions.as_slice(), document.is_some());
+        steps::plan(&mut check, &raw.steps, &raw.exits, &raw.when, written)
+    };
+    if let (Some(discount), false) = (&raw.effect.discount, raw.steps.is_empty()) {
+        let message = "a play of several steps gives no discount".to_owned();
+        let help =
+            "give it in a playbook of one action: what a running play is pinned to must not say how much is given away";
+        check.wrong(discount.span().start, message, help);
     }
     let cooldown_days = check.range("cooldown_days", &raw.cooldown_days, 1, 3650);
     let excludes_days = match (&raw.excludes_days, raw.excludes.first()) {
@@ -352,6 +386,7 @@ pub(super) fn compile(
         evidence: raw.evidence.into_iter().map(Spanned::into_inner).collect(),
         document,
         steps,
+        plan,
     })
 }
 

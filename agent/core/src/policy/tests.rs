@@ -10,6 +10,7 @@ use crate::number::Micro;
 use crate::time::Timestamp;
 
 mod limits;
+mod plays;
 mod verdict;
 
 fn folder(path: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {

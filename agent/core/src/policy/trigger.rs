@@ -12,9 +12,7 @@ use cedar_policy::{
 
 use miette::Diagnostic;
 
-use super::Content;
 use super::file::Problem;
-use super::playbook::Playbook;
 use crate::feature::{CATALOGUE, Features, Unit, Value};
 
 /// Compiled conditions.
@@ -34,6 +32,22 @@ pub struct Matched {
     pub holds: BTreeSet<String>,
     /// Playbooks that could not be judged, with the facts they would have needed.
     pub cannot_assess: BTreeMap<String, Vec<String>>,
+}
+
+/// A condition as it stands in a file.
+pub(super) struct Condition<'a> {
+    /// By what it is asked about.
+    pub(super) id: &'a str,
+    /// The key it stands behind, for messages.
+    pub(super) key: &'static str,
+    /// What it says.
+    pub(super) when: &'a str,
+    /// File.
+    pub(super) file: &'a str,
+    /// Text of the file.
+    pub(super) text: &'a str,
+    /// Byte of the condition in it.
+    pub(super) offset: usize,
 }
 
 fn trigger_type(unit: Unit, scale: i64) -> Option<&'static str> {
@@ -72,9 +86,8 @@ fn uid(type_name: &str, id: &str) -> Option<EntityUid> {
 }
 
 impl Triggers {
-    pub(super) fn compile(
-        playbooks: &BTreeMap<String, Playbook>,
-        content: &Content,
+    pub(super) fn compile<'a>(
+        conditions: impl Iterator<Item = Condition<'a>>,
         problems: &mut Vec<Problem>,
     ) -> Option<Triggers> {
         let before = problems.len();
@@ -89,28 +102,22 @@ impl Triggers {
         };
         let mut policies = PolicySet::new();
         let mut reads = BTreeMap::new();
-        for (id, playbook) in playbooks {
-            let text = content.policies.get(&playbook.file).map_or("", String::as_str);
-            let source = format!("permit(principal, action, resource) when {{ {} }};", playbook.when);
+        for condition in conditions {
+            let Condition { id, file, text, .. } = condition;
+            let source = format!("permit(principal, action, resource) when {{ {} }};", condition.when);
             let prefix = "permit(principal, action, resource) when { ".len();
             let policy = match Policy::parse(Some(PolicyId::new(id)), &source) {
                 Ok(policy) => policy,
                 Err(error) => {
                     let offset = first_offset(&error).unwrap_or(prefix).saturating_sub(prefix);
-                    let message = format!("`when` is not a condition: {error}");
+                    let message = format!("`{}` is not a condition: {error}", condition.key);
                     let help = "write it like 'resource.days_to_renewal <= 90 && resource.risk >= 30'";
-                    problems.push(Problem::at(
-                        &playbook.file,
-                        text,
-                        playbook.when_offset + offset,
-                        message,
-                        help.into(),
-                    ));
+                    problems.push(Problem::at(file, text, condition.offset + offset, message, help.into()));
                     continue;
                 }
             };
             let used = policy.to_json().map(|json| attributes(&json)).unwrap_or_default();
-            reads.insert(id.clone(), used);
+            reads.insert(id.to_owned(), used);
             let mut alone = PolicySet::new();
             let checked = alone.add(policy.clone()).is_ok();
             let result = Validator::new(schema.clone()).validate(&alone, ValidationMode::Strict);
@@ -120,16 +127,10 @@ impl Triggers {
                 let message = said.split_once(": ").map_or(said.clone(), |(_, rest)| rest.to_owned());
                 let message = message.replace(&format!("for policy `{id}`, "), "");
                 let help = suggestion(error);
-                problems.push(Problem::at(
-                    &playbook.file,
-                    text,
-                    playbook.when_offset + offset,
-                    message,
-                    help,
-                ));
+                problems.push(Problem::at(file, text, condition.offset + offset, message, help));
             }
             if !checked || policies.add(policy).is_err() {
-                problems.push(internal(format!("two playbooks are named `{id}`")));
+                problems.push(internal(format!("two conditions are named `{id}`")));
             }
         }
         let (agent, action, account) = (

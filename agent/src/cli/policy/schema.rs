@@ -477,6 +477,56 @@ fn playbook(named: &Vocabulary) -> Value {
         ("next_step?", text("text with slots")),
         ("stage?", text("stage of the deal")),
     ]);
+    let target = "a step, \"end\", or \"end: REASON\"";
+    let branches = [
+        "rejected?",
+        "failed?",
+        "unanswered?",
+        "conflict?",
+        "holds?",
+        "cleared?",
+        "improved?",
+    ];
+    let branches: Vec<(&str, Value)> = branches.iter().map(|name| (*name, text(target))).collect();
+    let steps = table(&[
+        ("id", text("name of the step")),
+        ("action?", words(actions(named))),
+        (
+            "wait?",
+            text("\"5 days\", \"5 business days\", \"until 2027-01-31\" or \"30 days before renewal_date\""),
+        ),
+        ("check?", text("condition over the facts of the account, in Cedar")),
+        ("task?", text("what a person does and marks as done, with slots")),
+        ("until?", text("condition that ends the wait early, in Cedar")),
+        ("title?", text("one line, with slots; else that of the playbook")),
+        ("because?", text("a sentence, with slots; else that of the playbook")),
+        (
+            "approve?",
+            json!({ "type": "boolean", "description": "ask a person, whatever the table says" }),
+        ),
+        ("due_days?", whole("days; else those of the playbook")),
+        (
+            "expires_days?",
+            whole("days after which nobody has answered; else those of the playbook"),
+        ),
+        ("minutes?", whole("minutes of a person; else those of the playbook")),
+        ("within?", text("\"5 days\" or \"5 business days\" for the task")),
+        (
+            "sla?",
+            text("\"5 days\" or \"5 business days\" until the step is overdue"),
+        ),
+        ("next?", text(target)),
+        ("on?", table(&branches)),
+        (
+            "improved_by?",
+            number("points of health by which it must be better for `improved`"),
+        ),
+        ("step?", list(step.clone())),
+    ]);
+    let exit = table(&[
+        ("when", text("condition that ends the play, in Cedar")),
+        ("reason", text("why it ended")),
+    ]);
     with_head(
         "Perennial: a playbook",
         table(&[
@@ -495,7 +545,9 @@ fn playbook(named: &Vocabulary) -> Value {
             ("evidence", list(facts())),
             ("document?", text("document to draft")),
             ("effect", effect),
-            ("step", list(step)),
+            ("step?", list(step)),
+            ("steps?", list(steps)),
+            ("exits?", list(exit)),
         ]),
     )
 }
@@ -542,5 +594,19 @@ fn tests(named: &Vocabulary) -> Value {
         ("expect", words(answers.iter().map(String::as_str))),
         ("because?", text("name of a rule that led to it")),
     ]);
-    with_head("Perennial: tests of the rules", table(&[("test", list(test))]))
+    let play = table(&[
+        ("name", text("what it says, as a sentence")),
+        ("playbook", text("playbook with steps")),
+        (
+            "events",
+            list(text(
+                "an outcome such as \"executed\", or a time such as \"5 business days\"",
+            )),
+        ),
+        ("expect", text("a step, \"end\", or \"end: REASON\"")),
+    ]);
+    with_head(
+        "Perennial: tests of the rules",
+        table(&[("test?", list(test)), ("play?", list(play))]),
+    )
 }

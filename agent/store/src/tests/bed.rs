@@ -240,6 +240,7 @@ pub(crate) fn action(number: usize, subject: &str, state: ActionState, tools: &[
         })
         .collect();
     NewAction {
+        play: None,
         row: ActionRow {
             account: account.clone(),
             id,
@@ -291,6 +292,7 @@ pub(crate) fn commit(number: usize, inputs: &str, mut actions: Vec<NewAction>) -
     let mut ledger = vec![draft("decision", id.as_str())];
     ledger.extend(actions.iter().map(|action| draft("intent", action.row.id.as_str())));
     DecisionCommit {
+        plays: Vec::new(),
         decision: DecisionRow {
             account,
             id,

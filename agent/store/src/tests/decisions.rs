@@ -113,6 +113,7 @@ async fn a_newer_action_takes_the_place_of_a_waiting_one(bed: Bed) {
 
 pub(crate) fn transition(row: &ActionRow, to: ActionState) -> Transition {
     Transition {
+        play: None,
         account: row.account.clone(),
         action: row.id.clone(),
         from: row.state,

@@ -253,6 +253,7 @@ async fn a_failed_action_may_try_again(bed: Bed) {
     ] {
         let row = bed.store.action(id.as_str()).await.expect("reads");
         let transition = Transition {
+            play: None,
             account: row.account,
             action: row.id,
             from: row.state,

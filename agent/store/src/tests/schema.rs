@@ -74,6 +74,7 @@ fn both_migrations_write_the_same_tables_and_columns() {
             "leader",
             "stop",
             "delegation",
+            "play_definition",
         ]
         .contains(table);
         assert!(portfolio_wide || columns[1] == "account_id", "{table}");
