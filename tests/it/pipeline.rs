@@ -210,6 +210,16 @@ fn repeated_runs_reach_the_crm_once() {
         let done = first["effects"]["done"].as_u64().unwrap();
         assert!(done >= 8, "{first}");
         assert_eq!(first["effects"]["failed"], 0, "{first}");
+        // What is left of the calls: the count of the database, by the blocks that were taken.
+        let calls = first["calls"].as_array().unwrap();
+        let counts = |of: &serde_json::Value| of["used"].as_u64().zip(of["left"].as_u64());
+        assert!(
+            !calls.is_empty()
+                && calls
+                    .iter()
+                    .all(|of| counts(of).is_some_and(|(used, left)| used > 0 && left > 0)),
+            "{first}"
+        );
         let (tasks, updates) = (world.created().len(), world.updates());
         assert!(tasks >= 4 && updates >= 3, "{tasks} tasks, {updates} updates");
         for _ in 0..2 {
