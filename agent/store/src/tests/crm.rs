@@ -315,7 +315,7 @@ async fn an_echo_is_no_news_and_what_was_never_there_cannot_go(bed: Bed) {
 async fn a_record_goes_where_it_belonged(bed: Bed) {
     let fact = Fact::Contact(perennial_core::signal::Contact::default());
     let held = signal(Belongs::Account(account_id(7)), "C-1", 1, fact);
-    let (source, id) = (held.source.clone(), held.external_id.clone());
+    let (source, id) = (held.signal.source.clone(), held.signal.external_id.clone());
     bed.store
         .insert_signals(&mut [SignalRow::of(held).restating()])
         .await
@@ -330,7 +330,11 @@ async fn a_record_goes_where_it_belonged(bed: Bed) {
     assert_eq!(put(gone(&id, 3)).await, Stored::Duplicate);
     bed.store.link_signals().await.expect("links");
     let account = account_id(7);
-    let signals = bed.store.account_signals(&[account.clone()]).await.expect("reads");
+    let signals = bed
+        .store
+        .account_signals(std::slice::from_ref(&account))
+        .await
+        .expect("reads");
     let facts: Vec<&Fact> = signals[&account].iter().map(|signal| &signal.fact).collect();
     assert_eq!(facts.len(), 2);
     assert!(facts.contains(&&Fact::Gone(FactKind::Contact)));
