@@ -208,10 +208,10 @@ impl Readings {
     pub(crate) async fn end(&mut self) {
         self.stop.send_replace(true);
         for standing in &mut self.crms {
-            if let Some(mut going) = standing.going.take() {
-                if tokio::time::timeout(STOP_PATIENCE, &mut going).await.is_err() {
-                    going.abort();
-                }
+            if let Some(mut going) = standing.going.take()
+                && tokio::time::timeout(STOP_PATIENCE, &mut going).await.is_err()
+            {
+                going.abort();
             }
         }
         self.stop.send_replace(false);

@@ -33,7 +33,7 @@ pub(super) struct ListenArgs {
 pub(super) async fn listen(config: &Config, args: &ListenArgs, output: &Output) -> Result<(), Failure> {
     if config.events.is_none() && config.webhook.is_none() {
         return Err(Failure::input(
-            "there is nothing to listen for: add [events] with `mapping` to perennial.toml, or [webhook] with `public_url`",
+            "events are not configured, nor webhooks: add [events] with `mapping` to perennial.toml, or [webhook] with `public_url`",
         ));
     }
     let events = config.events.as_ref().map(|access| event_options(config, access, args));

@@ -39,7 +39,7 @@ pub(crate) static BEGIN: Statement = Statement::same(
 );
 pub(crate) static END: Statement = Statement::same(
     "recording how the reading of a CRM ended",
-    "update crm_reading set failed = $4, read_us = case when $4 is null then $3 else read_us end
+    "update crm_reading set failed = $4, read_us = case when cast($4 as text) is null then $3 else read_us end
      where tenant_id = $1 and tool = $2 and begun_us = $3",
 );
 pub(crate) static READINGS: Statement = Statement::same(

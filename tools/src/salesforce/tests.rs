@@ -72,7 +72,7 @@ fn not_found() -> Say {
 fn saved(status: u16, created: bool) -> Say {
     Say::Json(
         status,
-        json!({"id": "00T000000000001AAA", "success": true, "errors": [], "created": created}),
+        json!({"id": "00T000000000001EAA", "success": true, "errors": [], "created": created}),
     )
 }
 
@@ -352,7 +352,7 @@ async fn an_undone_change_puts_the_old_values_back_unless_somebody_changed_them(
 async fn an_undone_task_is_deleted_unless_somebody_worked_on_it() {
     let effect = effect(Crm::Salesforce, Some(ACCOUNT_ID), task());
     let fields = |status: &str| {
-        json!({"Id": "00T000000000001AAA", "Subject": "Call Ana", "Description": "She asked for it.",
+        json!({"Id": "00T000000000001EAA", "Subject": "Call Ana", "Description": "She asked for it.",
             "ActivityDate": "2026-12-01", "Priority": "High", "Status": status, "WhatId": ACCOUNT_ID})
     };
     let task = |status: &str| Say::Json(200, fields(status));
@@ -418,7 +418,7 @@ async fn a_task_is_made_once_under_the_effect_id() {
     let receipt = run(&server, &effect).await.expect("a receipt");
     assert_eq!(
         (receipt.done, receipt.record.as_str()),
-        (Done::Created, "00T000000000001AAA")
+        (Done::Created, "00T000000000001EAA")
     );
     let seen = server.seen();
     let path = format!("/services/data/v68.0/sobjects/Task/Perennial_Key__c/{}", effect.id);
@@ -439,7 +439,7 @@ async fn a_task_is_made_once_under_the_effect_id() {
     let server = Server::script(vec![not_found(), saved(200, false), there()]).await;
     assert_eq!(run(&server, &effect).await.expect("a receipt").done, Done::AlreadyDone);
     // Made before: what a person did to it since is left alone.
-    let exists = || Say::Json(200, json!({"Id": "00T000000000001AAA", "Status": "Completed"}));
+    let exists = || Say::Json(200, json!({"Id": "00T000000000001EAA", "Status": "Completed"}));
     let server = Server::script(vec![exists(), exists()]).await;
     assert_eq!(run(&server, &effect).await.expect("a receipt").done, Done::AlreadyDone);
     assert!(matches!(

@@ -376,7 +376,11 @@ async fn a_record_goes_where_it_belonged(bed: Bed) {
     assert_eq!(put(gone(&id, 3)).await, Stored::Duplicate);
     bed.store.link_signals().await.expect("links");
     let account = account_id(7);
-    let signals = bed.store.account_signals(&[account.clone()]).await.expect("reads");
+    let signals = bed
+        .store
+        .account_signals(std::slice::from_ref(&account))
+        .await
+        .expect("reads");
     let facts: Vec<&Fact> = signals[&account].iter().map(|signal| &signal.fact).collect();
     assert_eq!(facts.len(), 2);
     assert!(facts.contains(&&Fact::Gone(FactKind::Contact)));
