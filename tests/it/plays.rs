@@ -1,5 +1,7 @@
 //! Plays through the whole program, day by day: steps, waits, branches, people, exits, versions; and that being killed or run
 //! again changes nothing.
+//!
+//! Long because the book that all of it happens to is here too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -87,75 +89,7 @@ impl Tool for Kept {
 }
 
 /// Tell, rest five business days, look, tell again with a yes; what cannot be written a person does.
-const PLAYBOOK: &str = r#"
-name = "Care"
-owner = "o"
-when = 'resource.tenure_days >= 0 && resource.seats < 300'
-action = "createNote"
-subject = "account"
-cooldown_days = 200
-due_days = 3
-expires_days = 5
-title = "Care for {account}"
-because = "b"
-evidence = ["seats"]
-
-[effect]
-shift = 3.0
-shift_sd = 0.1
-expansion = 2.0
-decay = 0.1
-minutes = 1
-
-[[steps]]
-id = "tell"
-action = "createNote"
-next = "rest"
-on = { rejected = "end: no", failed = "by-hand", unanswered = "end: silence" }
-[[steps.step]]
-write = "createNote"
-title = "first"
-body = "b"
-
-[[steps]]
-id = "rest"
-wait = "5 business days"
-until = 'resource.seats >= 300'
-next = "look"
-on = { holds = "end: seats are back" }
-
-[[steps]]
-id = "look"
-check = 'resource.seats >= 300'
-next = "again"
-on = { holds = "end: seats are back" }
-
-[[steps]]
-id = "again"
-action = "createNote"
-approve = true
-title = "Tell {account} again"
-sla = "1 day"
-expires_days = 10
-next = "end: told twice"
-on = { rejected = "end: a person said no", failed = "end: refused", unanswered = "end: nobody answered" }
-[[steps.step]]
-write = "createNote"
-title = "second"
-body = "{seats} seats"
-
-[[steps]]
-id = "by-hand"
-task = "Call {account}: {seats} seats are left"
-within = "3 days"
-sla = "1 day"
-next = "rest"
-on = { unanswered = "again" }
-
-[[exits]]
-when = 'resource.do_not_contact'
-reason = "they asked for peace"
-"#;
+const PLAYBOOK: &str = include_str!("plays/care.toml");
 
 fn policies(folder: &Path) -> PathBuf {
     let folder = folder.join("policies");

@@ -212,7 +212,7 @@ impl Policies {
         }
         // One that does not compile is told about already.
         let written = |name: &str| content.policies.contains_key(&format!("playbooks/{name}.toml"));
-        cases::unknown_plays(&play_cases, (&playbooks, &written), &mut problems);
+        cases::unknown_plays(&play_cases, &playbooks, written, &mut problems);
         let triggers = Triggers::compile(
             playbooks.iter().map(|(id, playbook)| trigger::Condition {
                 id,

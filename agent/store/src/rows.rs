@@ -1,4 +1,4 @@
-//! What goes in and comes out: one struct per row, in core types.
+//! What goes in and comes out: one struct per row, in core types. Long because they are all here.
 
 use crate::conflicts::{ConflictField, Learned};
 use perennial_core::action::{ActionKind, ActionState, Effect, EffectState, PermitRecord, Receipt};

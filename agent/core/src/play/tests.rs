@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::{PlayId, PlaybookId};
 use crate::policy::Policies;
 use crate::policy::tests::shipped;
 

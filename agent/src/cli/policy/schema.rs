@@ -1,7 +1,7 @@
 //! `perennial policy schema`: what editors complete and check the files by.
 //!
 //! The Cedar schema is generated from the vocabulary. The JSON Schemas are written here, beside the program that reads the files; a test
-//! holds them against the keys that the program accepts and against the shipped files.
+//! holds them against the keys that the program accepts and against the shipped files. Long because the form of every file is here.
 
 use std::path::Path;
 

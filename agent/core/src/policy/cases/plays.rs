@@ -80,7 +80,8 @@ pub(super) fn read(reading: &mut Reading<'_>, table: &PlayTable) -> Option<PlayC
 /// Cases of playbooks that are not there, or that are no plays of several steps.
 pub(in crate::policy) fn unknown(
     cases: &[PlayCase],
-    (playbooks, written): (&BTreeMap<String, Playbook>, &dyn Fn(&str) -> bool),
+    playbooks: &BTreeMap<String, Playbook>,
+    written: impl Fn(&str) -> bool,
     problems: &mut Vec<Problem>,
 ) {
     for case in cases {
