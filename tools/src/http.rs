@@ -7,6 +7,8 @@
 //!
 //! INVARIANT (quiet): tracing gets object, status, code, effect id, attempt and duration; never a token, an address with
 //! ids, or a body.
+//!
+//! Long because what is repeated, what is counted and what an answer means are one decision.
 
 pub(crate) mod breaker;
 pub(crate) mod carrier;

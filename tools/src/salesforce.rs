@@ -95,7 +95,7 @@ impl Record {
         }
         let modified = self.live.get(MODIFIED)?.as_str()?;
         let modified: Timestamp = read::moment(modified.to_owned()).parse().ok()?;
-        HeaderValue::from_str(&http_date(modified)).ok()
+        HeaderValue::from_str(&wire::http_date(modified)).ok()
     }
 }
 
@@ -516,27 +516,6 @@ fn place_path(object: &str, place: &Place) -> Result<String, SendError> {
         Place::Id(id) => format!("{}/{}", sobject(object), segment(object, id)?),
         Place::Key(field, value) => format!("{}/{field}/{}", sobject(object), segment(object, value)?),
     })
-}
-
-/// A moment as headers have it: whole seconds, downwards.
-fn http_date(at: Timestamp) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // 1970-01-01 was a Thursday
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let day = at.day();
-    let (year, month, of_month) = day.ymd();
-    let second = (at.us() - day.start().us()) / 1_000_000;
-    let named =
-        |names: &[&'static str], place: i64| usize::try_from(place).ok().and_then(|place| names.get(place).copied());
-    format!(
-        "{}, {of_month:02} {} {year:04} {:02}:{:02}:{:02} GMT",
-        named(&DAYS, i64::from(day.number()).rem_euclid(7)).unwrap_or_default(),
-        named(&MONTHS, i64::from(month) - 1).unwrap_or_default(),
-        second / 3_600,
-        second / 60 % 60,
-        second % 60
-    )
 }
 
 /// Reads a save result: a 200 or 201 alone proves nothing.

@@ -228,7 +228,7 @@ async fn a_record_without_a_tag_is_guarded_by_the_second_of_its_last_change() {
 
 #[test]
 fn moments_are_written_as_headers_have_them() {
-    let moment = |text: &str| http_date(text.parse().expect("a time"));
+    let moment = |text: &str| wire::http_date(text.parse().expect("a time"));
     assert_eq!(moment("1970-01-01T00:00:00Z"), "Thu, 01 Jan 1970 00:00:00 GMT");
     assert_eq!(moment("2024-02-29T23:59:59.9Z"), "Thu, 29 Feb 2024 23:59:59 GMT");
     assert_eq!(moment("2026-11-29T12:30:05Z"), "Sun, 29 Nov 2026 12:30:05 GMT");

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use perennial_core::time::Timestamp;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -349,6 +350,27 @@ pub(super) fn remedy(code: &str) -> &'static str {
         }
         _ => "look the code up in Salesforce's documentation, mend the cause, then retry the action",
     }
+}
+
+/// A moment as headers have it: whole seconds, downwards.
+pub(super) fn http_date(at: Timestamp) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // 1970-01-01 was a Thursday
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let day = at.day();
+    let (year, month, of_month) = day.ymd();
+    let second = (at.us() - day.start().us()) / 1_000_000;
+    let named =
+        |names: &[&'static str], place: i64| usize::try_from(place).ok().and_then(|place| names.get(place).copied());
+    format!(
+        "{}, {of_month:02} {} {year:04} {:02}:{:02}:{:02} GMT",
+        named(&DAYS, i64::from(day.number()).rem_euclid(7)).unwrap_or_default(),
+        named(&MONTHS, i64::from(month) - 1).unwrap_or_default(),
+        second / 3_600,
+        second / 60 % 60,
+        second % 60
+    )
 }
 
 #[cfg(test)]
