@@ -182,11 +182,11 @@ async fn measure(kind: &str, url: &str, folder: &Path, pending: usize) {
     };
     let (worked, asked) = tokio::join!(work(&engine), approving);
     worked.expect("works");
-    let called = called.0.lock().expect("nobody panicked");
-    let mut took: Vec<f64> = asked
-        .iter()
-        .map(|(action, at)| called[action].duration_since(*at).as_secs_f64() * 1_000.0)
-        .collect();
+    let mut took: Vec<f64> = {
+        let called = called.0.lock().expect("nobody panicked");
+        let wait = |(action, at): &(String, Instant)| called[action].duration_since(*at).as_secs_f64() * 1_000.0;
+        asked.iter().map(wait).collect()
+    };
     took.sort_by(f64::total_cmp);
     let at = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)];
     println!(

@@ -115,11 +115,9 @@ pub(crate) static RUNNING_OF: Statement = Statement::rows(
 );
 pub(crate) static BY_IDS: Statement = Statement::rows(
     "reading plays",
-    concat!(
-        "select p.account_id, p.play_id, p.playbook, p.subject, p.definition, p.owner_id, p.tier, p.begun_us, p.begun_day,
+    "select p.account_id, p.play_id, p.playbook, p.subject, p.definition, p.owner_id, p.tier, p.begun_us, p.begun_day,
              p.health_micro, p.version, p.life, p.asked_role, p.updated_us
-         from {rows} cross join play p where p.tenant_id = $1 and p.account_id = e.account_id and p.play_id = e.play_id"
-    ),
+         from {rows} cross join play p where p.tenant_id = $1 and p.account_id = e.account_id and p.play_id = e.play_id",
     2,
     &[Col::Text("account_id"), Col::Text("play_id")],
 );
