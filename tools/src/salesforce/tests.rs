@@ -410,7 +410,7 @@ async fn a_task_is_made_once_under_the_effect_id() {
     let there = || {
         Say::Json(
             200,
-            json!({"Id": "00T000000000001AAA", "Subject": "Call Ana", "WhatId": ACCOUNT_ID}),
+            json!({"Id": "00T000000000001EAA", "Subject": "Call Ana", "WhatId": ACCOUNT_ID}),
         )
     };
     let server = Server::script(vec![not_found(), saved(201, true), there()]).await;
