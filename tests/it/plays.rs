@@ -744,7 +744,7 @@ fn killed_runs_take_no_step_twice_and_lose_no_play() {
                     .stderr(std::process::Stdio::null());
                 let mut child = child.spawn().unwrap();
                 let life = 5 + draw.below(most);
-                clock.block_on(tokio::time::sleep(std::time::Duration::from_millis(life as u64)));
+                clock.block_on(async { tokio::time::sleep(std::time::Duration::from_millis(life as u64)).await });
                 match child.try_wait().unwrap() {
                     None => kills += 1,
                     Some(_) => most = (most / 2).max(20),
