@@ -30,7 +30,7 @@ pub const ALIVE: Duration = Duration::from_secs(30);
 const FORGET: Duration = Duration::from_secs(24 * 3600);
 /// Looks for what is due where word of new work comes by itself, and where it does not.
 const POLL_WITH_WORD: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
-const POLL: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+const POLL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(150)];
 /// Pauses after the database failed: the first, and the longest.
 const RETRY: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 /// Attempts to settle what was under way when the worker was told to stop and the database is away.

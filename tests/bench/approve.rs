@@ -1,6 +1,6 @@
 //! Benchmark of approvals: how long from a person's yes to the moment at which the CRM's adapter is called.
 //!
-//! `cargo bench -p perennial-tests --bench approve -- [PENDING]` (default 1,000 actions that wait): a worker stands by while one after the other
+//! `cargo bench -p perennial-tests --bench approve -- [PENDING]` (default 1,000; at least so many actions wait): a worker stands by while one after the other
 //! is approved, on SQLite, and on PostgreSQL where `PERENNIAL_TEST_PG` names a server.
 
 use std::collections::BTreeMap;
@@ -174,7 +174,7 @@ async fn measure(kind: &str, url: &str, folder: &Path, pending: usize) {
         ..QueueFilter::default()
     };
     let waiting: Vec<ActionRow> = store.queue(&filter).await.expect("a queue");
-    println!("{} wait", waiting.len());
+    let all = waiting.len();
     let waiting: Vec<ActionRow> = waiting.into_iter().filter(for_salesforce).take(pending).collect();
     assert!(waiting.len() >= pending.min(100), "only {} tasks wait", waiting.len());
     called.0.lock().expect("nobody panicked").clear();
@@ -196,8 +196,7 @@ async fn measure(kind: &str, url: &str, folder: &Path, pending: usize) {
     took.sort_by(f64::total_cmp);
     let at = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)];
     println!(
-        "| {kind} | {} | {} | {:.0} | {:.0} | {:.0} |",
-        waiting.len(),
+        "| {kind} | {all} | {} | {:.0} | {:.0} | {:.0} |",
         took.len(),
         at(50),
         at(99),
