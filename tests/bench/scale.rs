@@ -112,6 +112,8 @@ fn timed(inputs: &[Inputs], accounts: usize, threads: usize, work: impl Fn(&Inpu
 fn write_policies(folder: &Path) -> std::path::PathBuf {
     let (from, to) = (root().join("policies"), folder.join("policies"));
     copy(&from, &to);
+    // Their cases are about the playbooks that go.
+    std::fs::remove_dir_all(to.join("tests")).expect("removes");
     std::fs::remove_dir_all(to.join("playbooks")).expect("removes");
     std::fs::create_dir_all(to.join("playbooks")).expect("a folder");
     let shipped = std::fs::read_to_string(from.join("playbooks/silent-account.toml")).expect("a playbook");
