@@ -159,11 +159,11 @@ impl Took {
     }
 }
 
-/// A configuration with so many effects a lease, and its database.
+/// A configuration with so many effects a lease, or as many as it ships with, and its database.
 ///
 /// # Panics
 /// When the database cannot be opened.
-pub async fn opened(url: &str, folder: &Path, lease: u32) -> (Config, Store) {
+pub async fn opened(url: &str, folder: &Path, lease: Option<u32>) -> (Config, Store) {
     let file = folder.join("perennial.toml");
     std::fs::write(&file, "[limits]\nsettle_ms = 1\ndrain_ms = 0\n").unwrap_or_else(|error| panic!("{error}"));
     let overrides = Overrides {
@@ -172,7 +172,10 @@ pub async fn opened(url: &str, folder: &Path, lease: u32) -> (Config, Store) {
         policies: None,
     };
     let mut config = Config::load(&overrides).unwrap_or_else(|error| panic!("{error}"));
-    config.limits.effects_per_lease = lease;
+    if let Some(lease) = lease {
+        config.limits.effects_per_lease = lease;
+        config.limits.batched_per_lease = lease;
+    }
     let options = config.limits.store();
     let store = Store::open(&config.database, TenantId::DEFAULT, &options).await;
     let store = store.unwrap_or_else(|error| panic!("{error}"));
@@ -180,7 +183,7 @@ pub async fn opened(url: &str, folder: &Path, lease: u32) -> (Config, Store) {
     (config, store)
 }
 
-/// Decides a change of each of `records` records and carries all out as a run does, so many effects a lease.
+/// Decides a change of each of `records` records and carries all out as a run does, so many effects a lease, or as many as it ships with.
 ///
 /// # Panics
 /// When the database fails.
@@ -190,7 +193,7 @@ pub async fn change_all(
     url: &str,
     folder: &Path,
     records: usize,
-    lease: u32,
+    lease: Option<u32>,
 ) -> Took {
     let crm = tool.crm();
     let (config, store) = opened(url, folder, lease).await;

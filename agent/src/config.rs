@@ -75,6 +75,8 @@ pub struct Config {
     pub webhook: Option<WebhookAccess>,
     /// Seconds between the beginnings of two readings of a CRM by the worker that leads; none where CRMs are read by hand only.
     pub sync_every_s: Option<u64>,
+    /// Seconds from one listing of everything deleted to the next within those readings, where the CRM has no shorter way to say it.
+    pub deleted_every_s: i64,
     /// Where the present comes from.
     pub clock: Clock,
     /// Limits.
@@ -97,8 +99,10 @@ pub struct Limits {
     pub database_max_bytes: u64,
     /// Connections that read.
     pub readers: u32,
-    /// Effects leased at once: as many as the largest common batch of a CRM takes.
+    /// Effects leased at once of those that go alone: more would wait here while other workers have nothing to do.
     pub effects_per_lease: u32,
+    /// Effects leased at once where they go in common requests: the larger, the fewer calls, up to what one job should hold.
+    pub batched_per_lease: u32,
     /// Attempts of a worker that go on at once, a batch counting as one: more would only wait for each other's requests.
     pub effects_at_once: u32,
     /// Changes of one object of Salesforce, leased together, from which on they go as one bulk job instead of batches; 0 for never.
@@ -166,6 +170,7 @@ impl Default for Limits {
             database_max_bytes: 0,
             readers: 4,
             effects_per_lease: 200,
+            batched_per_lease: 5_000,
             effects_at_once: 16,
             bulk_write_records: 2_000,
             lease_ms: 10_000,
@@ -440,6 +445,7 @@ impl Config {
         let events = access::events(raw.events, home, &mut wrong);
         let webhook = reading::webhook(raw.webhook, home, &mut wrong);
         let sync_every_s = raw.sync.every(&mut wrong);
+        let deleted_every_s = raw.sync.deleted_every(&mut wrong);
         let policy = policy::policy(raw.policy, &mut wrong);
         if !problems.is_empty() {
             return Err(ConfigError::Invalid { problems });
@@ -470,6 +476,7 @@ impl Config {
             events,
             webhook,
             sync_every_s,
+            deleted_every_s,
             clock,
             limits: raw.limits,
             file,

@@ -165,6 +165,7 @@ impl Readings {
                 options: SyncOptions {
                     stop: Some(told.clone()),
                     standing: true,
+                    deleted_every_us: Some(config.deleted_every_s.saturating_mul(1_000_000)),
                     ..SyncOptions::new(import)
                 },
                 going: None,

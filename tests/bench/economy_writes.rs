@@ -29,7 +29,13 @@ async fn all(records: usize, latency_ms: usize) {
         "| CRM | written by | effects a lease | calls | least | calls / least | records/s |\n|---|---|---|---|---|---|---|"
     );
     for crm in [Crm::Salesforce, Crm::HubSpot] {
-        for (by, lease) in [(By::Batches, 200), (By::Batches, records), (By::Job, records)] {
+        let all = u32::try_from(records).expect("a lease");
+        for (by, lease) in [
+            (By::Batches, Some(200)),
+            (By::Batches, Some(all)),
+            (By::Batches, None),
+            (By::Job, None),
+        ] {
             if crm == Crm::HubSpot && by == By::Job {
                 continue;
             }
@@ -37,14 +43,14 @@ async fn all(records: usize, latency_ms: usize) {
             crms.set_latency(Duration::from_millis(latency_ms as u64));
             let temp = tempfile::tempdir().expect("a folder");
             let db = Database::sqlite(temp.path());
-            let lease_of = u32::try_from(lease).expect("a lease");
             let tool = bulk_tool(&crms, crm, if by == By::Job { 2_000 } else { 0 });
-            let took = change_all(&crms, tool, &db.url, temp.path(), records, lease_of).await;
+            let took = change_all(&crms, tool, &db.url, temp.path(), records, lease).await;
             assert_eq!(took.drained.done, records as u64, "all of it is done: {:?}", took.calls);
             let (calls, least) = (took.all(), least(crm, records, by));
             #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
             let (ratio, rate) = (calls as f64 / least as f64, records as f64 / took.time.as_secs_f64());
             let by = if by == By::Job { "job" } else { "batches" };
+            let lease = lease.map_or_else(|| "as shipped".to_owned(), |lease| lease.to_string());
             println!("| {crm} | {by} | {lease} | {calls} | {least} | {ratio:.2} | {rate:.0} |");
             crms.shutdown().await;
         }

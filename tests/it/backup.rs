@@ -55,7 +55,7 @@ fn a_backup_taken_under_load_is_whole_and_what_was_sent_after_it_is_not_sent_aga
 }
 
 async fn restore(folder: &Path, db: &Database, file: &Path, other: Option<&Database>) {
-    let config = "[limits]\neffects_per_lease = 4\nlease_ms = 1000\nsettle_ms = 200\n";
+    let config = "[limits]\neffects_per_lease = 4\nbatched_per_lease = 4\nlease_ms = 1000\nsettle_ms = 200\n";
     std::fs::write(folder.join("perennial.toml"), config).unwrap();
     let account = |number: usize| {
         SeedRecord::new("Account")

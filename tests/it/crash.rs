@@ -48,8 +48,7 @@ fn unreliable() -> Chances {
     Chances::new(6, list)
 }
 /// Short waits; a settle time above what a local server takes; attempts enough that nothing is given up, because every kill counts as one.
-const LIMITS: &str =
-    "[limits]\nsettle_ms = 400\nlease_ms = 600\neffect_attempts = 60\nretry_most_ms = 1500\neffects_per_lease = 8\n";
+const LIMITS: &str = "[limits]\nsettle_ms = 400\nlease_ms = 600\neffect_attempts = 60\nretry_most_ms = 1500\neffects_per_lease = 8\nbatched_per_lease = 8\n";
 
 /// Kills of all arms together.
 fn kills() -> u32 {

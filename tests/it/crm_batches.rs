@@ -138,7 +138,7 @@ fn many_changed_records_take_the_least_calls_and_keep_their_before_images() {
             let crms = book(count).await;
             let temp = tempfile::tempdir().unwrap();
             for db in Database::both(&format!("batches_{crm}"), temp.path()) {
-                let took = change_all(&crms, tool(&crms, crm), &db.url, temp.path(), count, 450).await;
+                let took = change_all(&crms, tool(&crms, crm), &db.url, temp.path(), count, None).await;
                 assert_eq!(took.drained.done, count as u64);
                 if db.kind == "sqlite" {
                     assert_eq!(took.all(), least(crm, count, By::Batches), "{:?}", took.calls);
@@ -357,6 +357,10 @@ impl Go for Only<'_> {
         let may = |effect: &&Effect| effect.target.account.as_str() == self.may;
         Box::pin(std::future::ready(effects.iter().map(may).collect()))
     }
+
+    fn halted<'a>(&'a self, _: &'a [&'a Effect]) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
 }
 
 #[test]
@@ -389,6 +393,56 @@ fn what_is_held_back_before_the_writing_request_is_not_sent() {
                 // A task is tied to its company, which stands in the history of both.
                 assert!(records.len() <= 2, "{crm}: {records:?}");
             }
+        }
+    });
+}
+
+/// Halts what goes on in the CRM, when it has come to some records.
+struct Halting<'a> {
+    crms: &'a Sandbox,
+    written: &'a [usize],
+}
+
+impl Go for Halting<'_> {
+    fn may<'a>(&'a self, effects: &'a [&'a Effect]) -> BoxFuture<'a, Vec<bool>> {
+        Box::pin(std::future::ready(vec![true; effects.len()]))
+    }
+
+    fn halted<'a>(&'a self, _: &'a [&'a Effect]) -> BoxFuture<'a, bool> {
+        for n in self.written {
+            edit(self.crms, Crm::Salesforce, *n, "71");
+        }
+        Box::pin(std::future::ready(true))
+    }
+}
+
+#[test]
+fn a_stop_ends_a_job_that_runs_and_the_records_say_what_it_has_written() {
+    wait(async {
+        let (crm, count) = (Crm::Salesforce, 60);
+        let crms = book(count).await;
+        let tool = bulk_tool(&crms, crm, 50);
+        let effects = changes(crm, "halted", count, "71");
+        let halting = Halting {
+            crms: &crms,
+            written: &[4, 40],
+        };
+        let before = crms.calls().len();
+        let answers = run_going(tool.as_ref(), &effects, &Known::nothing(), &halting).await;
+        let expected = [("updated", 2), ("unknown, image true", count - 2)];
+        let expected = expected.into_iter().map(|(word, n)| (word.to_owned(), n)).collect();
+        assert_eq!(words(&answers), expected);
+        assert!(answers[4].is_ok() && answers[40].is_ok());
+        // It goes on no more, however often it is looked at.
+        let jobs: Vec<_> = crms.calls().split_off(before);
+        assert!(
+            jobs.iter().any(|call| call.route().contains("/jobs/ingest")),
+            "{jobs:?}"
+        );
+        for _ in 0..5 {
+            let looked = tool.look_up_many(effects.iter().collect(), NOW).await;
+            let absent = looked.iter().filter(|l| matches!(l, Ok(LookUp::Absent))).count();
+            assert_eq!(absent, count - 2, "what was not written is sent when it may be");
         }
     });
 }

@@ -257,6 +257,34 @@ fn hubspot_is_read_past_a_page_what_changed_once_and_what_was_archived_is_gone()
 }
 
 #[test]
+fn by_schedule_what_was_archived_is_listed_now_and_then() {
+    on_both("read_archived", async |url| {
+        let mut bed = Bed::new(url).await;
+        bed.options.standing = true;
+        bed.options.deleted_every_us = Some(3_600_000_000);
+        let begun = Clock::System.now();
+        // How many objects were listed, and how many records were gone.
+        let read = async |bed: &Bed, minutes: i64| {
+            let now = Timestamp::from_us(begun.us() + minutes * 60_000_000);
+            let before = bed.crms.calls().len();
+            let done = sync(&bed.store, bed.tool.as_ref(), &bed.mapping, &bed.options, now).await;
+            let calls = bed.crms.calls().split_off(before);
+            let lists = calls.iter().filter(|call| call.path.contains("archived=true"));
+            (lists.count(), done.unwrap().deleted)
+        };
+        assert_eq!(read(&bed, 0).await, (3, 0), "companies, contacts and deals");
+        bed.crms
+            .remove(System::Hubspot, "contacts", "8000000008", "Ann")
+            .unwrap();
+        assert_eq!(read(&bed, 59).await, (0, 0));
+        assert_eq!(read(&bed, 60).await, (3, 1));
+        assert_eq!(read(&bed, 61).await, (0, 0));
+        bed.options.full = true;
+        assert_eq!(read(&bed, 62).await.0, 3, "a reading of everything leaves nothing out");
+    });
+}
+
+#[test]
 fn what_a_webhook_names_is_read_as_it_is_past_an_index_that_lags() {
     on_both("read_webhooks", async |url| {
         let bed = Bed::new(url).await;

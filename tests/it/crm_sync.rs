@@ -292,6 +292,7 @@ fn two_workers_never_exceed_the_day_urgent_work_is_served_and_the_warning_comes_
             fields: vec!["Id".to_owned()],
             // Changes: before everything is read it is asked how much there is, which is a call more.
             since: Some(Timestamp::EPOCH),
+            deleted: true,
         };
         let work = async |tool: &Salesforce| {
             let mut refused = 0_usize;
@@ -379,6 +380,7 @@ fn without_calls_nothing_is_sent() {
             object: "companies".to_owned(),
             fields: Vec::new(),
             since: None,
+            deleted: true,
         };
         assert!(matches!(tool.page(&ask, None).await, Err(SendError::Busy { .. })));
         assert!(bed.crms.calls().is_empty());

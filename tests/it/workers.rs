@@ -107,7 +107,7 @@ async fn stopped(folder: &Path, url: &str) {
     let people = "[people]\nmia = [\"csm\"]\nvera = [\"vp_cs\"]\n";
     std::fs::write(
         folder.join("perennial.toml"),
-        format!("{people}[limits]\neffects_per_lease = 4\nlease_ms = 1000\nsettle_ms = 200\n"),
+        format!("{people}[limits]\neffects_per_lease = 4\nbatched_per_lease = 4\nlease_ms = 1000\nsettle_ms = 200\n"),
     )
     .unwrap();
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
@@ -238,6 +238,7 @@ async fn stuck(url: &str) {
     config.limits.effect_attempts = 4;
     config.limits.settle_ms = 20;
     config.limits.effects_per_lease = 4;
+    config.limits.batched_per_lease = 4;
     let store = opened(url).await;
     let now = Clock::System.now();
     let commits = many(20, 2, now);

@@ -26,6 +26,10 @@ pub struct Job<'a> {
 pub trait Go: Send + Sync {
     /// Whether each of the effects may still be sent.
     fn may<'a>(&'a self, effects: &'a [&'a Effect]) -> BoxFuture<'a, Vec<bool>>;
+
+    /// Whether what was already sent for any of the effects, and goes on in the other system, is to be ended there. It holds
+    /// nothing back: each effect still gets the answer that its record gives.
+    fn halted<'a>(&'a self, effects: &'a [&'a Effect]) -> BoxFuture<'a, bool>;
 }
 
 /// Everything may be sent.
@@ -35,6 +39,10 @@ pub struct Always;
 impl Go for Always {
     fn may<'a>(&'a self, effects: &'a [&'a Effect]) -> BoxFuture<'a, Vec<bool>> {
         Box::pin(std::future::ready(vec![true; effects.len()]))
+    }
+
+    fn halted<'a>(&'a self, _: &'a [&'a Effect]) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Ask {
     pub fields: Vec<String>,
     /// Only records that changed at or after this moment; `None` for all.
     pub since: Option<Timestamp>,
+    /// Whether deleted records are asked for even where the CRM can only list all that ever were (HubSpot); elsewhere they come with
+    /// what changed, whatever this says.
+    pub deleted: bool,
 }
 
 /// A page of records.

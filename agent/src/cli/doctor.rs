@@ -546,10 +546,11 @@ fn webhook(config: &Config, checks: &mut Vec<Check>) {
 fn limits(config: &Config) -> String {
     let l = &config.limits;
     format!(
-        "{} accounts a batch, {} threads, {} effects a lease of {} s, {} attempts, {} rows in a queue, {} MB an answer",
+        "{} accounts a batch, {} threads, {} effects ({} that go together) a lease of {} s, {} attempts, {} rows in a queue, {} MB an answer",
         l.accounts_per_batch,
         l.decide_threads(),
         l.effects_per_lease,
+        l.batched_per_lease,
         l.lease_ms / 1000,
         l.effect_attempts,
         l.queue_rows,

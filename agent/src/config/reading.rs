@@ -39,10 +39,13 @@ pub(super) struct WebhookTable {
 #[serde(deny_unknown_fields)]
 pub(super) struct SyncTable {
     every_s: Option<Spanned<u64>>,
+    deleted_every_s: Option<Spanned<u64>>,
 }
 
 /// Shortest time between two readings: each costs some calls of the day, 8,640 at ten seconds and one object.
 const EVERY_LEAST_S: u64 = 10;
+/// Time between two listings of what was deleted: HubSpot lists all that ever was, 100 records a call.
+const DELETED_EVERY_S: u64 = 3_600;
 /// Longest one: a CRM that is read less often than once a week is read by hand.
 const EVERY_MOST_S: u64 = 7 * 24 * 3_600;
 
@@ -57,6 +60,23 @@ impl SyncTable {
             wrong(every.span(), message, help);
         }
         Some(seconds)
+    }
+
+    /// Seconds between two listings of what was deleted; 0 for one at each reading.
+    pub(super) fn deleted_every(&self, wrong: Wrong<'_>) -> i64 {
+        let Some(every) = &self.deleted_every_s else {
+            return DELETED_EVERY_S.cast_signed();
+        };
+        let seconds = *every.get_ref();
+        if seconds > EVERY_MOST_S {
+            let message = format!("`deleted_every_s` is more than {EVERY_MOST_S} seconds");
+            wrong(
+                every.span(),
+                message,
+                "write 3600 for once an hour, or 0 for at each reading",
+            );
+        }
+        seconds.min(EVERY_MOST_S).cast_signed()
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use perennial_core::action::{Effect, EffectState};
@@ -108,19 +109,27 @@ pub(super) async fn attempt_many(
 pub(super) struct Gate<'a> {
     stops: &'a Stops,
     ours_until: &'a Mutex<Instant>,
+    ending: &'a AtomicBool,
     clock: Clock,
     leased: BTreeMap<EffectId, LeasedEffect>,
     held: Mutex<BTreeMap<EffectId, Option<EffectResult>>>,
 }
 
 impl<'a> Gate<'a> {
-    pub(super) fn new(stops: &'a Stops, ours_until: &'a Mutex<Instant>, clock: Clock, parts: &[Part]) -> Gate<'a> {
+    pub(super) fn new(
+        stops: &'a Stops,
+        ours_until: &'a Mutex<Instant>,
+        ending: &'a AtomicBool,
+        clock: Clock,
+        parts: &[Part],
+    ) -> Gate<'a> {
         let leased = parts
             .iter()
             .map(|part| (part.leased.effect.id.clone(), part.leased.clone()));
         Gate {
             stops,
             ours_until,
+            ending,
             clock,
             leased: leased.collect(),
             held: Mutex::new(BTreeMap::new()),
@@ -142,6 +151,10 @@ impl<'a> Gate<'a> {
 
     /// Whether an effect may be sent; else what is to happen instead.
     async fn instead(&self, effect: &Effect) -> Result<(), Option<EffectResult>> {
+        // What has sent nothing when the worker ends is given back.
+        if self.ending.load(Ordering::Relaxed) {
+            return Err(None);
+        }
         // A process that was held up longer than its leases must not send what another may have taken over.
         if self.ours_until.lock().is_ok_and(|until| *until <= Instant::now()) {
             tracing::warn!("the lease ended before anything was sent");
@@ -174,6 +187,17 @@ impl Go for Gate<'_> {
                 }
             }
             may
+        })
+    }
+
+    fn halted<'a>(&'a self, effects: &'a [&'a Effect]) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            for effect in effects {
+                if self.instead(effect).await.is_err() {
+                    return true;
+                }
+            }
+            false
         })
     }
 }

@@ -13,12 +13,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
+use perennial_core::action::Effect;
 use perennial_core::ids::{AccountId, EffectId};
 use perennial_core::replay::Hash;
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
-use perennial_store::{EffectOutcome, EffectResult};
-use perennial_tools::Lane;
+use perennial_store::{EffectOutcome, EffectResult, Leased, Room};
+use perennial_tools::{Lane, Registry};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tracing::Instrument as _;
@@ -38,6 +39,12 @@ const BEATS_PER_LEASE: u64 = 3;
 
 /// What became of an attempt; nothing where nothing was sent.
 type Landed = (EffectId, Option<EffectOutcome>);
+
+/// An effect that is under way.
+struct Held {
+    account: AccountId,
+    is_alone: bool,
+}
 
 /// Attempts under way, and those that ended and were not looked at yet.
 #[derive(Default)]
@@ -77,7 +84,9 @@ pub(crate) struct Pump<'a> {
     air: Air<'a>,
     /// What is under way or waits to be settled: only its leases are extended. What was leased and never got here, because the
     /// answer of the database was lost, runs out.
-    held: BTreeMap<EffectId, AccountId>,
+    held: BTreeMap<EffectId, Held>,
+    /// Whether so many are leased as go together: until one comes along that goes alone and finds no room.
+    wide: bool,
     /// Outcomes that the database has not taken yet.
     ended: Vec<EffectOutcome>,
     /// What was settled for good.
@@ -118,6 +127,7 @@ impl<'a> Pump<'a> {
             stops: Arc::new(Stops::new(engine.store.clone())),
             air: Air::default(),
             held: BTreeMap::new(),
+            wide: true,
             ended: Vec::new(),
             drained: Drained::default(),
             ahead_us: 0,
@@ -171,29 +181,49 @@ impl<'a> Pump<'a> {
 
     /// Leases what there is room for and begins it. How many; none when less than half the room is free, so that leases
     /// stay batches.
+    ///
+    /// What goes in common requests is leased by the thousand, so that the requests are full. What goes alone is not: it would wait
+    /// here while other workers have nothing to do.
     pub(crate) async fn fill(&mut self) -> Result<usize, DispatchError> {
-        let most = self.engine.config.limits.effects_per_lease.max(1) as usize;
+        let limits = &self.engine.config.limits;
+        let alone_most = limits.effects_per_lease.max(1) as usize;
+        let most = match self.wide {
+            true => alone_most.max(limits.batched_per_lease as usize),
+            false => alone_most,
+        };
         let room = most.saturating_sub(self.held.len());
         if room * 2 < most || self.crms.is_empty() {
             return Ok(0);
         }
+        let held_alone = self.held.values().filter(|held| held.is_alone).count();
         let clock = self.clock().await?;
         // Another worker looks an effect up only when its request can no longer be on the way.
         let hold = lease_time(self.engine) + settle_time(self.engine);
-        let rows = u32::try_from(room).unwrap_or(u32::MAX);
         let asked_at = Instant::now();
-        let store = self.engine.store;
-        let leasing = store.lease_effects(&self.worker, &self.crms, rows, clock.now(), micros(hold));
-        let leased = self.air.beside(leasing).await?;
+        let (store, tools) = (self.engine.store, self.engine.tools);
+        let is_alone = |effect: &Effect| kind_of(tools, effect).is_none();
+        let free = Room {
+            rows: u32::try_from(room).unwrap_or(u32::MAX),
+            alone: u32::try_from(alone_most.saturating_sub(held_alone)).unwrap_or(u32::MAX),
+            is_alone: &is_alone,
+        };
+        let leasing = store.lease_within(&self.worker, &self.crms, free, clock.now(), micros(hold));
+        let Leased {
+            effects: leased,
+            left_out,
+        } = self.air.beside(leasing).await?;
+        // Only a lease that leaves nothing behind says that nobody is kept waiting.
+        if left_out > 0 {
+            self.wide = false;
+        } else if leased.len() < room || !leased.iter().any(|leased| is_alone(&leased.effect)) {
+            self.wide = true;
+        }
         if leased.is_empty() {
             return Ok(0);
         }
         self.ours_from(asked_at);
         let begun = leased.len();
-        let known = self
-            .air
-            .beside(knowledge::of(store, self.engine.tools, &leased))
-            .await?;
+        let known = self.air.beside(knowledge::of(store, tools, &leased)).await?;
         let with = With {
             engine: self.engine,
             sender: Arc::clone(&self.sender),
@@ -206,9 +236,12 @@ impl<'a> Pump<'a> {
         let mut groups: BTreeMap<(Crm, &'static str, Lane), Vec<Part>> = BTreeMap::new();
         for (leased, known) in leased.into_iter().zip(known) {
             let effect = &leased.effect;
-            self.held.insert(effect.id.clone(), effect.target.account.clone());
-            let tool = self.engine.tools.get(effect.tool);
-            let together = tool.as_ref().and_then(|tool| tool.together(effect));
+            let together = kind_of(tools, effect);
+            let held = Held {
+                account: effect.target.account.clone(),
+                is_alone: together.is_none(),
+            };
+            self.held.insert(effect.id.clone(), held);
             let key = together.map(|word| (effect.tool, word, Lane::of(effect)));
             let instead = None;
             let part = Part { leased, known, instead };
@@ -221,7 +254,7 @@ impl<'a> Pump<'a> {
             }
         }
         for ((crm, ..), mut parts) in groups {
-            let most = self.engine.tools.get(crm).map_or(1, |tool| tool.batch_max()).max(1);
+            let most = tools.get(crm).map_or(1, |tool| tool.batch_max()).max(1);
             while !parts.is_empty() {
                 let later = parts.split_off(parts.len().min(most));
                 let mut batch = std::mem::replace(&mut parts, later);
@@ -315,7 +348,7 @@ impl<'a> Pump<'a> {
         let held: Vec<(AccountId, EffectId)> = self
             .held
             .iter()
-            .map(|(id, account)| (account.clone(), id.clone()))
+            .map(|(id, held)| (held.account.clone(), id.clone()))
             .collect();
         let store = self.engine.store;
         self.air.beside(store.extend_leases(&self.worker, &held, until)).await?;
@@ -375,6 +408,11 @@ impl With<'_> {
     }
 }
 
+/// With which others an effect may go in one request; none where it goes alone.
+fn kind_of(tools: &Registry, effect: &Effect) -> Option<&'static str> {
+    tools.get(effect.tool)?.together(effect)
+}
+
 /// One attempt with what surrounds it: whether it may be sent is asked about first, retries are spread.
 async fn one(with: With<'_>, mut part: Part) -> Landed {
     let id = part.leased.effect.id.clone();
@@ -416,7 +454,7 @@ async fn together(with: With<'_>, crm: Crm, mut parts: Vec<Part>) -> Vec<Landed>
         let (limits, clock) = (&with.engine.config.limits, with.clock);
         let tool = with.engine.tools.get(crm)?;
         let begun = clock.now();
-        let gate = Gate::new(&with.stops, &with.ours_until, clock, &parts);
+        let gate = Gate::new(&with.stops, &with.ours_until, &with.ending, clock, &parts);
         let outcomes = attempt_many(tool.as_ref(), limits, clock, parts, &gate).await;
         let landed = outcomes.into_iter().zip(&ids).map(|(ended, (id, attempts))| {
             let mut settled = gate.settled(ended);

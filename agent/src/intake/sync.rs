@@ -69,6 +69,9 @@ pub struct SyncOptions {
     pub stop: Option<watch::Receiver<bool>>,
     /// Whether it is one of many readings that nobody looks at: the file of its rejected rows takes the place of the one before.
     pub standing: bool,
+    /// Microseconds from one listing of everything that was ever deleted to the next, where the CRM has no shorter way to say it; none
+    /// for one at each reading.
+    pub deleted_every_us: Option<i64>,
 }
 
 impl SyncOptions {
@@ -80,6 +83,7 @@ impl SyncOptions {
             full: false,
             stop: None,
             standing: false,
+            deleted_every_us: None,
         }
     }
 }
@@ -125,7 +129,7 @@ pub async fn sync(
     let mut reading = Reading::new(store, tool, mapping, options, ("latest", now))?;
     let mut watermarks = Vec::new();
     for (index, entry) in mapping.objects.iter().enumerate() {
-        if let Some(reached) = reading.object(index, entry, options.full).await? {
+        if let Some(reached) = reading.object(index, entry, options).await? {
             watermarks.push((name_of(entry), shown(reached)));
         }
     }
@@ -279,7 +283,7 @@ impl<'a> Reading<'a> {
     async fn records(&mut self, file: usize, entry: &Entry, ids: &[String]) -> Result<(), SyncError> {
         let (bound, columns) = entry.bind_all();
         let object = self.opened(file, entry, &bound, columns);
-        let rows = self.tool.records(&object.ask(None), ids).await;
+        let rows = self.tool.records(&object.ask(None, true), ids).await;
         let rows = rows.map_err(|source| self.refused(entry, source))?;
         self.pages += 1;
         self.take_in(&object, rows, &mut 0, None).await
@@ -314,15 +318,31 @@ impl<'a> Reading<'a> {
         }
     }
 
-    async fn object(&mut self, file: usize, entry: &Entry, full: bool) -> Result<Option<Watermark>, SyncError> {
+    /// Whether what was deleted is due to be listed.
+    async fn lists_deleted(&self, listed: &str, options: &SyncOptions) -> Result<bool, SyncError> {
+        let Some(every) = options.deleted_every_us.filter(|_| !options.full) else {
+            return Ok(true);
+        };
+        let last = self.store.watermark(self.mapping.source().as_str(), listed).await?;
+        Ok(last.is_none_or(|last| self.now.us().saturating_sub(last.value) >= every))
+    }
+
+    async fn object(
+        &mut self,
+        file: usize,
+        entry: &Entry,
+        options: &SyncOptions,
+    ) -> Result<Option<Watermark>, SyncError> {
         let (bound, columns) = entry.bind_all();
         let mut object = self.opened(file, entry, &bound, columns);
         let (source, name) = (self.mapping.source().as_str(), name_of(entry));
-        let reached = self.store.watermark(source, &name).await?.filter(|_| !full);
+        let reached = self.store.watermark(source, &name).await?.filter(|_| !options.full);
+        let listed = format!("{name}/deleted");
+        let deleted = self.lists_deleted(&listed, options).await?;
         let since =
             reached.map(|to| Timestamp::from_us(to.value.saturating_sub(entry.overlap_s.saturating_mul(1_000_000))));
         let tool = self.tool;
-        let mut ask = object.ask(since);
+        let mut ask = object.ask(since, deleted);
         let mut latest = reached.map(|to| to.value);
         let mut number = 0;
         let mut page = tool.page(&ask, None).await;
@@ -337,7 +357,7 @@ impl<'a> Reading<'a> {
                 Err(SendError::Refused { code, .. }) if code == "INVALID_FIELD" && object.has_extras() => {
                     object.written.clear();
                     object.own_key = None;
-                    ask = object.ask(since);
+                    ask = object.ask(since, deleted);
                     page = tool.page(&ask, None).await;
                     continue;
                 }
@@ -374,6 +394,16 @@ impl<'a> Reading<'a> {
             }
             stored?;
             page = following;
+        }
+        if deleted {
+            let to = Watermark {
+                kind: WatermarkKind::TimestampTz,
+                value: self.now.us(),
+            };
+            let nothing: &mut [SignalRow] = &mut [];
+            self.store
+                .insert_signals_and_move(nothing, (source, listed.as_str()), to, self.now)
+                .await?;
         }
         Ok(self.store.watermark(source, &name).await?)
     }
@@ -519,12 +549,13 @@ impl Object<'_> {
         !self.written.is_empty() || self.own_key.is_some()
     }
 
-    fn ask(&self, since: Option<Timestamp>) -> Ask {
+    fn ask(&self, since: Option<Timestamp>, deleted: bool) -> Ask {
         let extras = self.written.iter().cloned().chain(self.own_key.map(str::to_owned));
         Ask {
             object: self.entry.path.clone(),
             fields: self.columns.iter().cloned().chain(extras).collect(),
             since,
+            deleted,
         }
     }
 

@@ -30,6 +30,26 @@ use statements::{
 /// How long a lane is left alone in which nothing may be begun because of a stop.
 const STOPPED_US: i64 = 60_000_000;
 
+/// How much a worker has room for.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    /// Effects at most.
+    pub rows: u32,
+    /// Of those that go alone at most.
+    pub alone: u32,
+    /// Whether an effect goes alone, in a request of its own.
+    pub is_alone: &'a (dyn Fn(&Effect) -> bool + Sync),
+}
+
+/// What was leased.
+#[derive(Debug, Clone, Default)]
+pub struct Leased {
+    /// The effects, in the order in which their lanes were ready.
+    pub effects: Vec<LeasedEffect>,
+    /// Effects that were ready and for which there was no room among those that go alone.
+    pub left_out: usize,
+}
+
 /// The head of a lane, read while the lane is locked.
 struct Claim {
     account: String,
@@ -61,6 +81,26 @@ impl Store {
         now: Timestamp,
         lease_us: i64,
     ) -> Result<Vec<LeasedEffect>> {
+        let all = Room {
+            rows,
+            alone: rows,
+            is_alone: &|_| false,
+        };
+        Ok(self.lease_within(worker, tools, all, now, lease_us).await?.effects)
+    }
+
+    /// The same as [`Store::lease_effects`], with fewer of those that go alone than of those that go together.
+    ///
+    /// # Errors
+    /// What writing brings.
+    pub async fn lease_within(
+        &self,
+        worker: &str,
+        tools: &[Crm],
+        room: Room<'_>,
+        now: Timestamp,
+        lease_us: i64,
+    ) -> Result<Leased> {
         let mut tools: BTreeSet<Crm> = tools.iter().copied().collect();
         let until = now.us().saturating_add(lease_us);
         let mut tx = self.db.write(Durability::Full).await?;
@@ -77,7 +117,7 @@ impl Store {
             }
         }
         let mut ready = Vec::new();
-        let mut left = rows;
+        let mut left = room.rows;
         for (i, tool) in tools.iter().enumerate() {
             // Each tool gets its share, and what the ones before it left over.
             let share = left.div_ceil(u32::try_from(tools.len() - i).unwrap_or(1));
@@ -90,7 +130,7 @@ impl Store {
         }
         if ready.is_empty() {
             tx.commit().await?;
-            return Ok(Vec::new());
+            return Ok(Leased::default());
         }
         let lanes = [
             Column::text(ready.iter().map(|lane| lane.0.as_str())),
@@ -100,8 +140,17 @@ impl Store {
         let heads = if within_lanes { &HEADS_ALLOWED } else { &HEADS };
         let heads = tx.fetch(heads, args![self.tenant.0, now.us()], Some(&lanes)).await?;
         let (mut claims, mut lanes) = (Vec::new(), Vec::new());
+        let (mut alone, mut left_out) = (room.alone, 0);
         for row in &heads {
             let (mut lane, claim) = claim(row, now.us(), until)?;
+            if claim.as_ref().is_some_and(|claim| (room.is_alone)(&claim.lease.effect)) {
+                let Some(left) = alone.checked_sub(1) else {
+                    // Its lane stays as it is: ready, for whoever has room.
+                    left_out += 1;
+                    continue;
+                };
+                alone = left;
+            }
             if within_lanes && claim.is_none() {
                 // It may hold something stopped. Whoever lets that go on has it looked at again; should that pass
                 // unseen between two transactions, it is looked at after a while anyway.
@@ -110,6 +159,13 @@ impl Store {
             }
             lanes.push(lane);
             claims.extend(claim);
+        }
+        if lanes.is_empty() {
+            tx.commit().await?;
+            return Ok(Leased {
+                left_out,
+                ..Leased::default()
+            });
         }
         self.take(&mut tx, worker, &claims, now, until).await?;
         let rows = [
@@ -120,7 +176,10 @@ impl Store {
         ];
         tx.execute(&HOLD_LANES, args![self.tenant.0], Some(&rows)).await?;
         tx.commit().await?;
-        Ok(claims.into_iter().map(|claim| claim.lease).collect())
+        Ok(Leased {
+            effects: claims.into_iter().map(|claim| claim.lease).collect(),
+            left_out,
+        })
     }
 
     async fn take(&self, tx: &mut Tx<'_>, worker: &str, claims: &[Claim], now: Timestamp, until: i64) -> Result<()> {

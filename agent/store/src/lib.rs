@@ -57,6 +57,7 @@ pub use copy::Copied;
 pub use due::DueAccount;
 pub use error::{Result, StoreError};
 pub use events::{EventDay, EventStored, EventUse, NewEvent};
+pub use leases::{Leased, Room};
 pub use ledger::entry_hash;
 pub use live::{LiveContent, OfferKind, OfferedContent};
 pub use packed::Packed;

@@ -1,12 +1,13 @@
 //! What is held back: by a stop that comes while a batch is on its way, and by a CRM whose calls are used up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use perennial::StoreBudget;
 use perennial::clock::Clock;
 use perennial::cycle::Engine;
 use perennial::dispatch::drain;
-use perennial_core::action::{ActionKind, Effect, EffectState, Permit, Receipt};
+use perennial_core::action::{ActionKind, Done, Effect, EffectState, Permit, Receipt, Write};
 use perennial_core::signal::Crm;
 use perennial_core::stop::{Stop, StopScope};
 use perennial_core::time::Timestamp;
@@ -17,6 +18,8 @@ use perennial_tests::{Database, work};
 use perennial_tools::hubspot::HubSpot;
 use perennial_tools::salesforce::Salesforce;
 use perennial_tools::{Answer, Answers, Connection, Go, Job, Known, LookUp, Registry, SendError, Tool};
+
+use tokio::sync::Mutex;
 
 use super::{CRMS, effect, live, task, word};
 use crate::crms::{NOW, permit, wait};
@@ -95,7 +98,7 @@ fn what_is_stopped_while_a_batch_is_read_is_put_off_and_not_sent() {
         let crms = book(count).await;
         let temp = tempfile::tempdir().unwrap();
         for db in Database::both("batch_stopped", temp.path()) {
-            let (config, store) = opened(&db.url, temp.path(), 100).await;
+            let (config, store) = opened(&db.url, temp.path(), Some(100)).await;
             let due = Timestamp::from_us(0);
             let value = if db.kind == "sqlite" { "71" } else { "72" };
             let change = |n: usize| {
@@ -127,6 +130,112 @@ fn what_is_stopped_while_a_batch_is_read_is_put_off_and_not_sent() {
     });
 }
 
+/// A CRM in which tasks go alone and changes together. When it carries out its first task, it counts what another worker could have.
+struct Counting {
+    store: Store,
+    left: Mutex<Option<BTreeMap<bool, usize>>>,
+}
+
+fn is_task(effect: &Effect) -> bool {
+    matches!(effect.write, Write::CreateTask { .. })
+}
+
+fn receipt(effect: &Effect, at: Timestamp) -> Receipt {
+    Receipt {
+        tool: effect.tool,
+        done: Done::Created,
+        object: "Task".to_owned(),
+        record: effect.id.as_str().to_owned(),
+        url: String::new(),
+        at,
+        before: BTreeMap::new(),
+        after: BTreeMap::new(),
+    }
+}
+
+impl Tool for Counting {
+    fn crm(&self) -> Crm {
+        Crm::Salesforce
+    }
+
+    perennial_tests::carries_out_only!();
+
+    fn execute<'a>(&'a self, _: Permit, effect: &'a Effect, _: &'a Known, at: Timestamp) -> Answer<'a, Receipt> {
+        Box::pin(async move {
+            let mut left = self.left.lock().await;
+            if left.is_none() {
+                let now = self.store.clock().await.unwrap().unwrap_or(at);
+                let others = self
+                    .store
+                    .lease_effects("other", &[Crm::Salesforce], 1_000, now, 60_000_000)
+                    .await;
+                let mut counts = BTreeMap::from([(true, 0), (false, 0)]);
+                for lease in others.unwrap() {
+                    *counts.entry(is_task(&lease.effect)).or_default() += 1;
+                }
+                self.store.release_leases("other").await.unwrap();
+                *left = Some(counts);
+            }
+            Ok(receipt(effect, at))
+        })
+    }
+
+    fn look_up<'a>(&'a self, _: &'a Effect, _: Timestamp) -> Answer<'a, LookUp> {
+        Box::pin(async { Ok(LookUp::Absent) })
+    }
+
+    fn together(&self, effect: &Effect) -> Option<&'static str> {
+        (!is_task(effect)).then_some("Account")
+    }
+
+    fn batch_max(&self) -> usize {
+        1_000
+    }
+
+    fn execute_many<'a>(&'a self, jobs: Vec<Job<'a>>, _: &'a dyn Go, at: Timestamp) -> Answers<'a, Receipt> {
+        Box::pin(async move { jobs.iter().map(|job| Ok(receipt(job.effect, at))).collect() })
+    }
+}
+
+#[test]
+fn a_worker_holds_what_goes_together_and_leaves_what_goes_alone_to_others() {
+    wait(async {
+        let temp = tempfile::tempdir().unwrap();
+        for db in Database::both("lease_room", temp.path()) {
+            let (mut config, store) = opened(&db.url, temp.path(), None).await;
+            config.limits.effects_per_lease = 4;
+            let due = Timestamp::from_us(0);
+            let commits: Vec<_> = (0..300)
+                .map(|n| {
+                    let (write, kind) = match n % 3 {
+                        0 => ((Crm::Salesforce, None, task()), ActionKind::CREATE_TASK),
+                        _ => (health(Crm::Salesforce, n, "71"), ActionKind::UPDATE_FIELD),
+                    };
+                    work::writing(n, "room", vec![write], kind, due)
+                })
+                .collect();
+            store.commit_decisions(&work::run(), &commits, due).await.unwrap();
+            let counting = Arc::new(Counting {
+                store: store.clone(),
+                left: Mutex::new(None),
+            });
+            let tools = Registry::new().with(counting.clone());
+            let (_keep, stop) = tokio::sync::watch::channel(false);
+            let engine = Engine {
+                config: &config,
+                store: &store,
+                tools: &tools,
+                stop,
+            };
+            let drained = drain(&engine, &work::run(), None, &mut |_| {}).await.unwrap();
+            assert_eq!((drained.done, drained.failed), (300, 0), "{}", db.kind);
+            let left = counting.left.lock().await.take().unwrap();
+            assert_eq!(left, BTreeMap::from([(true, 96), (false, 0)]), "{}", db.kind);
+            store.close().await;
+        }
+    });
+}
+
 #[test]
 fn a_crm_that_says_its_calls_are_used_up_is_called_by_nobody_for_a_while() {
     wait(async {
@@ -134,7 +243,7 @@ fn a_crm_that_says_its_calls_are_used_up_is_called_by_nobody_for_a_while() {
             let crms = book(1).await;
             let temp = tempfile::tempdir().unwrap();
             for db in Database::both(&format!("spent_{crm}"), temp.path()) {
-                let (_, store) = opened(&db.url, temp.path(), 100).await;
+                let (_, store) = opened(&db.url, temp.path(), Some(100)).await;
                 let rules = CallRules {
                     daily: None,
                     assumed: 100_000,

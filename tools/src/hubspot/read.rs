@@ -3,7 +3,7 @@
 //! Search shows 200 records a call and a list 100, so all that search can show is read by search, also everything at once. It shows
 //! at most 10,000 results of one question, so each window of results ends well before and the next begins where it ended, and all
 //! records come by their ids, which have no such end. Search lags, so changes are asked for with an overlap, and it never shows archived
-//! records: those are listed. Associations are read for 1,000 records at once, so a page holds as many where they are asked for.
+//! records: those are listed, all that ever were, where they are asked for. Associations are read for 1,000 records at once, so a page holds as many where they are asked for.
 //!
 //! A page that contradicts itself (more results than it shows and no next page, a next page that is this one) is an error: what
 //! follows it would be missing or come for ever.
@@ -88,6 +88,10 @@ impl Cursor {
         })
     }
 
+    fn begins_archived(&self) -> bool {
+        matches!(self, Cursor::Archived { after } if after.is_empty())
+    }
+
     /// Where to go on after a page of search: `more` when there are results behind its `count` records.
     fn next(&self, more: bool, count: u64, last_id: Option<u64>, last_at: Option<i64>) -> Cursor {
         let archived = Cursor::Archived { after: String::new() };
@@ -152,6 +156,8 @@ impl HubSpot {
             Cursor::Archived { after } => self.archived(ask, after).await?,
             searching => self.searched(ask, searching).await?,
         };
+        let begins_archived = next.as_ref().is_some_and(Cursor::begins_archived);
+        let next = next.filter(|_| ask.deleted || !begins_archived);
         // Whom an archived record belonged to nobody asks.
         let tied = ask.fields.iter().filter_map(|field| field.strip_prefix(ASSOCIATIONS));
         for to in tied.filter(|_| !matches!(cursor, Cursor::Archived { .. })) {

@@ -259,6 +259,7 @@ mod tests {
             object: "Contact".to_owned(),
             fields: vec!["Email".to_owned(), "Account.Name".to_owned()],
             since: None,
+            deleted: true,
         }
     }
 

@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use perennial_core::action::Effect;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::{Salesforce, data, read, wire};
 use crate::error::Lost;
@@ -20,7 +21,7 @@ use crate::http::path::segment;
 use crate::http::scrub::scrub;
 use crate::http::{Call, Reply};
 use crate::many::Said;
-use crate::{Lane, SendError};
+use crate::{Go, Lane, SendError};
 
 /// Records of one job that we send: few against what a job takes, so that a lost answer is looked up in a few requests.
 pub(super) const ROWS_MAX: usize = 10_000;
@@ -30,6 +31,8 @@ const FILE_MAX: usize = 90_000_000;
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// Longest pause between two looks.
 const PAUSE_MAX: Duration = Duration::from_secs(20);
+/// Pause between two looks whether the job is to be halted: a stop is felt within a second.
+const HALT_LOOK: Duration = Duration::from_millis(400);
 /// What we ask the caller to wait when a job could not be begun.
 const BEGIN_WAIT: Duration = Duration::from_secs(15);
 /// What stands in a cell to clear the field. An empty cell leaves it as it is.
@@ -168,7 +171,8 @@ impl Salesforce {
         }
     }
 
-    /// Closes a job, which begins the writing, and waits for its end; what it says of each row.
+    /// Closes a job, which begins the writing, and waits for its end; what it says of each row. When what it writes is halted, the
+    /// job is ended, and it says nothing of any row.
     ///
     /// # Errors
     /// [`SendError::Unknown`] where some rows may have been written and nobody knows which; else nothing was written.
@@ -177,6 +181,7 @@ impl Salesforce {
         object: &'static str,
         id: &str,
         rows: &Rows,
+        (effects, go): (&[&Effect], &dyn Go),
         lane: Lane,
     ) -> Result<Vec<Said>, SendError> {
         let path = path_of(object, id)?;
@@ -196,7 +201,11 @@ impl Salesforce {
                 return Err(error);
             }
         }
-        let job = self.await_job(object, &path, lane).await;
+        let Some(job) = self.await_job(object, &path, (effects, go), lane).await else {
+            self.abort_job(object, id, lane).await;
+            let ended = || Said::Unclear(lost("a bulk job that was ended because of a stop"));
+            return Ok(rows.ids.iter().map(|_| ended()).collect());
+        };
         match job.state.as_str() {
             "JobComplete" => {}
             "Open" => {
@@ -234,24 +243,37 @@ impl Salesforce {
         Ok(said.collect())
     }
 
-    /// Looks at a job until it has ended, or for as long as it is waited for. What could not be read says nothing.
-    async fn await_job(&self, object: &'static str, path: &str, lane: Lane) -> Job {
+    /// Looks at a job until it has ended, or for as long as it is waited for; nothing when it is halted. What could not be read says
+    /// nothing.
+    async fn await_job(
+        &self,
+        object: &'static str,
+        path: &str,
+        (effects, go): (&[&Effect], &dyn Go),
+        lane: Lane,
+    ) -> Option<Job> {
         let begun = Instant::now();
         let mut pause = Duration::from_millis(self.bulk_writing.first_pause_ms.max(1));
         let mut last = Job::default();
         loop {
-            sleep(pause).await;
+            let until = Instant::now() + pause;
+            while Instant::now() < until {
+                if go.halted(effects).await {
+                    return None;
+                }
+                sleep_until(until.min(Instant::now() + HALT_LOOK)).await;
+            }
             pause = (pause * 2).min(PAUSE_MAX);
             let looked = self.http.send(&Call::get(object, path.to_owned()).on(lane)).await;
             if let Ok(job) = looked.and_then(Reply::ok).and_then(|reply| reply.json::<Job>()) {
                 last = job;
                 let goes_on = matches!(last.state.as_str(), "UploadComplete" | "InProgress");
                 if !goes_on {
-                    return last;
+                    return Some(last);
                 }
             }
             if begun.elapsed() >= WAIT_MAX {
-                return last;
+                return Some(last);
             }
         }
     }

@@ -458,7 +458,7 @@ impl Salesforce {
             self.abort_job(object, &job, lane).await;
             return Err(held_back());
         }
-        self.close_job(object, &job, rows, lane).await
+        self.close_job(object, &job, rows, (effects, go), lane).await
     }
 
     /// Sends rows as a collection; what the answer says of each.

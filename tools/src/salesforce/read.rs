@@ -409,6 +409,7 @@ mod tests {
             object: "Contact".to_owned(),
             fields: vec!["Id".to_owned(), "Account.Name".to_owned()],
             since: "2026-11-29T10:00:00.9Z".parse().ok(),
+            deleted: true,
         };
         assert_eq!(
             question(&ask, Order::ByChange).expect("a question"),
@@ -475,6 +476,7 @@ mod tests {
             object: "Contact".to_owned(),
             fields: Vec::new(),
             since: None,
+            deleted: true,
         };
         let page = |done, next: Option<&str>| Page {
             total_size: 3,
@@ -510,6 +512,7 @@ mod tests {
             object: object.to_owned(),
             fields: vec!["Name".to_owned(), field.to_owned()],
             since: None,
+            deleted: true,
         };
         let asked = ask("Opportunity", "stage.state");
         let question = question(&asked, Order::Any).expect("a question");

@@ -1,6 +1,6 @@
 //! Stops, leases that are extended, and the lead.
 
-use perennial_core::action::{ActionKind, ActionState};
+use perennial_core::action::{ActionKind, ActionState, Effect};
 use perennial_core::signal::{Crm, Tier};
 use perennial_core::stop::{Stop, StopScope};
 
@@ -12,6 +12,7 @@ use crate::*;
 both!(
     what_is_stopped_is_not_leased_and_lets_others_pass,
     what_was_begun_is_looked_up_under_a_stop,
+    what_goes_alone_is_leased_as_far_as_there_is_room_for_it,
     a_stop_is_written_once_and_ends_once,
     leases_that_are_extended_do_not_run_out,
     one_leads_until_its_time_is_over,
@@ -93,6 +94,34 @@ async fn what_is_stopped_is_not_leased_and_lets_others_pass(bed: Bed) {
         assert!(on.expect("goes on"));
         assert_eq!(leased(&bed, minute).await, [first, other], "after {}", stop.scope);
     }
+}
+
+async fn what_goes_alone_is_leased_as_far_as_there_is_room_for_it(bed: Bed) {
+    for n in 1..=5 {
+        put(&bed, n, "a", ActionKind::CREATE_NOTE, None, &[Crm::Salesforce]).await;
+    }
+    for n in 6..=9 {
+        put(&bed, n, "a", ActionKind::CREATE_NOTE, None, &[Crm::HubSpot]).await;
+    }
+    let is_alone = |effect: &Effect| effect.tool == Crm::Salesforce;
+    let room = |alone| Room {
+        rows: 100,
+        alone,
+        is_alone: &is_alone,
+    };
+    let lease = async |worker, alone| {
+        let leased = bed
+            .store
+            .lease_within(worker, Crm::ALL, room(alone), at(1), MINUTE)
+            .await;
+        let leased = leased.expect("leases");
+        let alone = leased.effects.iter().filter(|leased| is_alone(&leased.effect)).count();
+        (alone, leased.effects.len() - alone, leased.left_out)
+    };
+    assert_eq!(lease("u", 2).await, (2, 4, 3));
+    assert_eq!(lease("v", 0).await, (0, 0, 3), "nothing of it is held up");
+    assert_eq!(lease("w", 9).await, (3, 0, 0));
+    assert_eq!(lease("w", 9).await, (0, 0, 0));
 }
 
 async fn what_was_begun_is_looked_up_under_a_stop(bed: Bed) {
