@@ -29,6 +29,7 @@ use serde::Serialize;
 
 use crate::bundles::{self, BundleError};
 use crate::calls::{self, CallsLeft};
+use crate::canaries::PlantError;
 use crate::config::Config;
 use crate::dispatch::{self, DispatchError};
 use crate::plays::Moves;
@@ -143,6 +144,15 @@ pub enum RunError {
     /// A decision that was just stored cannot be read: a defect.
     #[error(transparent)]
     Unreadable(#[from] perennial_core::replay::UnreadableText),
+}
+
+impl From<PlantError> for RunError {
+    fn from(error: PlantError) -> RunError {
+        match error {
+            PlantError::Store(error) => RunError::Store(error),
+            PlantError::Unreadable(error) => RunError::Unreadable(error),
+        }
+    }
 }
 
 /// What is told while a run goes on.
@@ -321,6 +331,7 @@ impl<'a> Cycle<'a> {
         if !self.interrupted {
             self.plan(deferred, None).await?;
         }
+        crate::canaries::plant(self.engine.store, &self.policies, self.engine.config.clock.now()).await?;
         let drained = dispatch::drain(self.engine, &self.run, Some(&self.run), progress).await?;
         self.interrupted |= *self.engine.stop.borrow();
         let open = self.engine.store.effect_counts(None).await?;

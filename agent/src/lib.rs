@@ -2,6 +2,7 @@
 
 pub mod bundles;
 mod calls;
+mod canaries;
 pub mod changes;
 pub mod cli;
 pub mod clock;

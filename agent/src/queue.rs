@@ -1,15 +1,18 @@
 //! What people do with actions that wait: the deeds around `core::approval`.
 
 use perennial_core::action::{ActionState, Effect};
-use perennial_core::approval::{Assignee, Event, Item, Need, Person, Refused, Said, Vote, apply, unmet, votes};
+use perennial_core::approval::{Asks, Assignee, Event, Item, Need, Person, Refused, Said, Vote, apply, unmet, votes};
 use perennial_core::policy::approvals::next_role;
 use perennial_core::policy::gate::{Approval, Human};
 use perennial_core::policy::{Level, Policies};
 use perennial_core::replay::{Hash, UnreadableText, canonical, read};
 use perennial_core::signal::OwnerRole;
 use perennial_core::time::Timestamp;
-use perennial_store::{ActionRow, ApprovalRow, LedgerDraft, OutboxRow, Store, StoreError, Transition};
+use perennial_store::{
+    ActionRow, ApprovalRow, CAUGHT, LedgerDraft, OpenCanary, OutboxRow, Store, StoreError, Transition,
+};
 
+use crate::canaries;
 use crate::config::Config;
 use crate::content::ContentError;
 use crate::limits::{Known, KnownError, asked, permitting, shown};
@@ -78,6 +81,7 @@ pub(crate) fn item_of(row: &ActionRow) -> Result<Item, UnreadableText> {
         needs: Vec::new(),
         votes: Vec::new(),
         own_roles_only: true,
+        asks: Asks::default(),
         last_editor: row.last_editor.clone(),
         expires_at: row.expires_at,
         content: Hash::ZERO,
@@ -99,6 +103,10 @@ pub(crate) fn item_for_people(row: &ActionRow, policies: &Policies, votes: Vec<V
             .collect(),
         votes,
         own_roles_only: !policies.approvals.lent_roles_count(row.tier),
+        asks: Asks {
+            reason: policies.approvals.yes_needs_reason(row.tier),
+            yeses_left: None,
+        },
         content: policies.content,
         ..item_of(row)?
     })
@@ -153,7 +161,12 @@ pub struct Decided {
     pub still: Vec<OwnerRole>,
     /// Whose roles were used, where not the person's own.
     pub authority: Option<String>,
+    /// What the person is told where the draft was a canary.
+    pub canary: Option<String>,
 }
+
+/// Over how long the yeses of a person are counted.
+const YESES_US: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// Applies an event of a person to an action, in one transaction with all that follows.
 ///
@@ -170,7 +183,12 @@ pub async fn decide(
     policies: &Policies,
 ) -> Result<Decided, QueueError> {
     let now = config.clock.now();
-    let item = item_for_people(row, policies, votes_of(store, row, people).await?)?;
+    let mut item = item_for_people(row, policies, votes_of(store, row, people).await?)?;
+    if let (Event::Approve { .. }, Some(most)) = (event, policies.approvals.yeses_a_day()) {
+        let since = Timestamp::from_us(now.us().saturating_sub(YESES_US));
+        let said = store.yeses_of(&person.id, since).await?;
+        item.asks.yeses_left = Some(most.saturating_sub(u32::try_from(said).unwrap_or(u32::MAX)));
+    }
     if let Event::Reassign {
         to: Assignee::Role(role),
         ..
@@ -182,6 +200,11 @@ pub async fn decide(
         }
     }
     let step = apply(&item, event, Some(person), now)?;
+    if let Some(canary) = store.open_canary(row).await?
+        && let Some(verb) = canaries::verb(event, &canary.defect)
+    {
+        return answer_canary(store, row, event, person, (&canary, verb), policies.content, now).await;
+    }
     let effects = step.effects.as_deref().unwrap_or(&item.effects);
     let mut permitted = None;
     if matches!(event, Event::Approve { .. } | Event::Edit { .. }) {
@@ -201,7 +224,7 @@ pub async fn decide(
     }
     let due_at = permitted.as_ref().map_or(now, |p| p.due_at);
     let (verb, reason, seen) = match event {
-        Event::Approve { seen } => ("approve", None, Some(*seen)),
+        Event::Approve { seen, reason } => ("approve", reason.clone(), Some(*seen)),
         Event::Edit { effects } => ("edit", None, Some(perennial_core::action::effects_hash(effects))),
         Event::Reject { reason } => ("reject", Some(reason.clone()), None),
         Event::Hold { reason } => ("hold", Some(reason.clone()), None),
@@ -328,6 +351,70 @@ pub async fn decide(
         state: step.state,
         still: step.still,
         authority,
+        canary: None,
+    })
+}
+
+/// An answer to a canary, by somebody who could have given it to the true draft: that one comes back, and nothing is sent.
+async fn answer_canary(
+    store: &Store,
+    row: &ActionRow,
+    event: &Event,
+    person: &Person,
+    (canary, verb): (&OpenCanary, &str),
+    content: Hash,
+    now: Timestamp,
+) -> Result<Decided, QueueError> {
+    let reason = match event {
+        Event::Reject { reason } => Some(reason.clone()),
+        _ => None,
+    };
+    let roles: Vec<&str> = person.roles.iter().map(|r| r.as_str()).collect();
+    let body = serde_json::json!({
+        "by": person.id,
+        "mistake": canary.defect.mistake,
+        "verb": verb,
+    });
+    store
+        .transition(&Transition {
+            account: row.account.clone(),
+            action: row.id.clone(),
+            from: row.state,
+            version: row.version,
+            to: ActionState::Pending,
+            effects: Some(canary.original.clone()),
+            play: None,
+            last_editor: None,
+            snoozed_until: None,
+            reassign: None,
+            asked_role: None,
+            holds: Vec::new(),
+            withdraw: None,
+            outbox: Vec::new(),
+            approval: Some(ApprovalRow {
+                person: person.id.clone(),
+                verb: verb.to_owned(),
+                authority: None,
+                version: row.version + 1,
+                roles: roles.join(","),
+                reason,
+                seen: None,
+                content,
+                at: now,
+            }),
+            ledger: vec![LedgerDraft {
+                kind: verb.to_owned(),
+                reference: row.id.as_str().to_owned(),
+                body: canonical(&body),
+            }],
+            at: now,
+        })
+        .await?;
+    Ok(Decided {
+        state: ActionState::Pending,
+        still: Vec::new(),
+        authority: None,
+        canary: Some(canaries::sentence(&canary.defect, verb == CAUGHT)),
     })
 }
 

@@ -220,6 +220,7 @@ async fn approve_all(config: &Config, store: &Store, waiting: &[ActionRow]) -> V
         let effects: Vec<Effect> = serde_json::from_str(&row.effects).expect("effects");
         let event = Event::Approve {
             seen: effects_hash(&effects),
+            reason: None,
         };
         let at = clock();
         decide(config, store, row, &event, (&person, &people), &policies)

@@ -14,6 +14,7 @@ use perennial::webhooks::{WebhookOptions, Webhooks};
 use perennial::worker;
 use perennial_core::ids::{AccountId, TenantId};
 use perennial_core::signal::{Crm, Fact, OpportunityState};
+use perennial_core::time::Timestamp;
 use perennial_sandbox::{self as sandbox, Limits, Options, Sandbox, Seed, SeedRecord, System};
 use perennial_store::Store;
 use perennial_tests::{Database, Said, command};

@@ -6,7 +6,7 @@ use std::future::Future;
 use perennial_core::action::{
     AccountField, ActionState, Done, Effect, Permit, PermitRecord, Priority, Target, Write, effects_hash,
 };
-use perennial_core::approval::{Event, Item, Need, Person, apply};
+use perennial_core::approval::{Asks, Event, Item, Need, Person, apply};
 use perennial_core::ids::{AccountId, ActionId, EffectId};
 use perennial_core::replay::Hash;
 use perennial_core::signal::{Crm, OwnerRole};
@@ -31,6 +31,7 @@ pub(crate) fn permit(effect: &Effect) -> Permit {
         }],
         votes: Vec::new(),
         own_roles_only: true,
+        asks: Asks::default(),
         last_editor: None,
         expires_at: None,
         content: Hash::ZERO,
@@ -44,6 +45,7 @@ pub(crate) fn permit(effect: &Effect) -> Permit {
         &item,
         &Event::Approve {
             seen: effects_hash(&effects),
+            reason: None,
         },
         Some(&person),
         NOW,
@@ -174,13 +176,13 @@ async fn bed(seed: Seed) -> Bed {
     Bed { crms, tools }
 }
 
-pub(crate) fn wait<F: Future<Output = ()>>(test: F) {
+pub(crate) fn wait<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap()
-        .block_on(test);
+        .block_on(test)
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod architecture;
 mod backup;
 mod bad_input;
 mod bundles;
+mod canaries;
 mod content;
 #[cfg(unix)]
 mod crash;

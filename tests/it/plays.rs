@@ -318,7 +318,7 @@ impl Book {
     async fn approve(&self, row: &ActionRow) {
         let effects: Vec<Effect> = read("effects", &row.effects).unwrap();
         let seen = effects_hash(&effects);
-        self.answer(row, Event::Approve { seen }).await;
+        self.answer(row, Event::Approve { seen, reason: None }).await;
     }
 
     fn sent(&self, n: usize) -> Vec<String> {

@@ -467,7 +467,7 @@ impl<'a> Sequence<'a> {
                     _ => serde_json::from_str(&self.row().await.effects).unwrap(),
                 };
                 let seen = effects_hash(&shown);
-                self.does(who, Event::Approve { seen }).await;
+                self.does(who, Event::Approve { seen, reason: None }).await;
             }
             10 | 11 => {
                 let effects = self.effects();

@@ -346,6 +346,7 @@ async fn live(
                 let effects: Vec<Effect> = read("effects", &row.effects).unwrap();
                 let event = Event::Approve {
                     seen: effects_hash(&effects),
+                    reason: None,
                 };
                 match decide(&config, &store, &row, &event, (&eva, &people), &compiled).await {
                     Ok(_)

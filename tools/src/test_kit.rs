@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use perennial_core::action::{ActionState, Effect, Permit, Target, Write, effects_hash};
-use perennial_core::approval::{Event, Item, Need, Person, apply};
+use perennial_core::approval::{Asks, Event, Item, Need, Person, apply};
 use perennial_core::ids::{AccountId, ActionId, EffectId};
 use perennial_core::replay::Hash;
 use perennial_core::signal::{Crm, OwnerRole};
@@ -53,6 +53,7 @@ pub(crate) fn permit(effect: &Effect) -> Permit {
         }],
         votes: Vec::new(),
         own_roles_only: true,
+        asks: Asks::default(),
         last_editor: None,
         expires_at: None,
         content: Hash::ZERO,
@@ -63,7 +64,7 @@ pub(crate) fn permit(effect: &Effect) -> Permit {
         lent: Vec::new(),
     };
     let seen = effects_hash(&effects);
-    let step = apply(&item, &Event::Approve { seen }, Some(&person), now()).expect("approved");
+    let step = apply(&item, &Event::Approve { seen, reason: None }, Some(&person), now()).expect("approved");
     let record = step.permit.expect("a permit").record().clone();
     record.verify(effect, &effects).expect("covered")
 }

@@ -1,5 +1,6 @@
 //! What a person may do with an action that waits, and what follows. `apply` is the only way an action's state changes.
 
+pub mod canary;
 mod votes;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,9 @@ pub enum Event {
     Approve {
         /// Hash of the effects that the person saw.
         seen: Hash,
+        /// Why, where the policies ask for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// A person changes what would be written.
     Edit {
@@ -124,12 +128,23 @@ pub struct Item {
     pub votes: Vec<Vote>,
     /// Lent roles do not count.
     pub own_roles_only: bool,
+    /// What else the policies ask of a yes.
+    pub asks: Asks,
     /// Who changed it last.
     pub last_editor: Option<String>,
     /// Unanswered, it ends then.
     pub expires_at: Option<Timestamp>,
     /// Hash of the policy in force now.
     pub content: Hash,
+}
+
+/// What the policies ask of a yes besides the role. Nothing by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asks {
+    /// It needs a reason.
+    pub reason: bool,
+    /// Yeses that the person has left for now; none for as many as they like.
+    pub yeses_left: Option<u32>,
 }
 
 /// What follows from an event.
@@ -184,6 +199,14 @@ pub enum Refused {
         /// Whose yes is still needed.
         needs: Vec<OwnerRole>,
     },
+    /// The person has said yes as often as one may.
+    #[error(
+        "{person} has said yes as often as one person may in 24 hours (`yeses_a_day` in approvals.toml); a colleague may, or {person} later"
+    )]
+    Budget {
+        /// Who tried.
+        person: String,
+    },
     /// The content is not what the person saw.
     #[error("the action changed since it was shown; look at it again, then approve")]
     Stale,
@@ -233,11 +256,20 @@ pub fn apply(item: &Item, event: &Event, person: Option<&Person>, now: Timestamp
         }
     };
     match event {
-        Event::Approve { seen } => {
+        Event::Approve { seen, reason } => {
             waiting("approving")?;
             let person = person.ok_or(Refused::Stale)?;
             expired(item, now)?;
-            approve(item, *seen, person, now)
+            let step = approve(item, *seen, person, now)?;
+            if item.asks.reason {
+                reasoned("approving this", reason.as_deref().unwrap_or_default())?;
+            }
+            if item.asks.yeses_left == Some(0) {
+                return Err(Refused::Budget {
+                    person: person.id.clone(),
+                });
+            }
+            Ok(step)
         }
         Event::Edit { effects } => {
             waiting("editing")?;

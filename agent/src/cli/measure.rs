@@ -1,5 +1,6 @@
 //! `perennial measure`.
 
+mod answers;
 mod backtest;
 mod coldstart;
 mod effects;
@@ -18,6 +19,8 @@ use crate::simulate::SimulationOptions;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MeasureCommand {
+    /// How people answered what waited for them, and how many canaries they caught
+    Answers(answers::AnswersArgs),
     /// How good the renewal risk would have been on renewals that have been decided since
     Backtest(backtest::BacktestArgs),
     /// How good each way of forecasting renewals is with few labels
@@ -36,6 +39,7 @@ pub(super) enum MeasureCommand {
 
 pub(super) async fn measure(config: &Config, command: MeasureCommand, output: &Output) -> Result<(), Failure> {
     match command {
+        MeasureCommand::Answers(args) => answers::run(config, &args, output).await,
         MeasureCommand::Backtest(args) => backtest::run(config, &args, output).await,
         MeasureCommand::Coldstart(args) => coldstart::run(config, &args, output).await,
         MeasureCommand::Detect(args) => detect_drops(config, &args, output),

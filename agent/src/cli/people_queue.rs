@@ -64,6 +64,9 @@ pub(super) enum QueueCommand {
         ids: Vec<String>,
         #[command(flatten)]
         by: By,
+        /// Why; needed where approvals.toml asks for a reason
+        #[arg(long)]
+        reason: Option<String>,
         /// How many items these are, to approve several
         #[arg(long, value_name = "N")]
         count: Option<usize>,
@@ -242,13 +245,26 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
             card::show(&detail, output);
             Ok(())
         }
-        QueueCommand::Approve { ids, by, later, count } => match ids.as_slice() {
+        QueueCommand::Approve {
+            ids,
+            by,
+            later,
+            reason,
+            count,
+        } => match ids.as_slice() {
             [id] if count.is_none_or(|count| count == 1) => {
                 let row = store.action(id).await?;
-                let event = yes(&row)?;
+                let event = yes(&row, reason.as_deref())?;
                 apply(config, &store, row, event, &by, !later, output).await
             }
-            ids => several::approve(config, &store, ids, count, (&by, !later), output).await,
+            ids => {
+                let how = several::How {
+                    by: &by,
+                    reason: reason.as_deref(),
+                    run_now: !later,
+                };
+                several::approve(config, &store, ids, count, &how, output).await
+            }
         },
         QueueCommand::Edit { id, set, by } => {
             let row = store.action(&id).await?;
@@ -428,10 +444,11 @@ fn list(rows: &[ActionRow], planned: &Planned, limit: u32, today: bool, output: 
 }
 
 /// A yes to an action as it stands.
-fn yes(row: &ActionRow) -> Result<Event, Failure> {
+fn yes(row: &ActionRow, reason: Option<&str>) -> Result<Event, Failure> {
     let effects: Vec<Effect> = read("list of effects", &row.effects)?;
     Ok(Event::Approve {
         seen: effects_hash(&effects),
+        reason: reason.map(str::to_owned),
     })
 }
 
@@ -480,6 +497,7 @@ async fn apply(
         document["by"] = json!(who.id);
         document["in_place_of"] = json!(decided.authority);
         document["still_needed"] = json!(decided.still);
+        document["canary"] = json!(decided.canary);
         document["effects"] = effects.iter().map(card::effect_json).collect();
         output.document(&document);
         return refused_by_crm(&after);
@@ -490,6 +508,9 @@ async fn apply(
         after.state,
         said_by(&who, &decided)
     ));
+    if let Some(canary) = &decided.canary {
+        output.line(&format!("  {canary}"));
+    }
     for effect in &effects {
         output.line(&format!("  {}", card::effect_line(effect)));
     }

@@ -167,6 +167,7 @@ impl<'a> Watch<'a> {
             self.beaten = now;
             crate::queue::housekeeping(engine.store, now).await?;
             crate::queue::ask_next(engine.store, &self.cycle.policies, now).await?;
+            crate::canaries::plant(engine.store, &self.cycle.policies, now).await?;
             self.reload().await?;
         }
         let size = limits.accounts_per_batch.max(1);

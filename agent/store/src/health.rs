@@ -27,6 +27,7 @@ tables!(
     "action",
     "approval",
     "attempt",
+    "canary",
     "choice",
     "conflict",
     "content",

@@ -13,6 +13,7 @@ mod actions;
 mod args;
 mod asked;
 mod budget;
+mod canaries;
 mod choices;
 mod conflicts;
 mod content;
@@ -52,6 +53,7 @@ mod watermark;
 mod workers;
 
 pub use budget::{CallBudget, CallRules, CallsTaken};
+pub use canaries::{Answer, CAUGHT, MISSED, OpenCanary};
 pub use conflicts::{ConflictField, ConflictRow, KnownField, Learned};
 pub use copy::Copied;
 pub use due::DueAccount;

@@ -7,6 +7,7 @@ use perennial_core::signal::OwnerRole;
 use perennial_core::time::Timestamp;
 
 use crate::Store;
+use crate::canaries;
 use crate::conflicts;
 use crate::convert::{hash, time};
 use crate::db::{Col, Column, Durability, Statement, args};
@@ -33,8 +34,12 @@ pub(crate) static CHANGE: Statement = Statement::same(
 pub(crate) static INSERT_APPROVAL: Statement = Statement::same(
     "recording an approval",
     "insert into approval (tenant_id, account_id, action_id, version, at_us, person, verb, roles, reason, seen, content,
-         authority)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+         authority, waited_us)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+);
+pub(crate) static ASKED: Statement = Statement::same(
+    "reading since when an action waits",
+    "select asked_us from action where tenant_id = $1 and account_id = $2 and action_id = $3",
 );
 pub(crate) static APPROVALS: Statement = Statement::same(
     "reading approvals",
@@ -85,6 +90,7 @@ pub(crate) static SET_PLAN: Statement = Statement::rows(
 #[cfg(test)]
 pub(crate) static ALL: &[&Statement] = &[
     &CHANGE,
+    &ASKED,
     &INSERT_APPROVAL,
     &APPROVALS,
     &PUT_DRAFTS,
@@ -121,6 +127,11 @@ impl Store {
                 hold: refused.hold,
             });
         }
+        let asked = match &t.approval {
+            Some(_) => tx.fetch(&ASKED, args![self.tenant.0, account, action], None).await?,
+            None => Vec::new(),
+        };
+        let asked = asked.first().map(|row| row.opt_int(0)).transpose()?.flatten();
         let changed = tx
             .fetch(
                 &CHANGE,
@@ -170,10 +181,12 @@ impl Store {
                     seen.as_deref(),
                     content.as_str(),
                     approval.authority.as_deref(),
+                    asked.map(|since| approval.at.us().saturating_sub(since)),
                 ],
                 None,
             )
             .await?;
+            canaries::settle(&mut tx, self.tenant.0, (account, &t.action), approval).await?;
         }
         if let Some(approval) = &t.approval {
             conflicts::settle(&mut tx, self.tenant.0, &t.action, approval).await?;

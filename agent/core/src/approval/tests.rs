@@ -16,6 +16,7 @@ fn item(state: ActionState) -> Item {
         needs: needs(&[OwnerRole::CSM]),
         votes: Vec::new(),
         own_roles_only: false,
+        asks: Asks::default(),
         last_editor: None,
         expires_at: None,
         content: Hash::ZERO,
@@ -72,6 +73,7 @@ fn vote(by: &str, authority: &str, roles: &[OwnerRole], seen: Hash) -> Vote {
 fn yes(item: &Item, person: &Person) -> Result<(ActionState, Option<String>, Vec<OwnerRole>), Refused> {
     let event = Event::Approve {
         seen: crate::action::effects_hash(&item.effects),
+        reason: None,
     };
     let step = apply(item, &event, Some(person), Timestamp::EPOCH)?;
     assert_eq!(

@@ -1,5 +1,5 @@
-//! `approvals.toml`: how people answer what waits for them. How many have to say yes, who is asked when nobody answers, and
-//! where roles that somebody lent count.
+//! `approvals.toml`: how people answer what waits for them. How many have to say yes, who is asked when nobody answers, where
+//! roles that somebody lent count, and what keeps people from saying yes without reading.
 //!
 //! The file can only ask for more: who may approve at all stands in the autonomy table and is proved there. A bundle without the file
 //! asks one person, and nobody else in time.
@@ -19,10 +19,17 @@ use crate::signal::{OwnerRole, Tier};
 pub const FILE: &str = "approvals.toml";
 /// Most people who have to say yes to one action.
 const TOGETHER_MAX: usize = 5;
+/// Most yeses of a person in 24 hours that can be allowed: more is no limit.
+const YESES_MAX: i64 = 1_000;
+/// Largest share of drafts that may be canaries: each delays a true one.
+const CANARIES_MAX: f64 = 0.1;
 
 /// How people answer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Approvals {
+    yeses_a_day: Option<u32>,
+    reasons: BTreeSet<Tier>,
+    canaries: f64,
     together: BTreeMap<(ActionKind, Tier), Vec<OwnerRole>>,
     ask_next: BTreeMap<Tier, i64>,
     lent: Option<BTreeSet<Tier>>,
@@ -32,6 +39,10 @@ pub struct Approvals {
 #[serde(deny_unknown_fields)]
 struct ApprovalsFile {
     lent_roles: Option<Vec<Spanned<String>>>,
+    yeses_a_day: Option<Spanned<i64>>,
+    #[serde(default)]
+    yes_needs_reason: Vec<Spanned<String>>,
+    canaries: Option<Spanned<f64>>,
     #[serde(default)]
     ask_next: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default)]
@@ -51,6 +62,24 @@ impl Approvals {
             needs.push(least);
         }
         needs
+    }
+
+    /// How often one person may say yes within 24 hours; none for as often as they like.
+    #[must_use]
+    pub fn yeses_a_day(&self) -> Option<u32> {
+        self.yeses_a_day
+    }
+
+    /// Whether a yes to an action of this tier needs a reason: also where the tier is not known and any tier needs one.
+    #[must_use]
+    pub fn yes_needs_reason(&self, tier: Option<Tier>) -> bool {
+        tier.map_or(!self.reasons.is_empty(), |tier| self.reasons.contains(&tier))
+    }
+
+    /// Share of the drafts that wait, from 0 to 1, that are canaries ([`crate::approval::canary`]).
+    #[must_use]
+    pub fn canaries(&self) -> f64 {
+        self.canaries
     }
 
     /// Minutes after which the next role is asked; none: nobody else is.
@@ -105,6 +134,7 @@ pub(super) fn compile(text: &str, named: &Vocabulary, problems: &mut Vec<Problem
         found
     };
     let lent = raw.lent_roles.map(|tiers| tiers.iter().filter_map(&mut tier).collect());
+    let reasons = raw.yes_needs_reason.iter().filter_map(&mut tier).collect();
     let mut ask_next = BTreeMap::new();
     let mut times = Vec::new();
     for (name, time) in &raw.ask_next {
@@ -120,6 +150,30 @@ pub(super) fn compile(text: &str, named: &Vocabulary, problems: &mut Vec<Problem
             }
         }
     }
+    let yeses_a_day = raw.yeses_a_day.and_then(|yeses| {
+        let most = u32::try_from(*yeses.get_ref())
+            .ok()
+            .filter(|_| (1..=YESES_MAX).contains(yeses.get_ref()));
+        if most.is_none() {
+            wrong(
+                yeses.span().start,
+                format!("{} is no number of yeses a day", yeses.get_ref()),
+                format!("give a whole number from 1 to {YESES_MAX}, or leave it out for no limit"),
+            );
+        }
+        most
+    });
+    let canaries = raw.canaries.map_or(0.0, |share| {
+        if (0.0..=CANARIES_MAX).contains(share.get_ref()) {
+            return *share.get_ref();
+        }
+        wrong(
+            share.span().start,
+            format!("{} is no share of canaries", share.get_ref()),
+            format!("give a number from 0.0 to {CANARIES_MAX}: 0.01 for one draft in a hundred"),
+        );
+        0.0
+    });
     for (tier, time) in times {
         match minutes(time.get_ref()) {
             Some(minutes) => {
@@ -176,6 +230,9 @@ pub(super) fn compile(text: &str, named: &Vocabulary, problems: &mut Vec<Problem
         together.insert((kind, tier), found);
     }
     Approvals {
+        yeses_a_day,
+        reasons,
+        canaries,
         together,
         ask_next,
         lent,

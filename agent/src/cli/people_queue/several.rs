@@ -8,17 +8,25 @@ use serde_json::json;
 use super::{By, carry_out, deciding, yes};
 use crate::cli::{Failure, Output};
 use crate::config::Config;
-use crate::queue::decide;
+use crate::queue::{Decided, decide};
 
 /// Most items of one command: what is approved together has to be read.
 const ITEMS_MAX: usize = 50;
+
+/// How all of them are approved.
+pub(super) struct How<'a> {
+    pub(super) by: &'a By,
+    pub(super) reason: Option<&'a str>,
+    /// Whether what is due is carried out at once.
+    pub(super) run_now: bool,
+}
 
 pub(super) async fn approve(
     config: &Config,
     store: &Store,
     ids: &[String],
     count: Option<usize>,
-    (by, run_now): (&By, bool),
+    how: &How<'_>,
     output: &Output,
 ) -> Result<(), Failure> {
     let mut rows: Vec<ActionRow> = Vec::new();
@@ -28,7 +36,7 @@ pub(super) async fn approve(
             rows.push(row);
         }
     }
-    let (who, people, policies) = deciding(config, store, by).await?;
+    let (who, people, policies) = deciding(config, store, how.by).await?;
     let commercial = |row: &ActionRow| policies.gate.vocabulary().is_commercial(row.kind);
     alike(&rows, commercial)?;
     if count != Some(rows.len()) {
@@ -40,10 +48,10 @@ pub(super) async fn approve(
     }
     let mut results = Vec::new();
     for row in &rows {
-        let done = decide(config, store, row, &yes(row)?, (&who, &people), &policies).await;
+        let done = decide(config, store, row, &yes(row, how.reason)?, (&who, &people), &policies).await;
         results.push((row, done.map_err(|error| error.to_string())));
     }
-    if run_now
+    if how.run_now
         && results
             .iter()
             .any(|(_, done)| matches!(done, Ok(d) if d.state == ActionState::Permitted))
@@ -61,6 +69,11 @@ pub(super) async fn approve(
         let crm = after.state == ActionState::Failed;
         refused += usize::from(done.is_err() || crm);
         let (still, error) = match done {
+            // A yes to a canary is none.
+            Ok(Decided { canary: Some(told), .. }) => {
+                refused += 1;
+                (Vec::new(), Some(told))
+            }
             Ok(decided) => (decided.still, None),
             Err(error) => (Vec::new(), Some(error)),
         };

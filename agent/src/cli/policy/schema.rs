@@ -295,6 +295,12 @@ fn approvals(named: &Vocabulary) -> Value {
         "Perennial: how people answer what waits",
         table(&[
             ("lent_roles?", list(words(tiers()))),
+            (
+                "yeses_a_day?",
+                json!({ "type": "integer", "minimum": 1, "maximum": 1_000 }),
+            ),
+            ("yes_needs_reason?", list(words(tiers()))),
+            ("canaries?", json!({ "type": "number", "minimum": 0, "maximum": 0.1 })),
             ("ask_next?", table(&times)),
             ("together?", table(&rows)),
         ]),

@@ -2,6 +2,7 @@
 
 mod asked;
 mod bed;
+mod canaries;
 mod crm;
 mod decisions;
 mod effects;

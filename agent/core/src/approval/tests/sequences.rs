@@ -84,6 +84,7 @@ impl World {
             needs: needs(POLICIES[self.policy]),
             votes: votes(&self.history, self.version, |id| self.roles[id].clone()),
             own_roles_only: self.own_roles_only,
+            asks: Asks::default(),
             last_editor: self.last_editor.clone(),
             expires_at: Some(at(self.expires_at)),
             content: Hash::ZERO,
@@ -124,7 +125,7 @@ impl World {
         };
         self.version += 1;
         let seen = match event {
-            Event::Approve { seen } => Some(*seen),
+            Event::Approve { seen, .. } => Some(*seen),
             _ => None,
         };
         self.history.push(Said {
@@ -278,7 +279,7 @@ impl World {
                     self.effects.clone()
                 };
                 let seen = crate::action::effects_hash(&shown);
-                self.does(who, "approve", &Event::Approve { seen });
+                self.does(who, "approve", &Event::Approve { seen, reason: None });
             }
             10 | 11 => {
                 let effects = self.next_text();
