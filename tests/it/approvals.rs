@@ -80,11 +80,11 @@ impl Office {
     }
 
     /// The first item that a CSM may approve.
-    fn item(&self) -> Value {
+    pub(crate) fn item(&self) -> Value {
         self.waiting(|item| item["verdict"] == "approve:csm").remove(0)
     }
 
-    fn together(&self, item: &Value, roles: &str) {
+    pub(crate) fn together(&self, item: &Value, roles: &str) {
         let line = format!(
             "[together]\n{} = {{ {} = [{roles}] }}\n",
             item["kind"].as_str().unwrap(),

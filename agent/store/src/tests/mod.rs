@@ -10,6 +10,7 @@ mod events;
 mod health;
 mod limits;
 mod plays;
+mod promotions;
 mod races;
 mod schema;
 mod signals;
