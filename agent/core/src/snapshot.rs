@@ -205,8 +205,31 @@ impl Snapshot {
                 Fact::Owner(_) | Fact::Product(_) | Fact::Gone(_) => {}
             }
         }
+        snapshot.settle_roles();
         snapshot.sort();
         snapshot
+    }
+
+    /// Whom a CRM knows only by their roles in deals has the role that they have in open ones.
+    fn settle_roles(&mut self) {
+        let open: Vec<&RecordRef> = self
+            .opportunities
+            .iter()
+            .filter(|deal| deal.fact.state == Some(OpportunityState::Open))
+            .map(|deal| &deal.record)
+            .collect();
+        for person in &mut self.contacts {
+            let source = &person.record.source;
+            let is_open = |deal: &str| {
+                open.iter()
+                    .any(|o| o.source == *source && o.external_id.as_str() == deal)
+            };
+            person.fact.settle_role(is_open);
+        }
+        // Which deals are open now says nothing about then.
+        for version in &mut self.contact_history {
+            version.fact.settle_role(|_| true);
+        }
     }
 
     /// The last moment up to `now` at which something became known of an account, but not before the day of `now` began:
