@@ -561,3 +561,6 @@ fn open_deal(snapshot: &Snapshot, kind: OpportunityKind) -> Option<&Held<Opportu
         .filter(|o| o.fact.state == Some(OpportunityState::Open) && o.fact.kind == Some(kind))
         .min_by_key(|o| (o.fact.opened, ExternalId::clone(&o.record.external_id)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -469,6 +469,52 @@ mod tests {
     }
 
     #[test]
+    fn who_has_roles_only_in_deals_has_that_of_the_open_ones() {
+        use crate::signal::ContactRole;
+        let deal = |id: &str, state| {
+            let fact = Opportunity {
+                state: Some(state),
+                ..Opportunity::default()
+            };
+            signal(id, "2026-01-01", "1970-01-01", Fact::Opportunity(fact))
+        };
+        let person = |own: Option<ContactRole>, deals: &[(&str, ContactRole)]| {
+            let roles = deals.iter().map(|(deal, role)| ((*deal).to_owned(), *role));
+            let fact = Contact {
+                role: own,
+                deal_roles: Some(roles.collect()),
+                ..Contact::default()
+            };
+            signal("c", "2026-01-01", "1970-01-01", Fact::Contact(fact))
+        };
+        let (buyer, champion, user) = (ContactRole::EconomicBuyer, ContactRole::Champion, ContactRole::User);
+        let role = |person: Signal| {
+            let deals = [
+                deal("won", OpportunityState::Won),
+                deal("open", OpportunityState::Open),
+                deal("too", OpportunityState::Open),
+            ];
+            let all = deals.into_iter().chain([person]).collect();
+            snapshot("2026-02-01", all).contacts[0].fact.role
+        };
+        assert_eq!(
+            role(person(None, &[("won", champion), ("open", buyer), ("too", user)])),
+            Some(buyer)
+        );
+        assert_eq!(
+            role(person(None, &[("won", champion)])),
+            Some(champion),
+            "none in an open one"
+        );
+        assert_eq!(
+            role(person(Some(user), &[("open", buyer)])),
+            Some(user),
+            "their own record comes first"
+        );
+        assert_eq!(role(person(None, &[])), None);
+    }
+
+    #[test]
     fn an_end_in_the_future_is_hidden() {
         let ended = signal("1", "2026-01-01", "1970-01-01", contract(Some("2026-06-30")));
         assert_eq!(

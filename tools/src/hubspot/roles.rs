@@ -160,10 +160,18 @@ impl HubSpot {
         }
         let now = self.association(effect, deal, &plan.contact).await;
         let now = now.map_err(|error| error.after("the role was sent").with_image(sent.image()))?;
-        let now = now.live(&words, None);
-        if !now.contains_key(ASSOCIATION) {
+        if now.kinds.is_none() {
             return Err(proof::not_made(Crm::HubSpot, "associations"));
         }
+        if !now.has(&plan.word) {
+            return Err(SendError::refused(
+                DEALS,
+                "NOT_APPLIED",
+                "HubSpot reported success, and the association does not have the label",
+                "look at the labels of the association in HubSpot and give the role by hand",
+            ));
+        }
+        let now = now.live(&words, None);
         let image = proof::changed(Crm::HubSpot, DEALS, sent, &now)?;
         let done = if standing.kinds.is_some() {
             Done::Updated
@@ -461,3 +469,6 @@ fn no_label(word: &str) -> SendError {
         "make the label in HubSpot, or correct [write.role] of the mapping",
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ use crate::http::Call;
 use crate::http::path::encode;
 use crate::reading::{Ask, ROLES_DEALS, ReadPage, ReadRow};
 use crate::text::same;
-use crate::{Diff, FieldOwner, Known, LookUp, SendError, proof};
+use crate::{Diff, FieldOwner, Known, LookUp, SendError, ownership, proof};
 
 /// The object whose rows say what a person is to a deal.
 pub(super) const CONTACT_ROLE: &str = "OpportunityContactRole";
@@ -78,7 +78,12 @@ impl Salesforce {
             return Ok(url(self.receipt(Done::NoChange, CONTACT_ROLE, text(row, "Id"), at)));
         }
         match standing.rows.as_slice() {
-            [] => Ok(url(self.give_role(effect, plan, &standing.deal, at).await?)),
+            [] => {
+                // Where one was known, somebody has taken it away.
+                let wanted = role(&plan.word);
+                ownership::guard(CONTACT_ROLE, &standing.deal, &[&wanted], &Live::new(), known)?;
+                Ok(url(self.give_role(effect, plan, &standing.deal, at).await?))
+            }
             [row] => {
                 let change = Change {
                     object: CONTACT_ROLE,
@@ -125,11 +130,14 @@ impl Salesforce {
         let result = result.map_err(|error| error.with_image(image()))?;
         let id = result.id.ok_or_else(|| SendError::unreadable("success without an id"));
         let id = id.map_err(|error| error.with_image(image()))?;
-        let now = self.fetch(effect, CONTACT_ROLE, &Place::Id(id.clone()), &wanted).await;
+        // Read back as it is looked for: what that question does not find would be made again.
+        let now = self.standing(effect, plan).await;
         let now = now.map_err(|error| error.after("the role was written").with_image(image()))?;
-        let now = now.ok_or_else(|| proof::not_made(Crm::Salesforce, CONTACT_ROLE))?;
+        let rows = now.map(|now| now.rows).unwrap_or_default();
+        let row = rows.iter().find(|row| is_same(text(row, "Id"), &id));
+        let row = row.ok_or_else(|| proof::not_made(Crm::Salesforce, CONTACT_ROLE))?;
         Ok(Receipt {
-            after: proof::made(Crm::Salesforce, &wanted, &now.live),
+            after: proof::made(Crm::Salesforce, &wanted, row),
             ..self.receipt(Done::Created, CONTACT_ROLE, &id, at)
         })
     }
@@ -200,7 +208,9 @@ impl Salesforce {
         let path = format!("{}/query?q={}", data(), encode(&question));
         let reply = self.http.send(&Call::get(CONTACT_ROLE, path).serving(effect)).await?;
         let page: QueryPage<Live> = reply.ok()?.json()?;
-        if !page.done || page.total_size != page.records.len() as u64 {
+        let mut rows = page.records;
+        distinct(&mut rows);
+        if !page.done || page.total_size > rows.len() as u64 {
             return Err(unexpected(
                 CONTACT_ROLE,
                 "a question says that it found more than it shows",
@@ -209,8 +219,7 @@ impl Salesforce {
         // What is written over must be what was asked for.
         let fits =
             |row: &Live| is_same(text(row, "OpportunityId"), &deal) && is_same(text(row, "ContactId"), &plan.contact);
-        if page
-            .records
+        if rows
             .iter()
             .any(|row| !fits(row) || !super::ids::is_whole(text(row, "Id")))
         {
@@ -219,10 +228,7 @@ impl Salesforce {
                 "a question was answered with rows that were not asked for",
             ));
         }
-        Ok(Some(Standing {
-            deal,
-            rows: page.records,
-        }))
+        Ok(Some(Standing { deal, rows }))
     }
 
     /// Puts what each person is to which deals into their row: one deal a line, with its word behind `=`.
@@ -268,6 +274,7 @@ impl Salesforce {
             let page: QueryPage<Live> = self.http.send(&call).await?.ok()?.json()?;
             rows.extend(page.records);
             if page.done {
+                distinct(&mut rows);
                 if page.total_size > rows.len() as u64 {
                     return Err(read::incomplete(CONTACT_ROLE, rows.len() as u64, page.total_size));
                 }
@@ -346,6 +353,12 @@ impl Salesforce {
     }
 }
 
+/// Leaves one of each row: a page may show one twice.
+fn distinct(rows: &mut Vec<Live>) {
+    let mut seen = BTreeSet::new();
+    rows.retain(|row| seen.insert(text(row, "Id").to_owned()));
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RolePage {
@@ -392,3 +405,6 @@ pub(super) fn are_asked(ask: &Ask) -> Result<bool, SendError> {
     }
     Ok(asked)
 }
+
+#[cfg(test)]
+mod tests;
