@@ -1,5 +1,7 @@
 //! What people are to deals, with the whole engine: a playbook names the economic buyer of an open renewal. Salesforce and HubSpot, on
 //! SQLite and, where there is a server, on PostgreSQL.
+//!
+//! Long because the book that both CRMs are read and written by is here too.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
