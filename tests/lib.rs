@@ -19,6 +19,7 @@ macro_rules! carries_out_only {
             static NONE: perennial_tools::WriteMap = perennial_tools::WriteMap {
                 account: std::collections::BTreeMap::new(),
                 deal: std::collections::BTreeMap::new(),
+                roles: std::collections::BTreeMap::new(),
             };
             &NONE
         }

@@ -16,6 +16,7 @@ mod crm_batches;
 mod crm_converge;
 mod crm_people;
 mod crm_read;
+mod crm_roles;
 mod crm_sync;
 mod crms;
 mod detect;

@@ -9,6 +9,7 @@
 //! reason, and a mutation that is caught but still listed fails the test as well.
 
 mod reading;
+mod roles;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -75,7 +76,7 @@ fn untrue(crms: &Sandbox, system: System, receipt: &Receipt) -> Option<String> {
 
 fn state(crms: &Sandbox, system: System) -> Vec<String> {
     let objects: &[&str] = match system {
-        System::Salesforce => &["Account", "Opportunity", "Task", "Note"],
+        System::Salesforce => &["Account", "Opportunity", "Task", "Note", "OpportunityContactRole"],
         System::Hubspot => &["companies", "deals", "tasks", "notes"],
     };
     let mut lines = Vec::new();
@@ -104,6 +105,7 @@ async fn scenario(system: System, mutation: Option<Mutation>) -> Outcome {
         let company = SeedRecord::new("companies").field("name", name.as_str());
         seed.hubspot.push(company.field("perennial_account_id", key.as_str()));
     }
+    roles::seed(&mut seed);
     let crms = Sandbox::start(Options {
         seed,
         ..Options::default()
@@ -185,6 +187,7 @@ async fn scenario(system: System, mutation: Option<Mutation>) -> Outcome {
             .said
             .push(format!("stage: {}", stage(&crms, &mut outcome.lies).await));
     }
+    roles::scenario(&crms, system, &mut outcome).await;
     outcome
         .said
         .push(format!("race: {}", race(&crms, system, crm, &*tool).await));

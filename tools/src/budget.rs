@@ -44,7 +44,8 @@ impl Lane {
             Write::CreateTask { .. }
             | Write::CreateNote { .. }
             | Write::UpdateAccount { .. }
-            | Write::UpdateOpportunity { .. } => Lane::Normal,
+            | Write::UpdateOpportunity { .. }
+            | Write::SetContactRole { .. } => Lane::Normal,
         }
     }
 

@@ -1,4 +1,4 @@
-//! HubSpot over its dated API: company and deal properties, tasks and notes.
+//! HubSpot over its dated API: company and deal properties, tasks and notes, and what people are to deals.
 //!
 //! Promises: a property is written only where the live value differs; a task or note goes by the effect's id as a unique
 //! property, so that doing it twice makes one record, and one that a person has since worked on is left alone. The
@@ -14,6 +14,7 @@ mod gather;
 mod many;
 mod map;
 mod read;
+mod roles;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ use crate::{
     ReadRow, SendError, Tool, Undoing, WriteMap, ownership,
 };
 use map::{ACCOUNT_KEY, COMPANIES, DEALS, EFFECT_KEY, Place, Plan};
+use roles::Kinds;
 use stages::Stages;
 use wire::{Associations, Batch, Details, Record};
 
@@ -69,6 +71,8 @@ pub struct HubSpot {
     details: OnceCell<Details>,
     /// Stages by object, as last asked.
     stages: Mutex<BTreeMap<String, Arc<Stages>>>,
+    /// Labels between deals and contacts, as last asked.
+    labels: Mutex<Option<Arc<Kinds>>>,
 }
 
 impl HubSpot {
@@ -83,6 +87,7 @@ impl HubSpot {
             writes: connection.writes.unwrap_or_else(map::writes),
             details: OnceCell::new(),
             stages: Mutex::new(BTreeMap::new()),
+            labels: Mutex::new(None),
         })
     }
 
@@ -98,6 +103,7 @@ impl HubSpot {
                 self.change(effect, change, at).await
             }
             Plan::Keyed { object, wanted } => self.create(effect, object, &wanted, at).await,
+            Plan::Role(plan) => self.set_role(effect, &plan, known, at).await,
         }
     }
 
@@ -134,6 +140,7 @@ impl HubSpot {
                 let receipt = self.receipt(Done::AlreadyDone, object, &record.id, &company, at).await;
                 Ok(LookUp::Done(Receipt { after, ..receipt }))
             }
+            Plan::Role(plan) => self.find_role(effect, &plan, at).await,
         }
     }
 
@@ -147,6 +154,7 @@ impl HubSpot {
                 }
                 (object, key_of(effect), wanted)
             }
+            Plan::Role(plan) => return self.live_role(effect, &plan).await,
         };
         let record = self.fetch(effect, object, &place, &wanted).await?;
         let url = match &record {
@@ -442,7 +450,7 @@ impl Tool for HubSpot {
     }
 
     fn together(&self, effect: &Effect) -> Option<&'static str> {
-        Some(many::object_of(effect))
+        many::object_of(effect)
     }
 
     fn batch_max(&self) -> usize {
@@ -478,7 +486,12 @@ impl Tool for HubSpot {
     }
 
     fn undoing<'a>(&'a self, effect: &'a Effect, receipt: &'a Receipt) -> Answer<'a, Undoing> {
-        Box::pin(async move { Ok(self.look_back(effect, receipt).await?.1) })
+        Box::pin(async move {
+            match map::role_plan(effect, &self.writes)? {
+                Some(plan) => self.undoing_role(effect, &plan, receipt).await,
+                None => Ok(self.look_back(effect, receipt).await?.1),
+            }
+        })
     }
 
     fn undo<'a>(
@@ -490,7 +503,10 @@ impl Tool for HubSpot {
     ) -> Answer<'a, Receipt> {
         Box::pin(async move {
             crate::covered(Crm::HubSpot, &permit, effect)?;
-            self.take_back(effect, receipt, at).await
+            match map::role_plan(effect, &self.writes)? {
+                Some(plan) => self.take_role_back(effect, &plan, receipt, at).await,
+                None => self.take_back(effect, receipt, at).await,
+            }
         })
     }
 

@@ -38,7 +38,7 @@ pub use budget::{Budget, Lane, NoCalls};
 pub use connection::{BulkWriting, Connection, ConnectionError, CreateMissing};
 pub use error::{FieldConflict, Image, Lost, SendError};
 pub use many::{Always, Go, Job};
-pub use ownership::{FieldOwner, FieldRule, Known, WriteMap};
+pub use ownership::{FieldOwner, FieldRule, Known, WriteMap, role_field};
 pub use reading::{Ask, BulkReading, ReadPage, ReadRow};
 
 /// What a tool answers, later.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use perennial_core::action::{AccountField, DealField};
+use perennial_core::signal::{ContactRole, Crm};
 use serde_json::Value;
 
 use crate::error::{FieldConflict, SendError};
@@ -60,10 +61,22 @@ pub struct WriteMap {
     pub account: BTreeMap<AccountField, FieldRule>,
     /// Fields of deals.
     pub deal: BTreeMap<DealField, FieldRule>,
+    /// The CRM's words for roles of people in deals: of Salesforce values of a picklist, of HubSpot labels. They are shared with people,
+    /// always; a role without a word is not written.
+    pub roles: BTreeMap<ContactRole, String>,
+}
+
+/// Name of the field that says what a person is to a deal, in receipts, conflicts and knowledge.
+#[must_use]
+pub fn role_field(crm: Crm, contact: &str) -> String {
+    match crm {
+        Crm::Salesforce => "Role".to_owned(),
+        Crm::HubSpot => format!("associations.contacts.{contact}"),
+    }
 }
 
 impl WriteMap {
-    pub(crate) fn of(account: [&str; 5], deal: [&str; 2]) -> WriteMap {
+    pub(crate) fn of(account: [&str; 5], deal: [&str; 2], roles: &[(ContactRole, &str)]) -> WriteMap {
         let rule = |field: &&str, owner| FieldRule {
             field: (*field).to_owned(),
             owner,
@@ -73,7 +86,23 @@ impl WriteMap {
         WriteMap {
             account: AccountField::ALL.iter().copied().zip(ours).collect(),
             deal: DealField::ALL.iter().copied().zip(shared).collect(),
+            roles: roles.iter().map(|(role, word)| (*role, (*word).to_owned())).collect(),
         }
+    }
+
+    /// The CRM's word for a role.
+    ///
+    /// # Errors
+    /// [`SendError::Refused`] where the mapping has none.
+    pub(crate) fn word(&self, object: &str, role: ContactRole) -> Result<&str, SendError> {
+        self.roles.get(&role).map(String::as_str).ok_or_else(|| {
+            SendError::refused(
+                object,
+                "ROLE_NOT_MAPPED",
+                &format!("the mapping has no word of the CRM for the role {role}"),
+                format!("add {role} = \"..\" to [write.role] of the mapping, as people see the role in the CRM"),
+            )
+        })
     }
 
     /// Fields of the CRM on accounts that are written.

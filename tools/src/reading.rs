@@ -99,6 +99,16 @@ pub(crate) const STAGE_STATE: &str = "stage.state";
 /// The chance that it ends well, as the CRM has it.
 pub(crate) const STAGE_PROBABILITY: &str = "stage.probability";
 
+/// Columns that stand for roles of people.
+pub(crate) const ROLES: &str = "roles.";
+/// What a person is to which deals: one a line, the deal's id before `=`, behind it the CRM's word.
+pub(crate) const ROLES_DEALS: &str = "roles.deals";
+
+/// Whether a column is made by the adapter and is no field of the CRM.
+pub(crate) fn is_made(field: &str) -> bool {
+    field.starts_with(STAGE) || field.starts_with(ROLES)
+}
+
 /// Names that may stand in a question: letters, digits, `_`, and points between the names of parents.
 pub(crate) fn plain_names(ask: &Ask) -> Result<(), SendError> {
     let plain = |name: &str| {
@@ -109,7 +119,8 @@ pub(crate) fn plain_names(ask: &Ask) -> Result<(), SendError> {
         };
         name.len() <= 255 && name.split('.').all(fits)
     };
-    let known = |name: &str| !name.starts_with(STAGE) || [STAGE_LABEL, STAGE_STATE, STAGE_PROBABILITY].contains(&name);
+    const MADE: [&str; 4] = [STAGE_LABEL, STAGE_STATE, STAGE_PROBABILITY, ROLES_DEALS];
+    let known = |name: &str| !is_made(name) || MADE.contains(&name);
     match std::iter::once(&ask.object)
         .chain(&ask.fields)
         .find(|name| !plain(name) || !known(name))
@@ -145,6 +156,8 @@ pub(crate) fn known_name(object: &str) -> &'static str {
         "tasks",
         "notes",
         "owners",
+        "OpportunityContactRole",
+        "OpportunityStage",
     ];
     KNOWN
         .iter()

@@ -1,4 +1,4 @@
-//! Salesforce over its REST API: account and opportunity fields, tasks and notes.
+//! Salesforce over its REST API: account and opportunity fields, tasks and notes, and what people are to deals.
 //!
 //! Promises: a field is written only where the live value differs, guarded by the record's ETag where Salesforce gives
 //! one and by the second of its last change where it does not; a task or note goes by the effect's id as external id, so that
@@ -16,6 +16,8 @@ mod ingest;
 mod many;
 mod map;
 mod read;
+mod roles;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod undo;
@@ -24,6 +26,7 @@ pub mod wire;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use perennial_core::action::{Done, Effect, Permit, Receipt};
@@ -43,7 +46,9 @@ use crate::{
     Answer, Answers, Ask, BulkReading, BulkWriting, Connection, ConnectionError, CreateMissing, Diff, Finding, Go, Job,
     Known, LookUp, ReadPage, ReadRow, SendError, Tool, Undoing, WriteMap, ownership,
 };
+use gather::several_of;
 use map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, Place, Plan};
+use stages::Stages;
 use wire::{Organization, QueryPage, SaveResult};
 
 /// The API version this adapter was written against.
@@ -65,6 +70,8 @@ pub struct Salesforce {
     bulk_reading: BulkReading,
     /// About how many records each object has, as last asked.
     counts: OnceCell<BTreeMap<String, u64>>,
+    /// Stages of deals, as last asked.
+    stages: Mutex<Option<Arc<Stages>>>,
 }
 
 /// A change of fields that is wanted.
@@ -113,10 +120,12 @@ impl Salesforce {
             writes: connection.writes.unwrap_or_else(map::writes),
             is_sandbox: OnceCell::new(),
             counts: OnceCell::new(),
+            stages: Mutex::new(None),
         })
     }
 
     async fn run(&self, effect: &Effect, known: &Known, at: Timestamp) -> Result<Receipt, SendError> {
+        self.check_stage(effect).await?;
         match map::plan(effect, &self.writes)? {
             Plan::Change { object, place, wanted } => {
                 let change = Change {
@@ -128,6 +137,7 @@ impl Salesforce {
                 self.change(effect, change, at).await
             }
             Plan::Keyed { object, parent, wanted } => self.create(effect, object, parent, &wanted, at).await,
+            Plan::Role(plan) => self.set_role(effect, &plan, known, at).await,
         }
     }
 
@@ -135,6 +145,7 @@ impl Salesforce {
         let (object, place, wanted) = match map::plan(effect, &self.writes)? {
             Plan::Change { object, place, wanted } => (object, place, wanted),
             Plan::Keyed { object, wanted, .. } => (object, key_of(effect), wanted),
+            Plan::Role(plan) => return self.find_role(effect, &plan, at).await,
         };
         let Some(record) = self.fetch(effect, object, &place, &wanted).await? else {
             return Ok(LookUp::Absent);
@@ -155,6 +166,7 @@ impl Salesforce {
         let (object, place, wanted) = match map::plan(effect, &self.writes)? {
             Plan::Change { object, place, wanted } => (object, place, wanted),
             Plan::Keyed { object, wanted, .. } => (object, key_of(effect), wanted),
+            Plan::Role(plan) => return self.live_role(effect, &plan).await,
         };
         let record = self.fetch(effect, object, &place, &wanted).await?;
         Ok(Diff {
@@ -255,7 +267,7 @@ impl Salesforce {
         let call = Call::write(Method::PATCH, object, path, Value::Object(fields::body(&wanted_there))).serving(effect);
         let reply = self.http.send(&call).await?;
         if reply.status == StatusCode::MULTIPLE_CHOICES {
-            return Err(several(object));
+            return Err(several_of(object, &reply));
         }
         let reply = reply.ok()?;
         // Older versions answer a match without a body.
@@ -311,7 +323,7 @@ impl Salesforce {
         let call = Call::write(Method::PATCH, ACCOUNT, place_path(ACCOUNT, &place)?, body).serving(effect);
         let reply = self.http.send(&call).await?;
         if reply.status == StatusCode::MULTIPLE_CHOICES {
-            return Err(several(ACCOUNT));
+            return Err(several_of(ACCOUNT, &reply));
         }
         let result = saved(ACCOUNT, &reply.ok()?, call.body.as_ref())?;
         result.id.ok_or_else(|| SendError::unreadable("success without an id"))
@@ -350,7 +362,7 @@ impl Salesforce {
         let reply = self.http.send(&Call::get(object, path).serving(effect)).await?;
         match reply.status {
             StatusCode::NOT_FOUND => return Ok(None),
-            StatusCode::MULTIPLE_CHOICES => return Err(several(object)),
+            StatusCode::MULTIPLE_CHOICES => return Err(several_of(object, &reply)),
             _ => {}
         }
         let reply = reply.ok()?;
@@ -549,15 +561,6 @@ fn result_of(object: &str, result: SaveResult, sent: Option<&Value>) -> Result<S
         },
         None => Err(SendError::unreadable("neither success nor an error")),
     }
-}
-
-fn several(object: &str) -> SendError {
-    SendError::refused(
-        object,
-        "MULTIPLE_CHOICES",
-        "several records carry this external id; nothing was written",
-        wire::remedy("MULTIPLE_CHOICES"),
-    )
 }
 
 fn missing(object: &str) -> SendError {

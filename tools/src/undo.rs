@@ -26,10 +26,13 @@ pub(crate) fn method(effect: &Effect, receipt: &Receipt) -> Result<UndoBy, SendE
     let is_creation = match &effect.write {
         Write::CreateTask { .. } | Write::CreateNote { .. } => true,
         Write::UpdateAccount { .. } | Write::UpdateOpportunity { .. } => false,
+        Write::SetContactRole { .. } => tied(receipt),
     };
     match (receipt.done, is_creation) {
         // What carries our key was made by us, also where the answer to its making was lost.
         (Done::Created | Done::AlreadyDone, true) => Ok(UndoBy::Deleting),
+        // A look-up found it, and the attempt whose answer was lost had found nothing there.
+        (Done::Updated, true) if matches!(&effect.write, Write::SetContactRole { .. }) => Ok(UndoBy::Deleting),
         (Done::Updated, false) => Ok(UndoBy::Writing),
         (Done::NoChange, _) => refused("NOTHING_TO_UNDO", "the effect changed nothing"),
         (Done::Deleted, _) => refused("NOTHING_TO_UNDO", "the record was deleted"),
@@ -38,6 +41,15 @@ pub(crate) fn method(effect: &Effect, receipt: &Receipt) -> Result<UndoBy, SendE
             "what the fields held before is not known: the answer to this write was lost",
         ),
     }
+}
+
+/// Fields that stand in the receipt of a role where the person was not in the deal before.
+pub(crate) const TIES: [&str; 2] = ["ContactId", "association"];
+
+/// Whether a role was given to somebody who was not in the deal: then undoing takes them out again.
+pub(crate) fn tied(receipt: &Receipt) -> bool {
+    let made = |name: &&str| receipt.after.contains_key(*name) && !receipt.before.contains_key(*name);
+    TIES.iter().any(made)
 }
 
 /// What undoing would do to a record as it is now; `None` where it is gone.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountId, ActionId, EffectId, OwnerId};
 use crate::replay::{Hash, canonical};
-use crate::signal::{Crm, word_enum};
+use crate::signal::{ContactRole, Crm, word_enum};
 use crate::time::{Day, Timestamp};
 use crate::word::open_words;
 
@@ -24,7 +24,7 @@ open_words! {
         CREATE_TASK = "createTask",
         /// A change of fields of the account in the CRM.
         UPDATE_FIELD = "updateField",
-        /// A change of a deal in the CRM.
+        /// A change of a deal in the CRM, of the roles of people in it too.
         UPDATE_OPPORTUNITY = "updateOpportunity",
         /// A note on the account in the CRM.
         CREATE_NOTE = "createNote",
@@ -124,6 +124,24 @@ pub enum Write {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         seen: BTreeMap<DealField, String>,
     },
+    /// Says what a person at the customer is to a deal.
+    SetContactRole {
+        /// External id of the deal in its source.
+        opportunity: String,
+        /// Its record in the CRM, where known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        crm_id: Option<String>,
+        /// The person's record in the CRM.
+        contact: String,
+        /// Their name, for whoever reads the card.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        contact_name: Option<String>,
+        /// What they are from now on; the adapter knows the CRM's word for it.
+        role: ContactRole,
+        /// What they were to this deal when it was decided, where the facts knew it: another value is somebody's edit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<ContactRole>,
+    },
 }
 
 impl Write {
@@ -134,7 +152,7 @@ impl Write {
             Write::UpdateAccount { .. } => ActionKind::UPDATE_FIELD,
             Write::CreateTask { .. } => ActionKind::CREATE_TASK,
             Write::CreateNote { .. } => ActionKind::CREATE_NOTE,
-            Write::UpdateOpportunity { .. } => ActionKind::UPDATE_OPPORTUNITY,
+            Write::UpdateOpportunity { .. } | Write::SetContactRole { .. } => ActionKind::UPDATE_OPPORTUNITY,
         }
     }
 }

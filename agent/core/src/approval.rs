@@ -587,10 +587,29 @@ fn same_write(a: &crate::action::Write, b: &crate::action::Write) -> bool {
             },
         ) => a == b && ai == bi && a_seen == b_seen,
         (
+            Write::SetContactRole {
+                role: _,
+                opportunity: a,
+                crm_id: ai,
+                contact: ac,
+                contact_name: an,
+                seen: a_seen,
+            },
+            Write::SetContactRole {
+                role: _,
+                opportunity: b,
+                crm_id: bi,
+                contact: bc,
+                contact_name: bn,
+                seen: b_seen,
+            },
+        ) => a == b && ai == bi && ac == bc && an == bn && a_seen == b_seen,
+        (
             Write::UpdateAccount { .. }
             | Write::CreateTask { .. }
             | Write::CreateNote { .. }
-            | Write::UpdateOpportunity { .. },
+            | Write::UpdateOpportunity { .. }
+            | Write::SetContactRole { .. },
             _,
         ) => false,
     }

@@ -18,7 +18,7 @@ use crate::policy::gate::limits::excludes;
 use crate::policy::{Pattern, Playbook, Policies, Step, Subject};
 use crate::rank::{Worth, worth};
 use crate::score::{PostureState, Scores};
-use crate::signal::{ContactRole, Opportunity, OpportunityState, RecordRef};
+use crate::signal::{Contact, ContactRole, Crm, Opportunity, OpportunityKind, OpportunityState, RecordRef};
 use crate::snapshot::{Held, Snapshot};
 use crate::time::Day;
 pub(crate) use due::Due;
@@ -178,6 +178,11 @@ pub(crate) fn candidates<'a>(
         let due_days = text.and_then(|text| text.due_days).unwrap_or(playbook.due_days);
         let written = (due.writes(), due_days);
         let effects = effects(known, playbook, written, &action, &slots, draft.as_ref(), notes);
+        // A card about a role that stands there already would ask a person for nothing. The notes of its steps say why.
+        let only_roles = written.0.iter().all(|step| matches!(step, Step::SetContactRole { .. }));
+        if effects.is_empty() && only_roles && !written.0.is_empty() && due.step.is_none() {
+            continue;
+        }
         let title = text.and_then(|text| text.title.as_ref()).unwrap_or(&playbook.title);
         let because = text.and_then(|text| text.because.as_ref()).unwrap_or(&playbook.because);
         list.push(Candidate {
@@ -447,6 +452,14 @@ fn effects(
                 seen: seen(&deal.fact),
             })
         }
+        Step::SetContactRole { which, role } => {
+            let found = role_in_deal(snapshot, *which, *role, tool);
+            if let Err(why) = &found {
+                let why = format!("{why}: the step that sets the role is left out");
+                notes.push(Note::about(NoteKind::StepLeftOut, playbook.id.as_str(), why));
+            }
+            found.ok()
+        }
     });
     writes
         .enumerate()
@@ -505,11 +518,49 @@ fn seen(deal: &Opportunity) -> BTreeMap<DealField, String> {
     next_step.into_iter().chain(stage).collect()
 }
 
+/// The write that says in an open deal who has a role: whoever is known to have it, where the deal itself names nobody.
+///
+/// # Errors
+/// Why there is nothing to write.
+fn role_in_deal(snapshot: &Snapshot, kind: OpportunityKind, role: ContactRole, tool: Crm) -> Result<Write, String> {
+    let deal = open_deal(snapshot, kind).ok_or_else(|| format!("no open {kind} deal"))?;
+    let id = deal.record.external_id.as_str();
+    let in_deal = |person: &Held<Contact>| {
+        let same_source = person.record.source == deal.record.source;
+        let mut roles = person.fact.roles_in_deals().filter(|(of, _)| same_source && *of == id);
+        roles.next().map(|(_, role)| role)
+    };
+    let live = || {
+        let here = |person: &&Held<Contact>| person.fact.left.is_none() && person.fact.bounced.is_none();
+        snapshot.contacts.iter().filter(here)
+    };
+    if let Some(there) = live().find(|person| in_deal(person) == Some(role)) {
+        let name = there.fact.name.as_deref().unwrap_or(there.record.external_id.as_str());
+        return Err(format!("the deal has a contact with the role {role} already, {name}"));
+    }
+    let record = |person: &Held<Contact>| person.fact.crm.clone().filter(|crm| crm.crm == tool);
+    let (person, contact) = live()
+        .filter(|person| person.fact.has_role(role))
+        .find_map(|person| Some((person, record(person)?.id)))
+        .ok_or_else(|| format!("nobody with a record in {tool} is known to have the role {role}"))?;
+    Ok(Write::SetContactRole {
+        opportunity: id.to_owned(),
+        crm_id: deal.fact.crm.as_ref().filter(|c| c.crm == tool).map(|c| c.id.clone()),
+        contact,
+        contact_name: person.fact.name.clone(),
+        role,
+        seen: in_deal(person),
+    })
+}
+
 /// The oldest open deal of a kind.
-fn open_deal(snapshot: &Snapshot, kind: crate::signal::OpportunityKind) -> Option<&Held<Opportunity>> {
+fn open_deal(snapshot: &Snapshot, kind: OpportunityKind) -> Option<&Held<Opportunity>> {
     snapshot
         .opportunities
         .iter()
         .filter(|o| o.fact.state == Some(OpportunityState::Open) && o.fact.kind == Some(kind))
         .min_by_key(|o| (o.fact.opened, ExternalId::clone(&o.record.external_id)))
 }
+
+#[cfg(test)]
+mod tests;

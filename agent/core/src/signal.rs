@@ -532,6 +532,8 @@ facts! {
         title: String,
         /// What they are to us.
         role: ContactRole,
+        /// What they are in single deals, by the deal's id in the same source.
+        deal_roles: BTreeMap<String, ContactRole>,
         /// First day we knew them in this role.
         since: Day,
         /// Day on which they left; hidden before that day.
@@ -678,6 +680,32 @@ facts! {
         by: OwnerId,
         /// Last day on which it holds.
         until: Day,
+    }
+}
+
+impl Contact {
+    /// Whether they have a role, to us or in a deal.
+    #[must_use]
+    pub fn has_role(&self, role: ContactRole) -> bool {
+        self.role == Some(role) || self.roles_in_deals().any(|(_, of)| of == role)
+    }
+
+    /// What they are in single deals.
+    pub fn roles_in_deals(&self) -> impl Iterator<Item = (&str, ContactRole)> {
+        let roles = self.deal_roles.iter().flatten();
+        roles.map(|(deal, role)| (deal.as_str(), *role))
+    }
+
+    /// What they are to us, where no record says it: the first of their roles in those of the deals that count, in the order in which
+    /// roles are listed; in any deal where they have none in those.
+    pub(crate) fn settle_role(&mut self, counts: impl Fn(&str) -> bool) {
+        if self.role.is_none() {
+            let among = |all: bool| {
+                let roles = self.roles_in_deals().filter(|(deal, _)| all || counts(deal));
+                roles.map(|(_, role)| role).min()
+            };
+            self.role = among(false).or_else(|| among(true));
+        }
     }
 }
 

@@ -205,8 +205,31 @@ impl Snapshot {
                 Fact::Owner(_) | Fact::Product(_) | Fact::Gone(_) => {}
             }
         }
+        snapshot.settle_roles();
         snapshot.sort();
         snapshot
+    }
+
+    /// Whom a CRM knows only by their roles in deals has the role that they have in open ones.
+    fn settle_roles(&mut self) {
+        let open: Vec<&RecordRef> = self
+            .opportunities
+            .iter()
+            .filter(|deal| deal.fact.state == Some(OpportunityState::Open))
+            .map(|deal| &deal.record)
+            .collect();
+        for person in &mut self.contacts {
+            let source = &person.record.source;
+            let is_open = |deal: &str| {
+                open.iter()
+                    .any(|o| o.source == *source && o.external_id.as_str() == deal)
+            };
+            person.fact.settle_role(is_open);
+        }
+        // Which deals are open now says nothing about then.
+        for version in &mut self.contact_history {
+            version.fact.settle_role(|_| true);
+        }
     }
 
     /// The last moment up to `now` at which something became known of an account, but not before the day of `now` began:
@@ -443,6 +466,52 @@ mod tests {
         let later = signal("1", "2026-03-01", "1970-01-01", contract(None));
         assert!(snapshot("2026-02-28", vec![later.clone()]).contracts.is_empty());
         assert_eq!(snapshot("2026-03-01", vec![later]).contracts.len(), 1);
+    }
+
+    #[test]
+    fn who_has_roles_only_in_deals_has_that_of_the_open_ones() {
+        use crate::signal::ContactRole;
+        let deal = |id: &str, state| {
+            let fact = Opportunity {
+                state: Some(state),
+                ..Opportunity::default()
+            };
+            signal(id, "2026-01-01", "1970-01-01", Fact::Opportunity(fact))
+        };
+        let person = |own: Option<ContactRole>, deals: &[(&str, ContactRole)]| {
+            let roles = deals.iter().map(|(deal, role)| ((*deal).to_owned(), *role));
+            let fact = Contact {
+                role: own,
+                deal_roles: Some(roles.collect()),
+                ..Contact::default()
+            };
+            signal("c", "2026-01-01", "1970-01-01", Fact::Contact(fact))
+        };
+        let (buyer, champion, user) = (ContactRole::EconomicBuyer, ContactRole::Champion, ContactRole::User);
+        let role = |person: Signal| {
+            let deals = [
+                deal("won", OpportunityState::Won),
+                deal("open", OpportunityState::Open),
+                deal("too", OpportunityState::Open),
+            ];
+            let all = deals.into_iter().chain([person]).collect();
+            snapshot("2026-02-01", all).contacts[0].fact.role
+        };
+        assert_eq!(
+            role(person(None, &[("won", champion), ("open", buyer), ("too", user)])),
+            Some(buyer)
+        );
+        assert_eq!(
+            role(person(None, &[("won", champion)])),
+            Some(champion),
+            "none in an open one"
+        );
+        assert_eq!(
+            role(person(Some(user), &[("open", buyer)])),
+            Some(user),
+            "their own record comes first"
+        );
+        assert_eq!(role(person(None, &[])), None);
     }
 
     #[test]

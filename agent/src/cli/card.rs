@@ -254,6 +254,7 @@ fn what(write: &Write) -> &'static str {
         Write::CreateTask { .. } => "task",
         Write::CreateNote { .. } => "note",
         Write::UpdateOpportunity { .. } => "deal",
+        Write::SetContactRole { .. } => "role in the deal",
     }
 }
 
@@ -507,6 +508,15 @@ fn planned(write: &Write, output: &Output) {
             if let Some(text) = stage {
                 line("stage", text);
             }
+        }
+        Write::SetContactRole {
+            contact,
+            contact_name,
+            role,
+            ..
+        } => {
+            line("person", contact_name.as_deref().unwrap_or(contact));
+            line("role", role.as_str());
         }
     }
 }

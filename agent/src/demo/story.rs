@@ -161,6 +161,7 @@ fn done_line(effect: &EffectRow) -> Option<Vec<String>> {
         Write::CreateTask { subject, .. } => format!("task “{subject}”"),
         Write::CreateNote { title, .. } => format!("note “{title}”"),
         Write::UpdateOpportunity { .. } => "next step of the deal".to_owned(),
+        Write::SetContactRole { role, .. } => format!("{role} of the deal"),
     };
     Some(vec![
         "  ".to_owned(),

@@ -3,9 +3,12 @@
 //! A value may be written over when we wrote it, when it was seen before the decision was made, when the decision itself
 //! says that it saw it, or when a person was shown it in a conflict and decided for ours.
 
+use std::borrow::Cow;
+
 use perennial_core::action::{DealField, Done, Effect, EffectState, Receipt, Write};
+use perennial_core::signal::ContactRole;
 use perennial_store::{ConflictField, EffectResult, KnownField, Learned, LeasedEffect, Store, StoreError};
-use perennial_tools::{FieldConflict, Image, Known, Registry};
+use perennial_tools::{FieldConflict, Image, Known, Registry, role_field};
 
 /// What is known for each of some effects, in their order.
 pub(super) async fn of(store: &Store, tools: &Registry, leased: &[LeasedEffect]) -> Result<Vec<Known>, StoreError> {
@@ -24,7 +27,7 @@ pub(super) async fn of(store: &Store, tools: &Registry, leased: &[LeasedEffect])
         let Some(subject) = subject(&leased.effect.write) else {
             return known;
         };
-        for field in fields.iter().filter(|field| is_of(field, &leased.effect, subject)) {
+        for field in fields.iter().filter(|field| is_of(field, &leased.effect, &subject)) {
             let seen_later = !field.what.ours && field.since > leased.decided_at;
             let value = if seen_later { &field.before } else { &field.what.value };
             known.accept(field.what.field.as_str(), value.as_str());
@@ -47,6 +50,11 @@ pub(super) async fn of(store: &Store, tools: &Registry, leased: &[LeasedEffect])
                 known.accept(rule.field.as_str(), value.as_str());
             }
         }
+        if let (Some((field, role)), Some(tool)) = (seen_role(&leased.effect), &tool)
+            && let Some(word) = tool.writes().roles.get(&role)
+        {
+            known.accept(field, word.as_str());
+        }
         known
     };
     Ok(leased.iter().map(known).collect())
@@ -59,16 +67,34 @@ fn is_of(field: &KnownField, effect: &Effect, subject: &str) -> bool {
 fn seen(write: &Write) -> impl Iterator<Item = (DealField, &String)> {
     let seen = match write {
         Write::UpdateOpportunity { seen, .. } => Some(seen),
-        Write::UpdateAccount { .. } | Write::CreateTask { .. } | Write::CreateNote { .. } => None,
+        Write::UpdateAccount { .. }
+        | Write::CreateTask { .. }
+        | Write::CreateNote { .. }
+        | Write::SetContactRole { .. } => None,
     };
     seen.into_iter().flatten().map(|(field, value)| (*field, value))
 }
 
-/// Whose fields a change is about: empty for the account itself, else the deal; none for what makes a record.
-pub(crate) fn subject(write: &Write) -> Option<&str> {
+/// The role that a decision saw where it says another one, with the name that its field has in the CRM.
+fn seen_role(effect: &Effect) -> Option<(String, ContactRole)> {
+    match &effect.write {
+        Write::SetContactRole { contact, seen, .. } => Some((role_field(effect.tool, contact), (*seen)?)),
+        Write::UpdateAccount { .. }
+        | Write::UpdateOpportunity { .. }
+        | Write::CreateTask { .. }
+        | Write::CreateNote { .. } => None,
+    }
+}
+
+/// Whose fields a change is about: empty for the account itself, else the deal, or a person in a deal; none for what makes a
+/// record.
+pub(crate) fn subject(write: &Write) -> Option<Cow<'_, str>> {
     match write {
-        Write::UpdateAccount { .. } => Some(""),
-        Write::UpdateOpportunity { opportunity, .. } => Some(opportunity),
+        Write::UpdateAccount { .. } => Some(Cow::Borrowed("")),
+        Write::UpdateOpportunity { opportunity, .. } => Some(Cow::Borrowed(opportunity)),
+        Write::SetContactRole {
+            opportunity, contact, ..
+        } => Some(Cow::Owned(format!("{opportunity}/{contact}"))),
         Write::CreateTask { .. } | Write::CreateNote { .. } => None,
     }
 }
@@ -84,7 +110,7 @@ pub(super) fn learned(effect: &Effect, result: &EffectResult) -> Vec<Learned> {
             let subject = subject(&effect.write).unwrap_or_default();
             let learned = |field: &ConflictField| Learned {
                 tool: effect.tool,
-                subject: subject.to_owned(),
+                subject: subject.clone().into_owned(),
                 field: field.field.clone(),
                 value: String::new(),
                 ours: false,
@@ -106,7 +132,7 @@ pub(crate) fn learned_by(effect: &Effect, receipt: &Receipt) -> Vec<Learned> {
     };
     let learned = |(field, value): (&str, &str)| Learned {
         tool: effect.tool,
-        subject: subject.to_owned(),
+        subject: subject.clone().into_owned(),
         field: field.to_owned(),
         value: value.to_owned(),
         ours: true,

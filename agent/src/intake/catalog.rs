@@ -78,8 +78,8 @@ catalogue! {
     }
     Movement { kind: MovementKind, delta: Money }
     Contact {
-        name: String, email: String, title: String, role: ContactRole, since: Day, left: Day, opted_out: bool,
-        bounced: Day, time_zone: String, crm: CrmRef,
+        name: String, email: String, title: String, role: ContactRole, deal_roles: BTreeMap<String, ContactRole>,
+        since: Day, left: Day, opted_out: bool, bounced: Day, time_zone: String, crm: CrmRef,
     }
     Ticket {
         opened: Timestamp, closed: Timestamp, severity: i64, escalated: bool, csat: Micro,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use perennial_core::action::{AccountField, DealField};
 use perennial_core::ids::SourceId;
 use perennial_core::policy::gate::Vocabulary;
-use perennial_core::signal::{FactKind, Grain};
+use perennial_core::signal::{ContactRole, FactKind, Grain};
 use perennial_tools::{FieldRule, WriteMap};
 
 use super::problem::Problem;
@@ -87,6 +87,7 @@ impl Mapping {
         self.writes.as_ref().map(|writes| WriteMap {
             account: writes.account.clone(),
             deal: writes.deal.clone(),
+            roles: writes.roles.clone(),
         })
     }
 
@@ -100,6 +101,7 @@ impl Mapping {
 pub(super) struct Writes {
     pub account: BTreeMap<AccountField, FieldRule>,
     pub deal: BTreeMap<DealField, FieldRule>,
+    pub roles: BTreeMap<ContactRole, String>,
 }
 
 /// One `[[file]]`, `[[query]]` or `[[object]]` of a mapping.

@@ -15,7 +15,7 @@ use super::catalog::{self, Source};
 use super::mapping::{Belonging, Column, Entry, From, Slot, Spec, UsageSpec};
 use super::rows::Rows;
 use super::text::{Encoding, cut};
-use super::value::{Held, Value, checked_id};
+use super::value::{Held, Shape, Value, checked_id};
 
 /// Most characters of a value that a reject repeats.
 const VALUE_CHARACTERS: usize = 80;
@@ -220,12 +220,15 @@ impl<C: Cells> Row<'_, C> {
         if spec.converter.format.empty.iter().any(|empty| *empty == text) {
             return Ok(spec.default.clone());
         }
+        let refused = |reason: String| Reject::new(&column.name, &text, reason);
+        if matches!(spec.converter.shape, Shape::DealRoles) {
+            return spec.converter.deal_roles(&text, &spec.values).map_err(refused);
+        }
         if !spec.values.is_empty()
             && let Some(value) = spec.values.get(text.as_ref())
         {
             return Ok(Some(value.clone()));
         }
-        let refused = |reason: String| Reject::new(&column.name, &text, reason);
         if spec.closed {
             let known = spec.values.keys().map(String::as_str).collect::<Vec<_>>();
             return Err(refused(format!("not one of: {}", known.join(", "))));

@@ -43,6 +43,8 @@ pub(super) enum Shape {
     Role,
     Crm,
     Attributes,
+    /// Roles of a person in deals.
+    DealRoles,
 }
 
 impl Shape {
@@ -60,6 +62,7 @@ impl Shape {
             Shape::Word(_) | Shape::Tier | Shape::Role => "word",
             Shape::Crm => "CRM record id",
             Shape::Attributes => "table of names",
+            Shape::DealRoles => "list of roles in deals",
         }
     }
 }
@@ -77,6 +80,7 @@ pub(super) enum Value {
     Word(&'static str),
     Crm(CrmRef),
     Attributes(BTreeMap<String, String>),
+    DealRoles(BTreeMap<String, ContactRole>),
 }
 
 /// A type that a fact holds: the shape of its value, and how it is made from one.
@@ -109,6 +113,7 @@ held! {
     bool, Shape::Bool, Value::Bool(truth) => truth;
     CrmRef, Shape::Crm, Value::Crm(reference) => reference;
     BTreeMap<String, String>, Shape::Attributes, Value::Attributes(all) => all;
+    BTreeMap<String, ContactRole>, Shape::DealRoles, Value::DealRoles(all) => all;
 }
 
 macro_rules! held_words {
@@ -300,7 +305,7 @@ impl Converter {
             Shape::Day => self.moment(text).map(|moment| Value::Day(moment.day())),
             Shape::Moment => self.moment(text).map(Value::Moment),
             Shape::Bool => self.truth(text).map(Value::Bool),
-            Shape::Word(_) | Shape::Tier | Shape::Role => {
+            Shape::Word(_) | Shape::Tier | Shape::Role | Shape::DealRoles => {
                 let words = self.words();
                 match words.iter().find(|word| **word == text) {
                     Some(word) => Ok(Value::Word(word)),
@@ -325,6 +330,7 @@ impl Converter {
             Shape::Word(words) => words(),
             Shape::Tier => self.format.named.tiers().iter().map(|tier| tier.as_str()).collect(),
             Shape::Role => self.format.named.roles().map(OwnerRole::as_str).collect(),
+            Shape::DealRoles => ContactRole::ALL.iter().map(|role| role.as_str()).collect(),
             Shape::Text
             | Shape::Account
             | Shape::Owner
@@ -337,6 +343,28 @@ impl Converter {
             | Shape::Crm
             | Shape::Attributes => Vec::new(),
         }
+    }
+
+    /// The roles that a list stands for: one deal a line, its id before the first `=`, behind it the word for the role. A word
+    /// that stands for no role of ours says nothing, as does a role of which the CRM knows no deal; of several in one deal the first
+    /// in the order of roles counts.
+    pub(super) fn deal_roles(&self, text: &str, values: &BTreeMap<String, Value>) -> Result<Option<Value>, String> {
+        let mut roles: BTreeMap<String, ContactRole> = BTreeMap::new();
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (deal, word) = line.split_once('=').ok_or("a line without `=` between deal and role")?;
+            let (deal, word) = (deal.trim(), word.trim());
+            checked_id(deal)?;
+            let role = match values.get(word) {
+                Some(Value::Word(word)) => ContactRole::from_word(word),
+                Some(_) => None,
+                None => ContactRole::from_word(word),
+            };
+            if let Some(role) = role {
+                let first = roles.entry(deal.to_owned()).or_insert(role);
+                *first = role.min(*first);
+            }
+        }
+        Ok((!roles.is_empty()).then_some(Value::DealRoles(roles)))
     }
 
     /// The amount that a text stands for in a currency.

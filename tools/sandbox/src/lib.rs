@@ -310,6 +310,32 @@ impl Sandbox {
         lock(&self.world).crm_mut(system).set_locked(object, id, locked)
     }
 
+    /// Defines a label for HubSpot associations between two types of records; answers its number in this direction, or nothing where it
+    /// cannot be defined.
+    pub fn define_label(&self, from: &str, to: &str, label: &str) -> Option<u32> {
+        hubspot::define_label(&mut lock(&self.world), from, to, label)
+    }
+
+    /// Labels of the association of two HubSpot records, each as type and id; nothing where they are not associated.
+    pub fn labels(&self, from: (&str, &str), to: (&str, &str)) -> Option<Vec<&'static str>> {
+        hubspot::labels_of(&lock(&self.world), from, to)
+    }
+
+    /// Gives the association of two HubSpot records exactly these labels, as a person would, and makes it where there is none.
+    pub fn set_labels(&self, from: (&str, &str), to: (&str, &str), labels: &[&str], by: &str) -> Result<(), EditError> {
+        let author = Author {
+            by: by.to_owned(),
+            marker: None,
+        };
+        let done = hubspot::set_labels(&mut lock(&self.world), from, to, labels, &author);
+        done.map_err(|message| EditError {
+            system: System::Hubspot,
+            object: from.0.to_owned(),
+            id: from.1.to_owned(),
+            message,
+        })
+    }
+
     /// Writes fields as a person in the CRM would, with the vendor's checks but without a request. Null clears.
     pub fn edit(
         &self,

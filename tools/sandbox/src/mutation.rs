@@ -83,6 +83,9 @@ mutations! {
     SfBulkSilent "sf-bulk-silent" Salesforce Notice "A bulk job tells of no failed records although there are some.";
     SfLocatorLost "sf-locator-lost" Salesforce Notice "The first page of bulk results has the locator `null` although there are more.";
     SfDescribeEmpty "sf-describe-empty" Salesforce Notice "Describe shows no fields.";
+    SfRolesLost "sf-roles-lost" Salesforce Notice "Questions for roles of people in deals find none.";
+    SfRolesOfOthers "sf-roles-of-others" Salesforce Notice "Questions for roles of people in deals show those of other people.";
+    SfStagesInactive "sf-stages-inactive" Salesforce Notice "Every stage is said to be out of use.";
     HsBatchFails "hs-batch-fails" Hubspot Notice "Every input of a batch fails, in an answer that is 200 or 207.";
     HsErrorsDropped "hs-errors-dropped" Hubspot Notice "Every input of a batch fails, and neither `errors` nor `numErrors` is there.";
     HsResultMissing "hs-result-missing" Hubspot Notice "A batch answers one result too few.";
@@ -104,6 +107,8 @@ mutations! {
     HsTokenDies "hs-token-dies" Hubspot Notice "Every request answers 401, also with a new token.";
     HsTruncated "hs-truncated" Hubspot Notice "The JSON of every answer ends in the middle.";
     HsModifiedFrozen "hs-modified-frozen" Hubspot Notice "The time of the last change does not move when a record is written.";
+    HsLabelsLost "hs-labels-lost" Hubspot Notice "Associations are shown without their labels.";
+    HsLabelNumbersMoved "hs-label-numbers-moved" Hubspot Notice "The list of labels gives each the number of another one.";
     HsWebhookTwice "hs-webhook-twice" Hubspot Survive "Every event of a webhook comes twice.";
     HsWebhookReordered "hs-webhook-reordered" Hubspot Survive "The events of a webhook come in reverse order.";
     HsWebhookForged "hs-webhook-forged" Hubspot Notice "Webhooks are signed with another secret.";
@@ -397,6 +402,37 @@ fn json_changed(body: &mut Value, mutation: Mutation, call: &Call, status: u16) 
             body["numberRecordsFailed"] = json!(0);
         }
         Mutation::SfDescribeEmpty if call.path.ends_with("/describe") && status == 200 => body["fields"] = json!([]),
+        Mutation::SfRolesLost if asks_for(call, "OpportunityContactRole") && status == 200 => {
+            *body = json!({ "totalSize": 0, "done": true, "records": [] });
+        }
+        Mutation::SfRolesOfOthers if asks_for(call, "OpportunityContactRole") => {
+            for row in rows(body, "records").filter(|row| row.get("ContactId").is_some()) {
+                row["ContactId"] = json!("003Sb0000000009AAA");
+            }
+        }
+        Mutation::SfStagesInactive if asks_for(call, "OpportunityStage") => {
+            rows(body, "records").for_each(|row| row["IsActive"] = json!(false));
+        }
+        Mutation::HsLabelsLost if call.path.contains("/associations/") && call.path.ends_with("/batch/read") => {
+            for of in rows(body, "results") {
+                for to in rows(of, "to") {
+                    if let Some(kinds) = to.get_mut("associationTypes").and_then(Value::as_array_mut) {
+                        kinds.retain(|kind| kind["label"].is_null());
+                    }
+                }
+            }
+        }
+        Mutation::HsLabelNumbersMoved if call.path.ends_with("/labels") => {
+            let mut defined: Vec<&mut Value> = rows(body, "results")
+                .filter(|kind| kind["category"] == "USER_DEFINED")
+                .collect();
+            let mut numbers: Vec<Value> = defined.iter().map(|kind| kind["typeId"].clone()).collect();
+            let by = numbers.len().min(1);
+            numbers.rotate_left(by);
+            for (kind, number) in defined.iter_mut().zip(numbers) {
+                kind["typeId"] = number;
+            }
+        }
         Mutation::HsResultMissing if call.path.contains("/batch/") => {
             if let Some(Value::Array(results)) = body.get_mut("results") {
                 results.pop();
@@ -434,6 +470,14 @@ fn json_changed(body: &mut Value, mutation: Mutation, call: &Call, status: u16) 
         }
         _ => {}
     }
+}
+
+/// Whether a request is a question for records of an object.
+fn asks_for(call: &Call, object: &str) -> bool {
+    call.path.contains("/query")
+        && call
+            .parameter("q")
+            .is_some_and(|q| q.contains(&format!("FROM {object}")))
 }
 
 fn drop_key(body: &mut Value, key: &str) {

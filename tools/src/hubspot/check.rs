@@ -71,6 +71,18 @@ impl HubSpot {
         for (object, properties) in needed(&self.writes) {
             findings.push(self.object(object, &properties).await);
         }
+        if !self.writes.roles.is_empty() {
+            let subject = "association labels";
+            findings.push(match self.labels_there().await {
+                Ok(gone) if gone.is_empty() => Finding::ok(subject, "all labels for roles in deals are there"),
+                Ok(gone) => Finding::warn(
+                    subject,
+                    format!("not there between deals and contacts: {}", gone.join(", ")),
+                    "make these labels in HubSpot, or correct [write.role] of the mapping",
+                ),
+                Err(error) => crate::trouble(subject, &error),
+            });
+        }
         if self.create_missing == CreateMissing::InSandbox
             && let Some(details) = details
         {

@@ -35,6 +35,7 @@ impl HubSpot {
                 Ok(Plan::Keyed { object, wanted }) => {
                     makings.entry(object).or_default().push((slot, key_of(effect), wanted));
                 }
+                Ok(Plan::Role(_)) => {}
             }
         }
         for (object, asked) in &changes {

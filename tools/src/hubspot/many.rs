@@ -26,13 +26,15 @@ use crate::many::{Fuse, Said, Slots, allowed, held_back, lane, may_one, put_unle
 use crate::proof::{self, Sent};
 use crate::{Go, Job, Known, Lane, SendError, covered, ownership};
 
-/// The object that an effect writes.
-pub(super) fn object_of(effect: &Effect) -> &'static str {
+/// The object that an effect writes, where its effects go in batches.
+pub(super) fn object_of(effect: &Effect) -> Option<&'static str> {
     match &effect.write {
-        Write::UpdateAccount { .. } => COMPANIES,
-        Write::UpdateOpportunity { .. } => DEALS,
-        Write::CreateTask { .. } => TASKS,
-        Write::CreateNote { .. } => NOTES,
+        Write::UpdateAccount { .. } => Some(COMPANIES),
+        Write::UpdateOpportunity { .. } => Some(DEALS),
+        Write::CreateTask { .. } => Some(TASKS),
+        Write::CreateNote { .. } => Some(NOTES),
+        // Labels of an association are given and taken for one pair of records.
+        Write::SetContactRole { .. } => None,
     }
 }
 
@@ -114,6 +116,7 @@ impl HubSpot {
                     key: key_of(effect),
                     wanted,
                 }),
+                Ok(Plan::Role(_)) => {}
             }
         }
         for (object, changes) in &changes {

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use perennial_core::action::{AccountField, DealField, Effect, Priority, Write};
+use perennial_core::signal::ContactRole;
 use perennial_core::time::Timestamp;
 
+use super::roles::CONTACTS;
 use crate::error::SendError;
 use crate::fields::Wanted;
 use crate::ownership::{FieldRule, WriteMap};
@@ -43,6 +45,18 @@ pub(super) enum Plan {
     },
     /// A record of ours on the company, found by the effect's id.
     Keyed { object: &'static str, wanted: Vec<Wanted> },
+    /// What a person is to a deal.
+    Role(RolePlan),
+}
+
+/// What a person is to be to a deal.
+#[derive(Debug, PartialEq)]
+pub(super) struct RolePlan {
+    pub(super) deal: Place,
+    /// The person's record.
+    pub(super) contact: String,
+    /// The label.
+    pub(super) word: String,
 }
 
 /// Where a record is found.
@@ -65,6 +79,8 @@ pub(super) fn writes() -> WriteMap {
             "perennial_summary",
         ],
         ["hs_next_step", "dealstage"],
+        // Labels are made by people: there are none at the start.
+        &[],
     )
 }
 
@@ -91,13 +107,17 @@ pub(super) fn plan(effect: &Effect, writes: &WriteMap, at: Timestamp) -> Result<
             let wanted = values.into_iter().filter_map(property).collect();
             Plan::Change {
                 object: DEALS,
-                place: match crm_id {
-                    Some(id) => Place::Id(record_id(DEALS, id)?),
-                    None => Place::Key(OPPORTUNITY_KEY, opportunity.clone()),
-                },
+                place: deal_place(opportunity, crm_id.as_deref())?,
                 wanted,
             }
         }
+        Write::SetContactRole {
+            opportunity,
+            crm_id,
+            contact,
+            role,
+            ..
+        } => Plan::Role(role_of(opportunity, crm_id.as_deref(), contact, *role, writes)?),
         Write::CreateTask {
             subject,
             body,
@@ -134,6 +154,45 @@ pub(super) fn plan(effect: &Effect, writes: &WriteMap, at: Timestamp) -> Result<
                 Wanted::text(EFFECT_KEY, effect.id.as_str()),
             ],
         },
+    })
+}
+
+/// What a person is to be to a deal, where an effect is about that.
+pub(super) fn role_plan(effect: &Effect, writes: &WriteMap) -> Result<Option<RolePlan>, SendError> {
+    match &effect.write {
+        Write::SetContactRole {
+            opportunity,
+            crm_id,
+            contact,
+            role,
+            ..
+        } => role_of(opportunity, crm_id.as_deref(), contact, *role, writes).map(Some),
+        Write::UpdateAccount { .. }
+        | Write::UpdateOpportunity { .. }
+        | Write::CreateTask { .. }
+        | Write::CreateNote { .. } => Ok(None),
+    }
+}
+
+fn role_of(
+    opportunity: &str,
+    crm_id: Option<&str>,
+    contact: &str,
+    role: ContactRole,
+    writes: &WriteMap,
+) -> Result<RolePlan, SendError> {
+    Ok(RolePlan {
+        deal: deal_place(opportunity, crm_id)?,
+        contact: record_id(CONTACTS, contact)?,
+        word: writes.word(DEALS, role)?.to_owned(),
+    })
+}
+
+/// Where a deal is found.
+fn deal_place(opportunity: &str, crm_id: Option<&str>) -> Result<Place, SendError> {
+    Ok(match crm_id {
+        Some(id) => Place::Id(record_id(DEALS, id)?),
+        None => Place::Key(OPPORTUNITY_KEY, opportunity.to_owned()),
     })
 }
 

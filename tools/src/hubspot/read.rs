@@ -15,11 +15,11 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{HubSpot, VERSION, objects, stages, wire};
+use super::{HubSpot, VERSION, objects, roles, stages, wire};
 use crate::SendError;
 use crate::budget::Lane;
 use crate::http::Call;
-use crate::reading::{Ask, ReadPage, ReadRow, STAGE, known_name, plain_names};
+use crate::reading::{Ask, ROLES, ReadPage, ReadRow, STAGE, known_name, plain_names};
 use crate::text::shown;
 
 /// Records of a page of search.
@@ -143,6 +143,7 @@ impl HubSpot {
     pub(super) async fn read_page(&self, ask: &Ask, cursor: Option<&str>) -> Result<ReadPage, SendError> {
         plain_names(ask)?;
         let staged = stages::are_asked(ask)?;
+        roles::are_asked(ask)?;
         if ask.object == "owners" {
             return self.owners(cursor).await;
         }
@@ -163,8 +164,11 @@ impl HubSpot {
         for to in tied.filter(|_| !matches!(cursor, Cursor::Archived { .. })) {
             self.associate(&ask.object, to, &mut rows).await?;
         }
-        if staged && !matches!(cursor, Cursor::Archived { .. }) {
-            self.stage(ask, begins, &mut rows).await?;
+        if !matches!(cursor, Cursor::Archived { .. }) {
+            if staged {
+                self.stage(ask, begins, &mut rows).await?;
+            }
+            self.with_roles(ask, &mut rows).await?;
         }
         let reached = match cursor {
             Cursor::Changes { .. } => rows.last().and_then(|row| row.modified),
@@ -180,7 +184,8 @@ impl HubSpot {
 
     /// Pages of search, so many that their associations are read at once; one where none are asked for.
     async fn searched(&self, ask: &Ask, cursor: &Cursor) -> Result<(Vec<ReadRow>, Option<Cursor>), SendError> {
-        let is_tied = ask.fields.iter().any(|field| field.starts_with(ASSOCIATIONS));
+        let is_tie = |field: &String| field.starts_with(ASSOCIATIONS) || field.starts_with(ROLES);
+        let is_tied = ask.fields.iter().any(is_tie);
         let most = if is_tied { ASSOCIATED } else { PAGE };
         let (mut rows, mut next) = self.search(ask, cursor).await?;
         while let Some(following) = &next {
@@ -283,6 +288,7 @@ impl HubSpot {
         if stages::are_asked(ask)? {
             self.stage(ask, false, &mut rows).await?;
         }
+        self.with_roles(ask, &mut rows).await?;
         let missing = missing(&page.errors);
         for id in ids
             .iter()
@@ -424,7 +430,7 @@ fn properties(ask: &Ask) -> Vec<&str> {
             staged if staged.starts_with(STAGE) => stages::property(&ask.object).unwrap_or("hs_object_id"),
             field => field,
         };
-        if !field.starts_with(ASSOCIATIONS) && !names.contains(&field) {
+        if !field.starts_with(ASSOCIATIONS) && !field.starts_with(ROLES) && !names.contains(&field) {
             names.push(field);
         }
     }

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use reqwest::StatusCode;
 
 use super::map::{ACCOUNT, ACCOUNT_KEY, EFFECT_KEY, NOTE, OPPORTUNITY, OPPORTUNITY_KEY, TASK};
+use super::roles::CONTACT_ROLE;
+use super::stages::told;
 use super::wire::{Describe, Limits};
 use super::{Salesforce, VERSION, data, sobject};
+use crate::budget::Lane;
 use crate::http::Call;
 use crate::http::path::segment;
 use crate::reading::known_name;
@@ -73,6 +76,13 @@ impl Salesforce {
         for (object, fields) in needed(&self.writes) {
             findings.push(self.object(object, &fields).await);
         }
+        findings.push(match self.ask_stages(Lane::Normal).await {
+            Ok(stages) => Finding::ok("stages", told(&stages)),
+            Err(error) => crate::trouble("stages", &error),
+        });
+        if let Some(finding) = self.roles_there().await {
+            findings.push(finding);
+        }
         if self.create_missing == CreateMissing::InSandbox {
             findings.push(match self.is_sandbox().await {
                 Ok(true) => Finding::ok("accounts", "a sandbox: accounts it does not know are made"),
@@ -85,6 +95,35 @@ impl Salesforce {
             });
         }
         findings
+    }
+
+    /// Whether roles of people in deals may be written, where the mapping has words for any.
+    async fn roles_there(&self) -> Option<Finding> {
+        if self.writes.roles.is_empty() {
+            return None;
+        }
+        let subject = format!("{CONTACT_ROLE} fields");
+        let reply = self
+            .http
+            .send(&Call::get(CONTACT_ROLE, format!("{}/describe", sobject(CONTACT_ROLE))))
+            .await;
+        let found = match reply.and_then(|reply| reply.ok()?.json::<Describe>()) {
+            Ok(describe) => describe,
+            Err(error) => return Some(crate::trouble(&subject, &error)),
+        };
+        let may = |name: &str| found.fields.iter().any(|field| field.name == name && field.createable);
+        let roles: Vec<&str> = self.writes.roles.values().map(String::as_str).collect();
+        Some(
+            if found.createable && ["OpportunityId", "ContactId", "Role"].into_iter().all(may) {
+                Finding::ok(&subject, format!("roles can be written: {}", roles.join(", ")))
+            } else {
+                Finding::warn(
+                    &subject,
+                    "the integration user may not give people roles in deals",
+                    "let it edit opportunities and their contact roles, or take [write.role] out of the mapping",
+                )
+            },
+        )
     }
 
     async fn object(&self, object: &'static str, needed: &[&str]) -> Finding {

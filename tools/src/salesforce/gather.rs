@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::map::Place;
 use super::wire::QueryPage;
-use super::{Record, Salesforce, data, read, several};
+use super::{Record, Salesforce, data, read};
 use crate::fields::Live;
-use crate::http::Call;
 use crate::http::path::encode;
+use crate::http::{Call, Reply};
 use crate::many::Slots;
 use crate::{Lane, SendError};
 
@@ -27,7 +27,7 @@ const PAGES_MAX: usize = 20;
 enum Found {
     One(Record),
     Absent,
-    Several,
+    Several(Vec<String>),
 }
 
 fn answer_part(
@@ -44,7 +44,10 @@ fn answer_part(
                     match found {
                         Found::One(record) => Ok(Some(record)),
                         Found::Absent => Ok(None),
-                        Found::Several => Err(several(object)),
+                        Found::Several(ids) => {
+                            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+                            Err(several(object, &ids))
+                        }
                     },
                 );
             }
@@ -169,7 +172,7 @@ impl Salesforce {
                     .map(|(_, key)| match by_key.get(&key.to_lowercase()).map(Vec::as_slice) {
                         None | Some([]) => Found::Absent,
                         Some([record]) => Found::One(record.clone()),
-                        Some(_) => Found::Several,
+                        Some(several) => Found::Several(several.iter().map(|record| record.id.clone()).collect()),
                     });
                 return Ok(found.collect());
             }
@@ -226,8 +229,32 @@ fn recorded(object: &str, mut live: Map<String, Value>) -> Result<Record, SendEr
     }
 }
 
+fn several(object: &str, ids: &[&str]) -> SendError {
+    let names = match ids {
+        [] => String::new(),
+        ids => format!(" ({})", ids.join(", ")),
+    };
+    SendError::refused(
+        object,
+        "MULTIPLE_CHOICES",
+        &format!("several records carry this external id; nothing was written{names}"),
+        super::wire::remedy("MULTIPLE_CHOICES"),
+    )
+}
+
+/// Records that an answer names where one was looked for.
+const CHOICES_NAMED: usize = 5;
+
+/// The refusal with the records that the answer lists: a person must tell them apart.
+pub(super) fn several_of(object: &str, reply: &Reply) -> SendError {
+    let urls: Vec<String> = reply.json().unwrap_or_default();
+    let ids = urls.iter().filter_map(|url| url.rsplit('/').next());
+    let ids: Vec<&str> = ids.filter(|id| super::ids::is_whole(id)).take(CHOICES_NAMED).collect();
+    several(object, &ids)
+}
+
 /// The part of an id without its checksum: it tells records apart by capital letters.
-fn short(id: &str) -> &str {
+pub(super) fn short(id: &str) -> &str {
     id.get(..15).unwrap_or(id)
 }
 

@@ -43,6 +43,8 @@ pub(super) fn together(effect: &Effect, writes: &WriteMap) -> Option<&'static st
         }
         Write::CreateTask { .. } => Some(TASK),
         Write::CreateNote { .. } => Some(NOTE),
+        // A row is looked for by deal and person, and made by itself.
+        Write::SetContactRole { .. } => None,
     }
 }
 
@@ -97,6 +99,10 @@ impl Salesforce {
         for (slot, job) in jobs.iter().enumerate() {
             let (effect, known) = (job.effect, job.known);
             let plan = covered(Crm::Salesforce, &job.permit, effect).and_then(|()| map::plan(effect, &self.writes));
+            let plan = match plan {
+                Ok(plan) => self.check_stage(effect).await.map(|()| plan),
+                Err(error) => Err(error),
+            };
             match plan {
                 Err(error) => slots.put(slot, Err(error)),
                 Ok(Plan::Change { object, place, wanted }) => changes.entry(object).or_default().push(Change {
@@ -113,6 +119,7 @@ impl Salesforce {
                     wanted,
                     parent,
                 }),
+                Ok(Plan::Role(_)) => {}
             }
         }
         for (object, changes) in &changes {
@@ -412,6 +419,7 @@ impl Salesforce {
                 Ok(Plan::Keyed { object, wanted, .. }) => {
                     asked.entry(object).or_default().push((slot, key_of(effect), wanted));
                 }
+                Ok(Plan::Role(_)) => {}
             }
         }
         let lane = lane(effects.iter().copied());

@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use perennial_core::action::{AccountField, DealField, Effect, Priority, Write};
+use perennial_core::signal::ContactRole;
 use serde_json::{Number, Value};
 
+use super::roles::{CONTACT, CONTACT_ROLE};
 use crate::error::SendError;
 use crate::fields::Wanted;
 use crate::ownership::{FieldRule, WriteMap};
@@ -44,6 +46,18 @@ pub(super) enum Plan {
         parent: &'static str,
         wanted: Vec<Wanted>,
     },
+    /// What a person is to a deal.
+    Role(RolePlan),
+}
+
+/// What a person is to be to a deal.
+#[derive(Debug, PartialEq)]
+pub(super) struct RolePlan {
+    pub(super) deal: Place,
+    /// The person's record.
+    pub(super) contact: String,
+    /// The CRM's word.
+    pub(super) word: String,
 }
 
 /// Where a record is found.
@@ -66,6 +80,11 @@ pub(super) fn writes() -> WriteMap {
             "Perennial_Summary__c",
         ],
         ["NextStep", "StageName"],
+        // Values that every org has at the start. There is none for a champion.
+        &[
+            (ContactRole::EconomicBuyer, "Economic Buyer"),
+            (ContactRole::ExecutiveSponsor, "Executive Sponsor"),
+        ],
     )
 }
 
@@ -91,13 +110,22 @@ pub(super) fn plan(effect: &Effect, writes: &WriteMap) -> Result<Plan, SendError
             let wanted = values.into_iter().filter_map(field).collect();
             Plan::Change {
                 object: OPPORTUNITY,
-                place: match crm_id {
-                    Some(id) => Place::Id(record_id(OPPORTUNITY, id)?),
-                    None => Place::Key(OPPORTUNITY_KEY, opportunity.clone()),
-                },
+                place: deal_place(opportunity, crm_id.as_deref())?,
                 wanted,
             }
         }
+        Write::SetContactRole {
+            opportunity,
+            crm_id,
+            contact,
+            contact_name: _,
+            role,
+            seen: _,
+        } => Plan::Role(RolePlan {
+            deal: deal_place(opportunity, crm_id.as_deref())?,
+            contact: record_id(CONTACT, contact)?,
+            word: writes.word(CONTACT_ROLE, *role)?.to_owned(),
+        }),
         Write::CreateTask {
             subject,
             body,
@@ -131,6 +159,14 @@ pub(super) fn plan(effect: &Effect, writes: &WriteMap) -> Result<Plan, SendError
                 text_field("Body", body, BODY_MAX),
             ],
         },
+    })
+}
+
+/// Where a deal is found.
+fn deal_place(opportunity: &str, crm_id: Option<&str>) -> Result<Place, SendError> {
+    Ok(match crm_id {
+        Some(id) => Place::Id(record_id(OPPORTUNITY, id)?),
+        None => Place::Key(OPPORTUNITY_KEY, opportunity.to_owned()),
     })
 }
 

@@ -12,14 +12,14 @@ use perennial_core::time::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::roles::{self, Changed};
+use super::stages::STAGE_FIELDS;
 use super::{Salesforce, data, ids, wire};
 use crate::SendError;
 use crate::budget::Lane;
 use crate::http::Call;
 use crate::http::path::encode;
-use crate::reading::{
-    Ask, ReadPage, ReadRow, STAGE, STAGE_LABEL, STAGE_PROBABILITY, STAGE_STATE, known_name, plain_names,
-};
+use crate::reading::{Ask, ReadPage, ReadRow, STAGE, is_made, known_name, plain_names};
 use crate::text::shown;
 
 const MODIFIED: &str = "SystemModstamp";
@@ -44,6 +44,10 @@ struct Page {
 /// Where a reading stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cursor {
+    /// Before the first page: what comes before the records themselves has been read.
+    Begin,
+    /// At a page of changed roles.
+    Roles(Changed),
     /// At a page of a query, with so many of all its records behind it.
     Query { read: u64, total: u64, locator: String },
     /// At a job that is under way and was looked at so often.
@@ -61,6 +65,8 @@ pub(super) enum Cursor {
 impl Cursor {
     pub(super) fn text(&self) -> String {
         match self {
+            Cursor::Begin => "b:".to_owned(),
+            Cursor::Roles(changed) => changed.text(),
             Cursor::Query { read, total, locator } => format!("q:{read}:{total}:{locator}"),
             Cursor::Job { id, looks } => format!("j:{id}:{looks}"),
             Cursor::Results {
@@ -76,6 +82,8 @@ impl Cursor {
     pub(super) fn read(text: &str) -> Option<Cursor> {
         let parts: Vec<&str> = text.splitn(6, ':').collect();
         Some(match parts.as_slice() {
+            ["b", ""] => Cursor::Begin,
+            ["c", locator] => Cursor::Roles(Changed::read(locator)),
             ["q", read, total, locator] => Cursor::Query {
                 read: read.parse().ok()?,
                 total: total.parse().ok()?,
@@ -100,8 +108,21 @@ impl Cursor {
 impl Salesforce {
     pub(super) async fn read_page(&self, ask: &Ask, cursor: Option<&str>) -> Result<ReadPage, SendError> {
         plain_names(ask)?;
+        let with_roles = roles::are_asked(ask)?;
+        // Roles change without the people: first those whose roles have changed, then those who have changed themselves.
+        let changed = match (cursor.map(Cursor::read), with_roles, ask.since) {
+            (None, true, Some(_)) => Some(Changed::First),
+            (Some(Some(Cursor::Roles(changed))), true, _) => Some(changed),
+            (_, _, _) => None,
+        };
+        if let Some(changed) = changed {
+            return self.changed_roles(ask, &changed).await;
+        }
+        let begins = cursor.is_none();
+        let cursor = cursor.filter(|text| Cursor::read(text) != Some(Cursor::Begin));
         let mut page = self.read_as_it_is(ask, cursor).await?;
-        staged(ask, &mut page.rows)?;
+        self.staged(ask, begins, &mut page.rows).await?;
+        self.with_roles(ask, &mut page.rows).await?;
         Ok(page)
     }
 
@@ -136,6 +157,7 @@ impl Salesforce {
                     at_once,
                     locator,
                 } => self.job_page(ask, id, (read, total), at_once, locator).await,
+                Cursor::Begin | Cursor::Roles(_) => Err(bad()),
             },
         }
     }
@@ -192,7 +214,8 @@ impl Salesforce {
         let page = self.query(ask, path).await?;
         let total = page.total_size;
         let mut rows = queried(ask, page, 0, total)?.rows;
-        staged(ask, &mut rows)?;
+        self.staged(ask, false, &mut rows).await?;
+        self.with_roles(ask, &mut rows).await?;
         for id in ids {
             let is_same = |row: &ReadRow| row.id.get(..15) == id.get(..15);
             if !rows.iter().any(is_same) {
@@ -247,55 +270,13 @@ pub(super) fn fields(ask: &Ask) -> Vec<&str> {
     }
     let staged = ask.fields.iter().any(|field| field.starts_with(STAGE));
     let stage: &[&str] = if staged { &STAGE_FIELDS } else { &[] };
-    let own = ask
-        .fields
-        .iter()
-        .map(String::as_str)
-        .filter(|field| !field.starts_with(STAGE));
+    let own = ask.fields.iter().map(String::as_str).filter(|field| !is_made(field));
     for field in own.chain(stage.iter().copied()) {
         if !fields.contains(&field) {
             fields.push(field);
         }
     }
     fields
-}
-
-/// Fields of an opportunity that say what its stage means. They are the record's own, so the list of stages is not read.
-const STAGE_FIELDS: [&str; 4] = ["StageName", "IsClosed", "IsWon", "Probability"];
-
-/// Puts the meaning of each row's stage into its cells, where it is asked for.
-fn staged(ask: &Ask, rows: &mut [ReadRow]) -> Result<(), SendError> {
-    if !ask.fields.iter().any(|field| field.starts_with(STAGE)) {
-        return Ok(());
-    }
-    if ask.object != super::map::OPPORTUNITY {
-        return Err(SendError::refused(
-            &ask.object,
-            "BAD_NAME",
-            "`stage.` stands for the stages of opportunities, and these records have none",
-            "correct the mapping",
-        ));
-    }
-    for row in rows {
-        let [name, is_closed, is_won, probability] = STAGE_FIELDS.map(|field| row.cells.get(field).cloned());
-        let state = match (is_closed.as_deref(), is_won.as_deref()) {
-            (_, Some("true")) => Some("won"),
-            (Some("true"), _) => Some("lost"),
-            (Some("false"), _) => Some("open"),
-            (_, _) => None,
-        };
-        let state = state.map(str::to_owned);
-        for (column, value) in [
-            (STAGE_LABEL, name),
-            (STAGE_STATE, state),
-            (STAGE_PROBABILITY, probability),
-        ] {
-            if let Some(value) = value {
-                row.cells.insert(column.to_owned(), value);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The question in SOQL.
@@ -455,6 +436,11 @@ mod tests {
                 id: id.clone(),
                 looks: 3,
             },
+            Cursor::Begin,
+            Cursor::Roles(Changed::First),
+            Cursor::Roles(Changed::Page {
+                locator: "0r8x-2000".to_owned(),
+            }),
             Cursor::Results {
                 id,
                 read: 5,
@@ -507,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_itself_says_what_its_stage_means() {
+    fn a_stage_is_asked_of_the_record_itself() {
         let ask = |object: &str, field: &str| Ask {
             object: object.to_owned(),
             fields: vec!["Name".to_owned(), field.to_owned()],
@@ -521,20 +507,5 @@ mod tests {
             "{question}"
         );
         assert!(plain_names(&ask("Opportunity", "stage.other")).is_err());
-        let state = |is_closed: &str, is_won: &str| {
-            let pairs = [("StageName", "Signed"), ("IsClosed", is_closed), ("IsWon", is_won)];
-            let cells = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let mut rows = [ReadRow {
-                cells: cells.into(),
-                ..ReadRow::gone("Id", "006000000000001AAA")
-            }];
-            staged(&asked, &mut rows).expect("an opportunity");
-            assert_eq!(rows[0].cells["stage.label"], "Signed");
-            rows[0].cells["stage.state"].clone()
-        };
-        assert_eq!(state("true", "true"), "won");
-        assert_eq!(state("true", "false"), "lost");
-        assert_eq!(state("false", "false"), "open");
-        assert!(staged(&ask("Account", "stage.state"), &mut []).is_err());
     }
 }

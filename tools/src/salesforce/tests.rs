@@ -62,6 +62,20 @@ fn account(etag: &str, health: f64) -> Say {
     Say::Raw(200, headers, body.to_string())
 }
 
+/// The stages of an org, of which one is out of use.
+fn stages() -> Say {
+    let stage = |name: &str, active: bool, closed: bool| {
+        json!({"ApiName": name, "MasterLabel": name, "IsActive": active, "IsClosed": closed, "IsWon": closed,
+            "DefaultProbability": 50.0, "ForecastCategoryName": "Pipeline", "SortOrder": 1})
+    };
+    let all = [
+        stage("Negotiation", true, false),
+        stage("Haggling", false, false),
+        stage("Signed", true, true),
+    ];
+    Say::Json(200, json!({"totalSize": 3, "done": true, "records": all}))
+}
+
 fn not_found() -> Say {
     Say::Json(
         404,
@@ -218,10 +232,10 @@ async fn a_record_without_a_tag_is_guarded_by_the_second_of_its_last_change() {
         seen: BTreeMap::new(),
     };
     let effect = effect(Crm::Salesforce, None, write);
-    let server = Server::script(vec![deal("Open"), stale, deal("Closed Won")]).await;
+    let server = Server::script(vec![stages(), deal("Open"), stale, deal("Closed Won")]).await;
     let result = run_knowing(&server, &effect, &known("StageName", "Open")).await;
     assert!(matches!(result, Err(SendError::Conflict { .. })), "{result:?}");
-    let patch = &server.seen()[1];
+    let patch = &server.seen()[2];
     assert_eq!(patch.headers["if-unmodified-since"], "Sat, 21 Nov 2026 08:00:09 GMT");
     assert!(!patch.headers.contains_key("if-match"));
 }
@@ -541,7 +555,8 @@ async fn a_deal_is_compared_before_it_is_written() {
         )
     };
     let after = Say::Json(200, json!({"Id": "006000000000001AAA", "NextStep": "Send the paper"}));
-    let server = Server::script(vec![deal(), deal(), Say::Raw(204, vec![], String::new()), after]).await;
+    let done = Say::Raw(204, vec![], String::new());
+    let server = Server::script(vec![deal(), stages(), deal(), done, after]).await;
     let diff = tool(&server).read(&effect).await.expect("a picture");
     assert_eq!(diff.fields["NextStep"].before.as_deref(), Some("Wait"));
     assert!(diff.fields["NextStep"].is_change() && !diff.fields["StageName"].is_change());
@@ -549,15 +564,90 @@ async fn a_deal_is_compared_before_it_is_written() {
         .await
         .expect("a receipt");
     assert_eq!(receipt.before["NextStep"], "Wait");
-    assert_eq!(server.seen()[2].body, json!({"NextStep": "Send the paper"}));
+    assert_eq!(server.seen()[3].body, json!({"NextStep": "Send the paper"}));
     assert!(
         server.seen()[0]
             .path
             .contains("/Opportunity/Perennial_Opportunity_Id__c/opp%201?")
     );
-    let server = Server::script(vec![not_found(), not_found()]).await;
+    let server = Server::script(vec![not_found(), stages(), not_found()]).await;
     assert_eq!(tool(&server).read(&effect).await.expect("a picture").record, None);
     assert_eq!(refusal(run(&server, &effect).await).0, "RECORD_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_stage_that_the_org_does_not_have_is_refused_before_the_call() {
+    let to = |stage: &str| {
+        let write = Write::UpdateOpportunity {
+            opportunity: "opp 1".to_owned(),
+            crm_id: Some("006000000000001AAA".to_owned()),
+            next_step: None,
+            stage: Some(stage.to_owned()),
+            seen: BTreeMap::new(),
+        };
+        effect(Crm::Salesforce, None, write)
+    };
+    for (stage, code) in [("Closed Won", "UNKNOWN_STAGE"), ("Haggling", "INACTIVE_STAGE")] {
+        let server = Server::script(vec![stages()]).await;
+        let (found, remedy) = refusal(run(&server, &to(stage)).await);
+        assert_eq!(found, code);
+        assert!(
+            remedy.contains("Negotiation, Signed") && !remedy.contains("Haggling"),
+            "{remedy}"
+        );
+        assert_eq!(
+            (server.writes(), server.seen().len()),
+            (0, 1),
+            "nothing but the question"
+        );
+        // The same in a batch.
+        let server = Server::script(vec![stages()]).await;
+        let (effect, known) = (to(stage), Known::nothing());
+        let job = crate::Job {
+            permit: permit(&effect),
+            effect: &effect,
+            known: &known,
+        };
+        let answers = tool(&server).execute_many(vec![job], &crate::Always, now()).await;
+        assert!(
+            matches!(&answers[0], Err(SendError::Refused { code: found, .. }) if found == code),
+            "{answers:?}"
+        );
+        assert_eq!(server.writes(), 0);
+    }
+    // What is known is asked for once; what is not known is asked for again, as it may have been made since.
+    let deal = || Say::Json(200, json!({"Id": "006000000000001AAA", "StageName": "Signed"}));
+    let server = Server::script(vec![stages(), deal(), deal(), stages()]).await;
+    let tool = tool(&server);
+    for (stage, done) in [("Signed", true), ("signed", true), ("Lost", false)] {
+        let effect = to(stage);
+        let result = tool.execute(permit(&effect), &effect, &Known::nothing(), now()).await;
+        assert_eq!(result.is_ok(), done, "{stage}: {result:?}");
+    }
+    assert_eq!(server.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn an_upsert_that_meets_several_records_writes_nothing_and_names_them() {
+    let several = Say::Json(
+        300,
+        json!([
+            "/services/data/v68.0/sobjects/Task/00T000000000001EAA",
+            "/services/data/v68.0/sobjects/Task/00T000000000002EAA"
+        ]),
+    );
+    let effect = effect(Crm::Salesforce, Some(ACCOUNT_ID), task());
+    let server = Server::script(vec![not_found(), several]).await;
+    let Err(SendError::Refused { code, message, .. }) = run(&server, &effect).await else {
+        panic!("refused");
+    };
+    assert_eq!(code, "MULTIPLE_CHOICES");
+    assert!(message.contains("00T000000000001EAA, 00T000000000002EAA"), "{message}");
+    let by_key = format!(
+        "PATCH /services/data/v68.0/sobjects/Task/Perennial_Key__c/{}",
+        effect.id
+    );
+    assert_eq!(server.lines()[1], by_key, "what we make is an upsert by our key");
 }
 
 #[tokio::test]
@@ -611,7 +701,7 @@ async fn the_check_speaks_about_token_fields_and_budget() {
     let findings = tool(&server).check().await.expect("findings");
     let bad = findings.iter().filter(|finding| finding.level == Level::Bad).count();
     // Of the budget two lines: how much is left, and that answers have no header that says so.
-    assert_eq!((findings.len(), bad), (8, 3), "{findings:?}");
+    assert_eq!((findings.len(), bad), (10, 4), "{findings:?}");
     assert!(
         findings
             .iter()

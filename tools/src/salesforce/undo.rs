@@ -117,7 +117,7 @@ impl Salesforce {
 /// The object of a receipt, among those that we write.
 fn object_of(receipt: &Receipt) -> Result<&'static str, SendError> {
     use super::map::{ACCOUNT, NOTE, OPPORTUNITY, TASK};
-    let known = [ACCOUNT, OPPORTUNITY, TASK, NOTE];
+    let known = [ACCOUNT, OPPORTUNITY, TASK, NOTE, super::roles::CONTACT_ROLE];
     let found = known.into_iter().find(|object| *object == receipt.object);
     found.ok_or_else(|| undo::not_ours(receipt))
 }

@@ -134,7 +134,7 @@ impl<'a> Person<'a> {
     }
 
     fn has_role(&self, role: ContactRole) -> bool {
-        self.records.iter().any(|r| r.fact.role == Some(role))
+        self.records.iter().any(|r| r.fact.has_role(role))
     }
 
     fn is_senior(&self) -> bool {
@@ -203,7 +203,9 @@ impl<'a> Person<'a> {
                 if titles.is_some_and(|(before, after)| before != after) {
                     found.push(self.change(ChangeKind::TitleChanged, pair[1].at.day(), &held.record));
                 }
-                if before.role.is_some() && before.role != after.role {
+                // Who is something else in another deal too is still what they were.
+                let is_over = |role: ContactRole| after.role != Some(role) && !after.has_role(role);
+                if before.role.is_some_and(is_over) {
                     found.push(self.change(ChangeKind::RoleEnded, pair[1].at.day(), &held.record));
                 }
             }

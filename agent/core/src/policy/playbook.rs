@@ -1,6 +1,7 @@
 //! `playbooks/*.toml`: what could be done, when, what it is expected to bring, and what it writes.
 
 mod steps;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +15,10 @@ use crate::action::{AccountField, ActionKind, Priority};
 use crate::draft::DocumentKind;
 use crate::effect::{Belief, Observed, chance_above_zero};
 use crate::ids::PlaybookId;
-use crate::signal::{OpportunityKind, word_enum};
+use crate::signal::{ContactRole, OpportunityKind, word_enum};
 pub use steps::{ActionText, Plan, StepText};
 pub(crate) use steps::{TRIGGER, condition_of, exit_id, read_span};
+use writes::{StepTable, step};
 
 word_enum! {
     /// What an action is about. The same playbook proposes one action a subject.
@@ -142,6 +144,13 @@ pub enum Step {
         /// New stage.
         stage: Option<String>,
     },
+    /// Role of a person in an open deal; left out where there is no such deal or nobody who is known to have the role.
+    SetContactRole {
+        /// Kind of the deal.
+        which: OpportunityKind,
+        /// The role.
+        role: ContactRole,
+    },
 }
 
 #[derive(Deserialize)]
@@ -184,20 +193,6 @@ struct EffectTable {
     observed_se: Option<Spanned<f64>>,
     discount: Option<Spanned<f64>>,
     accept: Option<Spanned<f64>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StepTable {
-    write: Spanned<String>,
-    subject: Option<Spanned<String>>,
-    body: Option<Spanned<String>>,
-    priority: Option<Spanned<String>>,
-    title: Option<Spanned<String>>,
-    fields: Option<BTreeMap<Spanned<String>, Spanned<String>>>,
-    which: Option<Spanned<String>>,
-    next_step: Option<Spanned<String>>,
-    stage: Option<String>,
 }
 
 struct Check<'a> {
@@ -472,123 +467,4 @@ fn chance_of_good(e: &Economics) -> f64 {
         return 0.5;
     }
     chance_above_zero(e.shift, e.shift_sd)
-}
-
-fn step(check: &mut Check<'_>, raw: &StepTable, has_document: bool) -> Option<Step> {
-    let at = raw.write.span().start;
-    let allowed: &[&str] = match raw.write.get_ref().as_str() {
-        "updateField" => &["fields"],
-        "createTask" => &["subject", "body", "priority"],
-        "createNote" => &["title", "body"],
-        "updateOpportunity" => &["which", "next_step", "stage"],
-        other => {
-            let known = ["updateField", "createTask", "createNote", "updateOpportunity"];
-            let help =
-                did_you_mean(other, known.into_iter()).unwrap_or_else(|| format!("use one of {}", known.join(", ")));
-            check.wrong(at, format!("unknown write `{other}`"), help);
-            return None;
-        }
-    };
-    let present = [
-        ("fields", raw.fields.is_some()),
-        ("subject", raw.subject.is_some()),
-        ("body", raw.body.is_some()),
-        ("priority", raw.priority.is_some()),
-        ("title", raw.title.is_some()),
-        ("which", raw.which.is_some()),
-        ("next_step", raw.next_step.is_some()),
-        ("stage", raw.stage.is_some()),
-    ];
-    for (key, _) in present.iter().filter(|(key, there)| *there && !allowed.contains(key)) {
-        check.wrong(
-            at,
-            format!("`{}` has no `{key}`", raw.write.get_ref()),
-            format!("it takes {}", allowed.join(", ")),
-        );
-    }
-    let need = |check: &mut Check<'_>, key: &str, value: &Option<Spanned<String>>| match value {
-        Some(text) => check.pattern(text),
-        None => {
-            check.wrong(
-                at,
-                format!("`{}` needs `{key}`", raw.write.get_ref()),
-                format!("add {key} = \"…\""),
-            );
-            None
-        }
-    };
-    match raw.write.get_ref().as_str() {
-        "updateField" => {
-            let mut fields = BTreeMap::new();
-            for (name, value) in raw.fields.iter().flatten() {
-                let field = check.word("field", name, AccountField::ALL, AccountField::as_str);
-                if let (Some(field), Some(pattern)) = (field, check.pattern(value)) {
-                    fields.insert(field, pattern);
-                }
-            }
-            if raw.fields.as_ref().is_none_or(BTreeMap::is_empty) {
-                check.wrong(
-                    at,
-                    "`updateField` needs `fields`".to_owned(),
-                    "add fields = { next_step = \"…\" }",
-                );
-            }
-            Some(Step::UpdateField(fields))
-        }
-        "createTask" => {
-            let subject = need(check, "subject", &raw.subject);
-            let body = need(check, "body", &raw.body);
-            let priority = match &raw.priority {
-                Some(word) => check.word("priority", word, Priority::ALL, Priority::as_str),
-                None => Some(Priority::Normal),
-            };
-            Some(Step::CreateTask {
-                subject: subject?,
-                body: body?,
-                priority: priority?,
-            })
-        }
-        "createNote" => {
-            let title = need(check, "title", &raw.title);
-            let body = match (&raw.body, has_document) {
-                (Some(_), _) => Some(need(check, "body", &raw.body)?),
-                (None, true) => None,
-                (None, false) => {
-                    let help = "add body = \"…\", or document = \"qbr\" at the top of the file";
-                    check.wrong(at, "a note needs a `body` or a document".to_owned(), help);
-                    None
-                }
-            };
-            Some(Step::CreateNote { title: title?, body })
-        }
-        _ => {
-            let which = match &raw.which {
-                Some(word) => check.word("kind of deal", word, OpportunityKind::ALL, OpportunityKind::as_str),
-                None => {
-                    check.wrong(
-                        at,
-                        "`updateOpportunity` needs `which`".to_owned(),
-                        "add which = \"renewal\" or \"expansion\"",
-                    );
-                    None
-                }
-            };
-            let next_step = match &raw.next_step {
-                Some(text) => Some(check.pattern(text)?),
-                None => None,
-            };
-            if next_step.is_none() && raw.stage.is_none() {
-                check.wrong(
-                    at,
-                    "`updateOpportunity` changes nothing".to_owned(),
-                    "add next_step or stage",
-                );
-            }
-            Some(Step::UpdateOpportunity {
-                which: which?,
-                next_step,
-                stage: raw.stage.clone(),
-            })
-        }
-    }
 }

@@ -78,6 +78,40 @@ fn the_shipped_policies_compile_and_have_the_ten_playbooks() {
 }
 
 #[test]
+fn a_step_that_sets_a_role_names_deal_and_role() {
+    let (file, from) = (
+        "playbooks/renewal-at-risk.toml",
+        "write     = \"updateOpportunity\"\nwhich     = \"renewal\"",
+    );
+    let with = |keys: &str| {
+        after(
+            file,
+            from,
+            &format!("write = \"setContactRole\"\n{keys}\n[[step]]\n{from}"),
+        )
+    };
+    assert_eq!(
+        with("which = \"renewal\"\nrole = \"economic_buyer\""),
+        Vec::<String>::new()
+    );
+    for (keys, problem) in [
+        ("which = \"renewal\"", "`setContactRole` needs `role`"),
+        ("role = \"champion\"", "`setContactRole` needs `which`"),
+        ("which = \"renewal\"\nrole = \"buyer\"", "unknown role `buyer`"),
+        (
+            "which = \"renewal\"\nrole = \"champion\"\nstage = \"Won\"",
+            "`setContactRole` has no `stage`",
+        ),
+    ] {
+        let problems = with(keys);
+        assert!(
+            problems.len() == 1 && problems[0].contains(problem),
+            "{keys}: {problems:?}"
+        );
+    }
+}
+
+#[test]
 fn an_edit_changes_the_name_of_the_content() {
     let (one, mut two) = (shipped(), shipped());
     assert_eq!(one.hash(), two.hash());

@@ -50,6 +50,7 @@ pub(super) fn edited(row: &ActionRow, set: &[String]) -> Result<Vec<Effect>, Fai
 
 fn set_field(effect: &mut Effect, field: &str, text: String) -> Result<(), Failure> {
     use perennial_core::action::{AccountField, Priority, Write};
+    use perennial_core::signal::ContactRole;
     let unknown = |known: String| Failure::input(format!("this step has no field `{field}`; it has {known}"));
     match &mut effect.write {
         Write::UpdateAccount { fields } => {
@@ -88,6 +89,20 @@ fn set_field(effect: &mut Effect, field: &str, text: String) -> Result<(), Failu
             "next_step" => *next_step = Some(text),
             "stage" => *stage = Some(text),
             _ => return Err(unknown("next_step, stage".to_owned())),
+        },
+        Write::SetContactRole { role, .. } => match field {
+            "role" => {
+                let words = || {
+                    ContactRole::ALL
+                        .iter()
+                        .map(|role| role.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                };
+                *role =
+                    ContactRole::from_word(&text).ok_or_else(|| Failure::input(format!("roles are {}", words())))?;
+            }
+            _ => return Err(unknown("role".to_owned())),
         },
     }
     Ok(())

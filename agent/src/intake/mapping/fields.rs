@@ -71,6 +71,14 @@ pub(super) fn spec(
             return None;
         }
     };
+    if matches!(shape, Shape::DealRoles) && (matches!(from, From::Constant(_)) || default.is_some()) {
+        let message = format!("`{name}` cannot be the same for everybody");
+        reading.problem(
+            section.span.clone(),
+            message,
+            "name the column that has it: { column = \"roles.deals\" }",
+        );
+    }
     if matches!(from, From::Constant(_)) {
         for key in ["values", "default", "times", "plus_days"] {
             if section.get(key).is_some() {
@@ -232,7 +240,7 @@ fn constant(reading: &mut Reading<'_>, node: &Node<'_>, key: &str, plain: &Conve
         Ok(value) => Some(value),
         Err(reason) => {
             let help = match plain.shape {
-                Shape::Word(_) | Shape::Tier | Shape::Role => help_with_words(&text, &plain.words()),
+                Shape::Word(_) | Shape::Tier | Shape::Role | Shape::DealRoles => help_with_words(&text, &plain.words()),
                 Shape::Day | Shape::Moment => "write it like \"2026-01-31\"".to_owned(),
                 Shape::Bool => "write true or false".to_owned(),
                 Shape::Text

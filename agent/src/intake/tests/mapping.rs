@@ -188,3 +188,45 @@ fn problems_show_the_line_they_are_about() {
     assert!(shown.contains("did you mean `kind`?"), "{shown}");
     assert!(shown.contains("map.toml:7:1"), "{shown}");
 }
+
+const ROLES: &str = r#"
+source = "test"
+[write.role]
+economic_buyer = "Economic Buyer"
+champion = "Champion"
+[[object]]
+name = "Contact"
+kind = "contact"
+key = "Id"
+account = "AccountId"
+[object.fields]
+deal_roles = { column = "roles.deals", values = { Buyer = "economic_buyer", Fan = "champion" } }
+"#;
+
+#[test]
+fn roles_have_words_of_their_own_and_mistakes_are_named() {
+    use perennial_core::signal::ContactRole;
+    let writes = parsed(ROLES).writes().expect("a table");
+    assert_eq!(writes.roles[&ContactRole::EconomicBuyer], "Economic Buyer");
+    assert!(writes.account.is_empty(), "what is not named is not written");
+    check(
+        &ROLES.replace("champion =", "champoin ="),
+        &["map.toml:5:1: unknown key `champoin` in [write.role] / did you mean `champion`?"],
+    );
+    check(
+        &ROLES.replace("\"Champion\"", "\"economic buyer\""),
+        &["map.toml:5:12: two of our roles are `economic buyer` / give each a word of its own"],
+    );
+    check(
+        &ROLES.replace("\"Champion\"", "\" \""),
+        &["map.toml:5:12: `champion` has no usable word / write it as people see it"],
+    );
+    check(&ROLES.replace("Fan = \"champion\"", "Fan = \"fan\""), &["map.toml:12:"]);
+    check(
+        &ROLES.replace("column = \"roles.deals\", values", "value = \"champion\", values"),
+        &[
+            "map.toml:12:14: `deal_roles` cannot be the same for everybody / name the column",
+            "map.toml:12:14: `values` has no effect on a constant",
+        ],
+    );
+}

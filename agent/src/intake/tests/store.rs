@@ -334,3 +334,44 @@ async fn progress_reaches_the_end() {
     let total = (2 * ACCOUNTS.len() + SUBS.len() + USE.len()) as u64;
     assert_eq!(last, Some((13, total, total)));
 }
+
+#[tokio::test]
+async fn roles_in_deals_are_read_and_words_without_a_role_say_nothing() {
+    use perennial_core::signal::ContactRole;
+    const MAPPING: &str = r#"
+source = "test"
+[[file]]
+path = "people.csv"
+kind = "contact"
+key = "id"
+account = "account"
+[file.fields]
+name = "id"
+deal_roles = { column = "roles", values = { Buyer = "economic_buyer", Fan = "champion" } }
+"#;
+    let text = "id,account,roles\n1,a,\"d1=Buyer\nd1=Fan\nd2=Other\nd3=user\"\n2,a,d3=Other\n3,a,Buyer\n4,a,\n";
+    let bench = Bench::new(&[("people.csv", text.as_bytes())]);
+    let store = bench.store().await;
+    let report = bench.import_into(&store, MAPPING).await.expect("imports");
+    assert_eq!(sums(&report), (4, 3, 0, 1, 0));
+    assert!(rejects(&report)[0].iter().any(|cell| cell.contains("without `=`")));
+    let roles = |fact: &Fact| match fact {
+        Fact::Contact(person) => {
+            let all = person.roles_in_deals();
+            all.map(|(deal, role)| (deal.to_owned(), role)).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    let stored = signals(&store, "a").await;
+    let mut all: Vec<_> = facts(&stored).into_iter().map(roles).collect();
+    all.sort();
+    let first = vec![
+        ("d1".to_owned(), ContactRole::Champion),
+        ("d3".to_owned(), ContactRole::User),
+    ];
+    assert_eq!(
+        all,
+        [vec![], vec![], first],
+        "of two roles in one deal the first in their order counts"
+    );
+}

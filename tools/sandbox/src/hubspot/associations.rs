@@ -20,7 +20,7 @@ type End<'a> = (&'static Type, &'a str);
 /// `PUT /{type}/{id}/associations/default/{toType}/{toId}`.
 pub(super) fn put_default(world: &mut World, call: &Call, from: End<'_>, to: End<'_>) -> Result<Reply, Refusal> {
     both_exist(world, from, to)?;
-    let ties = schema::ties(from.0, to.0);
+    let ties = world.types.ties(from.0, to.0);
     let tie_of = ties.first().copied().ok_or_else(|| no_tie(from.0, to.0))?;
     tie(world, from, to, tie_of, &author(call));
     let one = |from: &str, to: &str, number: u32| {
@@ -39,16 +39,27 @@ pub(super) fn put(world: &mut World, call: &Call, from: End<'_>, to: End<'_>) ->
     let types = call
         .json()
         .map_err(|message| Refusal::invalid(format!("Invalid input JSON: {message}")))?;
-    for chosen in chosen(from.0, to.0, &types)? {
+    for chosen in chosen(world, from.0, to.0, &types)? {
         tie(world, from, to, chosen, &author(call));
     }
-    Ok(Reply::json(
-        201,
-        json!({
-            "fromObjectTypeId": from.0.type_id, "fromObjectId": from.1,
-            "toObjectTypeId": to.0.type_id, "toObjectId": to.1, "labels": [],
-        }),
-    ))
+    Ok(Reply::json(201, made(world, from, to)))
+}
+
+/// What the making of an association answers.
+fn made(world: &World, from: End<'_>, to: End<'_>) -> Value {
+    let all = targets(world, from.0, from.1, to.0);
+    let target = all.iter().find(|target| target["toObjectId"] == to.1);
+    let kinds = target.and_then(|target| target["associationTypes"].as_array());
+    let labels: Vec<&Value> = kinds
+        .into_iter()
+        .flatten()
+        .map(|kind| &kind["label"])
+        .filter(|label| !label.is_null())
+        .collect();
+    json!({
+        "fromObjectTypeId": from.0.type_id, "fromObjectId": from.1,
+        "toObjectTypeId": to.0.type_id, "toObjectId": to.1, "labels": labels,
+    })
 }
 
 /// `DELETE /{type}/{id}/associations/{toType}/{toId}`.
@@ -108,8 +119,13 @@ pub(super) fn batch(
         ["labels", "archive"] => {
             for input in inputs(&body, CREATE_MAX)? {
                 let (one, other) = (end(input.get("from")), end(input.get("to")));
-                for tie in chosen(from, to, input.get("types").unwrap_or(&Value::Null))? {
+                for tie in chosen(world, from, to, input.get("types").unwrap_or(&Value::Null))? {
                     let author = author(call);
+                    // Without its unlabelled kind an association is none (documented).
+                    if world.types.ties(from, to).first() == Some(&tie) {
+                        untie(world, (from, one), (to, other), &author);
+                        continue;
+                    }
                     world.unlink_one(SYSTEM, (from.name, one), (to.name, other), tie.there, &author);
                     world.unlink_one(SYSTEM, (to.name, other), (from.name, one), tie.back, &author);
                 }
@@ -120,13 +136,74 @@ pub(super) fn batch(
     }
 }
 
-/// `GET /crm/v4/associations/{from}/{to}/labels`.
-pub(super) fn labels(from: &Type, to: &Type) -> Reply {
-    let all: Vec<Value> = schema::ties(from, to)
-        .iter()
-        .map(|tie| json!({ "category": tie.category, "typeId": tie.there, "label": tie.label }))
-        .collect();
+/// `GET /crm/associations/../{from}/{to}/labels`.
+pub(super) fn labels(world: &World, from: &Type, to: &Type) -> Reply {
+    let all: Vec<Value> = world.types.ties(from, to).iter().map(definition).collect();
     Reply::json(200, json!({ "results": all }))
+}
+
+fn definition(tie: &Tie) -> Value {
+    json!({ "category": tie.category, "typeId": tie.there, "label": tie.label })
+}
+
+/// `POST /crm/associations/../{from}/{to}/labels`: answers both directions.
+pub(super) fn define(world: &mut World, call: &Call, from: &Type, to: &Type) -> Result<Reply, Refusal> {
+    let body = body(call)?;
+    let text = |name: &str| {
+        body.get(name)
+            .and_then(Value::as_str)
+            .filter(|text| !text.trim().is_empty())
+    };
+    let (Some(label), Some(_)) = (text("label"), text("name")) else {
+        return Err(Refusal::invalid("`label` and `name` are required"));
+    };
+    let made = world.types.define(from, to, label, text("inverseLabel"));
+    let tie = made.ok_or_else(|| {
+        Refusal::invalid(format!(
+            "The label {label} cannot be defined: there is one already, or there are too many"
+        ))
+    })?;
+    let back = world
+        .types
+        .ties(to, from)
+        .into_iter()
+        .find(|other| other.there == tie.back);
+    let both: Vec<Value> = std::iter::once(tie).chain(back).map(|tie| definition(&tie)).collect();
+    Ok(Reply::json(200, json!({ "results": both })))
+}
+
+/// Gives the association of two records exactly these labels, as a person does on the page of a record; makes it where it is not there.
+pub(super) fn set_labels(
+    world: &mut World,
+    from: End<'_>,
+    to: End<'_>,
+    labels: &[&str],
+    author: &Author,
+) -> Result<(), String> {
+    both_exist(world, from, to).map_err(|refusal| refusal.message)?;
+    let ties = world.types.ties(from.0, to.0);
+    let default = ties.first().copied().ok_or("there is no such association")?;
+    tie(world, from, to, default, author);
+    let is_wanted = |tie: &Tie| {
+        tie.label
+            .is_some_and(|own| labels.iter().any(|label| own.eq_ignore_ascii_case(label)))
+    };
+    if let Some(unknown) = labels.iter().find(|label| {
+        !ties
+            .iter()
+            .any(|tie| tie.label.is_some_and(|own| own.eq_ignore_ascii_case(label)))
+    }) {
+        return Err(format!("there is no label `{unknown}`"));
+    }
+    for one in ties.iter().filter(|tie| tie.category == schema::DEFINED_BY_PEOPLE) {
+        if is_wanted(one) {
+            tie(world, from, to, *one, author);
+        } else {
+            world.unlink_one(SYSTEM, (from.0.name, from.1), (to.0.name, to.1), one.there, author);
+            world.unlink_one(SYSTEM, (to.0.name, to.1), (from.0.name, from.1), one.back, author);
+        }
+    }
+    Ok(())
 }
 
 /// `POST /crm/v3/associations/{from}/{to}/batch/{verb}`: associations by name, which the dated paths do not take.
@@ -147,7 +224,7 @@ pub(super) fn batch_v3(
         match verb {
             "create" => {
                 let said = input.get("type").and_then(Value::as_str).unwrap_or("");
-                let known = schema::ties(from, to);
+                let known = world.types.ties(from, to);
                 let tie_of = known
                     .iter()
                     .find(|tie| said == name(from, to) || said == tie.there.to_string());
@@ -210,21 +287,20 @@ fn each(
     for input in inputs {
         let (one, other) = ((from, end(input.get("from"))), (to, end(input.get("to"))));
         let ties = both_exist(world, one, other).and_then(|()| match kinds {
-            Kinds::Default => schema::ties(from, to)
+            Kinds::Default => world
+                .types
+                .ties(from, to)
                 .first()
                 .map(|tie| vec![*tie])
                 .ok_or_else(|| no_tie(from, to)),
-            Kinds::Said => chosen(from, to, input.get("types").unwrap_or(&Value::Null)),
+            Kinds::Said => chosen(world, from, to, input.get("types").unwrap_or(&Value::Null)),
         });
         match ties {
             Ok(ties) => {
                 for one_tie in ties {
                     tie(world, one, other, one_tie, &author(call));
                 }
-                results.push(json!({
-                    "fromObjectTypeId": from.type_id, "fromObjectId": one.1,
-                    "toObjectTypeId": to.type_id, "toObjectId": other.1, "labels": [],
-                }));
+                results.push(made(world, one, other));
             }
             Err(refusal) => {
                 errors.push(refusal.entry(json!({ "fromObjectId": [one.1], "toObjectId": [other.1] })));
@@ -285,11 +361,11 @@ fn both_exist(world: &World, from: End<'_>, to: End<'_>) -> Result<(), Refusal> 
 }
 
 /// The kinds a request names. A number of the other direction is refused.
-fn chosen(from: &Type, to: &Type, types: &Value) -> Result<Vec<Tie>, Refusal> {
+fn chosen(world: &World, from: &Type, to: &Type, types: &Value) -> Result<Vec<Tie>, Refusal> {
     let Some(types) = types.as_array().filter(|types| !types.is_empty()) else {
         return Err(Refusal::invalid("At least one association type is needed"));
     };
-    let known = schema::ties(from, to);
+    let known = world.types.ties(from, to);
     let tie = |kind: &Value| {
         let number = kind.get("associationTypeId").and_then(Value::as_u64);
         let category = kind.get("associationCategory").and_then(Value::as_str);
@@ -324,7 +400,7 @@ pub(super) fn wanted(
         let found = world
             .types
             .all()
-            .find_map(|to| chosen(from, to, types).ok().map(|ties| (to, ties)));
+            .find_map(|to| chosen(world, from, to, types).ok().map(|ties| (to, ties)));
         let Some((to, ties)) = found else {
             return Err(Refusal::invalid(format!(
                 "The association types for {id} do not start at a {}",
@@ -340,8 +416,19 @@ pub(super) fn wanted(
     Ok(all)
 }
 
-/// Ties two records in both directions.
+/// Ties two records in both directions. What has a label of people's has the unlabelled kind too, as reading shows (unverified that
+/// making it is what adds it).
 pub(super) fn tie(world: &mut World, from: End<'_>, to: End<'_>, tie: Tie, author: &Author) {
+    if tie.category == schema::DEFINED_BY_PEOPLE
+        && tie.label.is_some()
+        && let Some(plain) = world.types.ties(from.0, to.0).first().copied()
+    {
+        link(world, from, to, plain, author);
+    }
+    link(world, from, to, tie, author);
+}
+
+fn link(world: &mut World, from: End<'_>, to: End<'_>, tie: Tie, author: &Author) {
     let there = Association {
         object: to.0.name.to_owned(),
         id: to.1.to_owned(),
@@ -366,6 +453,7 @@ fn targets(world: &World, from: &Type, id: &str, to: &Type) -> Vec<Value> {
     let Some(row) = world.hubspot.row(from.name, id) else {
         return Vec::new();
     };
+    let ties = world.types.ties(from, to);
     row.links
         .iter()
         .filter(|((object, other), _)| object == to.name && world.hubspot.row(object, other).is_some())
@@ -373,7 +461,7 @@ fn targets(world: &World, from: &Type, id: &str, to: &Type) -> Vec<Value> {
             let kinds: Vec<Value> = types
                 .iter()
                 .map(|number| {
-                    let tie = schema::ties(from, to).into_iter().find(|tie| tie.there == *number);
+                    let tie = ties.iter().find(|tie| tie.there == *number);
                     let label = tie.and_then(|tie| tie.label);
                     let category = tie.map_or("HUBSPOT_DEFINED", |tie| tie.category);
                     json!({ "category": category, "typeId": number, "label": label })

@@ -166,7 +166,8 @@ fn route(world: &mut World, call: &Call, parts: &[&str]) -> Result<Reply, Refusa
             };
             match (method, rest) {
                 ("POST", ["batch", verb @ ..]) => associations::batch(world, call, from, to, verb, family),
-                ("GET", ["labels"]) => Ok(associations::labels(from, to)),
+                ("GET", ["labels"]) => Ok(associations::labels(world, from, to)),
+                ("POST", ["labels"]) => associations::define(world, call, from, to),
                 _ => Err(Refusal::not_found()),
             }
         }
@@ -390,6 +391,44 @@ pub(crate) fn seed_associations(world: &mut World, record: &SeedRecord, id: &str
         world.link(SYSTEM, (to.name, &wanted.id), &back, None);
     }
     Ok(())
+}
+
+/// Defines a label for associations between two types of records; answers its number in this direction.
+pub(crate) fn define_label(world: &mut World, from: &str, to: &str, label: &str) -> Option<u32> {
+    let (from, to) = (world.types.named(from)?, world.types.named(to)?);
+    Some(world.types.define(from, to, label, None)?.there)
+}
+
+/// The labels that the association of two records has; nothing where there is none.
+pub(crate) fn labels_of(world: &World, from: (&str, &str), to: (&str, &str)) -> Option<Vec<&'static str>> {
+    let (of, other) = (world.types.named(from.0)?, world.types.named(to.0)?);
+    let row = world.hubspot.row(of.name, from.1)?;
+    let kinds = row.links.get(&(other.name.to_owned(), to.1.to_owned()))?;
+    let ties = world.types.ties(of, other);
+    Some(
+        ties.iter()
+            .filter(|tie| kinds.contains(&tie.there))
+            .filter_map(|tie| tie.label)
+            .collect(),
+    )
+}
+
+/// Gives the association of two records exactly these labels, as a person would.
+pub(crate) fn set_labels(
+    world: &mut World,
+    from: (&str, &str),
+    to: (&str, &str),
+    labels: &[&str],
+    author: &Author,
+) -> Result<(), String> {
+    let of = |name: &str| {
+        world
+            .types
+            .named(name)
+            .ok_or_else(|| format!("there is no object `{name}`"))
+    };
+    let ends = ((of(from.0)?, from.1), (of(to.0)?, to.1));
+    associations::set_labels(world, ends.0, ends.1, labels, author)
 }
 
 /// The `inputs` of a batch, each an object.

@@ -173,12 +173,29 @@ pub(crate) const LIFECYCLE: &[&str] = &[
 #[derive(Debug)]
 pub(crate) struct Types {
     types: Vec<&'static Type>,
+    /// Labels that people have defined for associations.
+    labels: Vec<Label>,
 }
+
+/// A label for associations between two types of records, with a number for each direction.
+#[derive(Debug, Clone, Copy)]
+struct Label {
+    ends: (&'static str, &'static str),
+    tie: Tie,
+    inverse: Option<&'static str>,
+}
+
+/// Numbers of defined labels begin here, past those of the vendor and of custom types. Real ones are small numbers of the category
+/// USER_DEFINED; they are unique here so that a number alone tells.
+const LABELS: u32 = 100_001;
+/// Labels between two types of records (unverified).
+const LABELS_MAX: usize = 50;
 
 impl Types {
     pub(crate) fn new() -> Types {
         Types {
             types: standard::TYPES.iter().collect(),
+            labels: Vec::new(),
         }
     }
 
@@ -247,6 +264,51 @@ impl Types {
         true
     }
 
+    /// Every kind of association from one type to another: the vendor's, the default first, then those that people have defined.
+    pub(crate) fn ties(&self, from: &Type, to: &Type) -> Vec<Tie> {
+        let mut all = ties(from, to);
+        for label in &self.labels {
+            let Tie { there, back, .. } = label.tie;
+            if label.ends == (from.name, to.name) {
+                all.push(label.tie);
+            } else if label.ends == (to.name, from.name) {
+                all.push(Tie {
+                    there: back,
+                    back: there,
+                    label: label.inverse.or(label.tie.label),
+                    ..label.tie
+                });
+            }
+        }
+        all
+    }
+
+    /// Defines a label for associations; nothing where there is one of this name already, or there are too many.
+    pub(crate) fn define(&mut self, from: &Type, to: &Type, label: &str, inverse: Option<&str>) -> Option<Tie> {
+        let all = self.ties(from, to);
+        let is_there = all
+            .iter()
+            .any(|tie| tie.label.is_some_and(|own| own.eq_ignore_ascii_case(label)));
+        let defined = all.iter().filter(|tie| tie.category == DEFINED_BY_PEOPLE).count();
+        if is_there || all.is_empty() || defined >= LABELS_MAX || label.trim().is_empty() {
+            return None;
+        }
+        let there = LABELS + 2 * u32::try_from(self.labels.len()).ok()?;
+        let tie = Tie {
+            there,
+            back: there + 1,
+            category: DEFINED_BY_PEOPLE,
+            label: Some(keep(label)),
+        };
+        let ends = (self.named(from.name)?.name, self.named(to.name)?.name);
+        self.labels.push(Label {
+            ends,
+            tie,
+            inverse: inverse.map(keep),
+        });
+        Some(tie)
+    }
+
     /// INVARIANT (few types): kept for the life of the process, as the objects of the other CRM are.
     fn put(&mut self, of: Type, properties: Vec<Property>) -> &'static Type {
         let of: &'static Type = Box::leak(Box::new(Type {
@@ -311,7 +373,10 @@ pub(crate) struct Tie {
     pub(crate) label: Option<&'static str>,
 }
 
-/// Every kind of association from one type to another, the default first.
+/// The category of labels that people define.
+pub(crate) const DEFINED_BY_PEOPLE: &str = "USER_DEFINED";
+
+/// Every kind of association from one type to another that the vendor defines, the default first.
 pub(crate) fn ties(from: &Type, to: &Type) -> Vec<Tie> {
     if from.is_custom() || to.is_custom() {
         // Even there, odd back: the same pair gets the same two numbers from either side.

@@ -94,6 +94,20 @@ fn built_in(world: &mut World) {
         fields(organization),
         None,
     );
+    for (place, (name, chance, forecast)) in (1_u64..).zip(schema::STAGES_AT_START) {
+        let stage = json!({
+            "MasterLabel": name, "ApiName": name, "IsActive": true, "SortOrder": place, "DefaultProbability": chance,
+            "IsClosed": *name == "Closed Won" || *name == "Closed Lost", "IsWon": *name == "Closed Won",
+            "ForecastCategoryName": forecast,
+        });
+        world.insert(
+            SYSTEM,
+            "OpportunityStage",
+            &ids::make("01J", place),
+            fields(stage),
+            None,
+        );
+    }
 }
 
 /// Answers one request.

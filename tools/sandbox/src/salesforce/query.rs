@@ -71,7 +71,9 @@ pub(super) fn run<'a>(world: &'a World, text: &'a str, graves: Graves) -> Result
     let Some(table) = place.crm.table(object.name) else {
         return Err(Refusal::not_found());
     };
-    let all = table.rows().filter(|(_, row)| graves == Graves::Shown || !row.deleted);
+    // A role that was deleted by itself is in no recycle bin, so nobody sees it any more.
+    let shown = graves == Graves::Shown && object.name != "OpportunityContactRole";
+    let all = table.rows().filter(|(_, row)| shown || !row.deleted);
     let rows = plan.found(place, all).into_iter();
     let rows: Vec<_> = if plan.is_aggregate() {
         rows.collect()

@@ -5,6 +5,8 @@
 
 mod standard;
 
+pub(super) use standard::STAGES_AT_START;
+
 use std::collections::BTreeMap;
 
 use crate::custom::{Access, CustomField, CustomObject, FieldKind};

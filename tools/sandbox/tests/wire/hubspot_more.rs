@@ -311,3 +311,108 @@ async fn webhooks_can_repeat_and_reorder_and_be_forged() {
         signature::v3("secret", "POST", &url, body, stamp).as_str()
     );
 }
+
+#[tokio::test]
+async fn labels_are_defined_given_beside_the_plain_kind_and_taken_one_by_one() {
+    let world = World::start().await;
+    let make = |what: &'static str, properties: Value| {
+        let world = &world;
+        async move {
+            let made = world
+                .hs_send(
+                    Method::POST,
+                    &format!("/crm/objects/2026-09/{what}"),
+                    json!({ "properties": properties }),
+                )
+                .await;
+            assert_eq!(made.status, 201, "{}", made.text);
+            made.json()["id"].as_str().unwrap().to_owned()
+        }
+    };
+    let deal = make("deals", json!({ "dealname": "Renewal" })).await;
+    let person = make("contacts", json!({ "lastname": "Berg" })).await;
+    let definitions = "/crm/associations/2026-09/deals/contacts/labels";
+    assert_eq!(
+        world.hs_get(definitions).await.json()["results"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let refused = world
+        .hs_send(Method::POST, definitions, json!({ "label": "Champion" }))
+        .await;
+    assert_eq!(refused.status, 400);
+    let defined =
+        |label: &'static str| world.hs_send(Method::POST, definitions, json!({ "label": label, "name": label }));
+    let made = defined("Champion").await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let made = made.json();
+    let (there, back) = (&made["results"][0], &made["results"][1]);
+    assert_eq!(
+        (&there["category"], &there["label"]),
+        (&json!("USER_DEFINED"), &json!("Champion"))
+    );
+    assert_ne!(there["typeId"], back["typeId"], "a number for each direction");
+    assert_eq!(defined("Champion").await.status, 400, "there is one already");
+    // The numbered paths show the same ones, and each direction its own.
+    let reverse = world.hs_get("/crm/v4/associations/contacts/deals/labels").await.json();
+    assert!(
+        reverse["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|kind| kind["typeId"] == back["typeId"])
+    );
+
+    let of_deal = format!("/crm/objects/2026-09/deals/{deal}/associations/contacts/{person}");
+    let kind = |number: &Value| json!([{ "associationCategory": "USER_DEFINED", "associationTypeId": number }]);
+    let wrong = world.hs_send(Method::PUT, &of_deal, kind(&back["typeId"])).await;
+    assert_eq!(wrong.status, 400, "the number of the other direction");
+    let put = world.hs_send(Method::PUT, &of_deal, kind(&there["typeId"])).await;
+    assert_eq!(
+        (put.status.as_u16(), &put.json()["labels"]),
+        (201, &json!(["Champion"]))
+    );
+    let read = async |from: &str, to: &str, id: &str| {
+        let path = format!("/crm/associations/2026-09/{from}/{to}/batch/read");
+        let read = world
+            .hs_send(Method::POST, &path, json!({ "inputs": [{ "id": id }] }))
+            .await
+            .json();
+        let kinds = read["results"][0]["to"][0]["associationTypes"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        kinds
+            .iter()
+            .map(|kind| kind["label"].as_str().unwrap_or("-").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(read("deals", "contacts", &deal).await, ["-", "Champion"]);
+    assert_eq!(read("contacts", "deals", &person).await, ["-", "Champion"]);
+    let input =
+        |kinds: Value| json!({ "inputs": [{ "from": { "id": deal }, "to": { "id": person }, "types": kinds }] });
+    let archive = "/crm/associations/2026-09/deals/contacts/batch/labels/archive";
+    let taken = world
+        .hs_send(Method::POST, archive, input(kind(&there["typeId"])))
+        .await;
+    assert_eq!(taken.status, 204);
+    assert_eq!(
+        read("deals", "contacts", &deal).await,
+        ["-"],
+        "without a label it is still associated"
+    );
+    world.hs_send(Method::PUT, &of_deal, kind(&there["typeId"])).await;
+    // Without its unlabelled kind an association is none.
+    let plain = json!([{ "associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 3 }]);
+    world.hs_send(Method::POST, archive, input(plain)).await;
+    assert!(read("deals", "contacts", &deal).await.is_empty());
+    // What a person does on the page of a record.
+    let (deal, person) = (("deals", deal.as_str()), ("contacts", person.as_str()));
+    world.sandbox.set_labels(deal, person, &["Champion"], "Ann").unwrap();
+    assert_eq!(world.sandbox.labels(deal, person).unwrap(), ["Champion"]);
+    assert!(world.sandbox.set_labels(deal, person, &["Nobody"], "Ann").is_err());
+    world.sandbox.set_labels(deal, person, &[], "Ann").unwrap();
+    assert!(world.sandbox.labels(deal, person).unwrap().is_empty());
+}

@@ -7,6 +7,7 @@ mod hubspot_batches;
 mod hubspot_more;
 mod pages;
 mod salesforce;
+mod salesforce_deals;
 mod salesforce_jobs;
 mod tokens;
 

@@ -495,3 +495,21 @@ fn a_mood_that_became_worse_opens_and_too_few_moods_are_unknown() {
     let few = on(&worse[1..]);
     assert!(few.1.contains("three of the 44 weeks before"), "{few:?}");
 }
+
+#[test]
+fn a_role_in_another_deal_ends_none_and_one_that_is_gone_everywhere_does() {
+    fn in_deals(roles: &[(&str, ContactRole)]) -> Option<std::collections::BTreeMap<String, ContactRole>> {
+        Some(roles.iter().map(|(deal, role)| ((*deal).to_owned(), *role)).collect())
+    }
+    let kim = |days, edit| exported(contact("c3", "Kim Sato", "Operations manager", |_| {}), days, edit);
+    let before = || kim(40, |c| c.deal_roles = in_deals(&[("d1", ContactRole::EconomicBuyer)]));
+    let both = kim(20, |c| {
+        c.deal_roles = in_deals(&[("d1", ContactRole::EconomicBuyer), ("d2", ContactRole::Champion)]);
+    });
+    let all = |last| staff().into_iter().chain([before(), last]).collect::<Vec<_>>();
+    assert_eq!(found(all(both)), [], "is still what they were");
+    let other = kim(20, |c| c.deal_roles = in_deals(&[("d2", ContactRole::Detractor)]));
+    assert_eq!(found(all(other)), [(ChangeKind::RoleEnded, "Kim Sato".to_owned())]);
+    let gone = kim(20, |c| c.deal_roles = None);
+    assert_eq!(found(all(gone)), [(ChangeKind::RoleEnded, "Kim Sato".to_owned())]);
+}

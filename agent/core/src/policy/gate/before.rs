@@ -79,13 +79,9 @@ pub(super) fn say(facts: &mut Facts, writes: &[&Write], before: &Before, setting
                     }));
                 }
             }
-            Write::UpdateOpportunity {
-                opportunity,
-                stage: new,
-                ..
-            } => {
+            Write::UpdateOpportunity { opportunity, .. } | Write::SetContactRole { opportunity, .. } => {
                 deals = true;
-                stage |= new.is_some();
+                stage |= matches!(write, Write::UpdateOpportunity { stage: Some(_), .. });
                 let amount = before.deals.get(opportunity);
                 deal.take(
                     amount

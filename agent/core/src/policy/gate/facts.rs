@@ -186,7 +186,10 @@ impl Request<'_> {
     pub fn asks(&self) -> Vec<Ask> {
         let fields = self.writes.iter().filter_map(|w| match w {
             Write::UpdateAccount { fields } => Some(fields.keys()),
-            Write::CreateTask { .. } | Write::CreateNote { .. } | Write::UpdateOpportunity { .. } => None,
+            Write::CreateTask { .. }
+            | Write::CreateNote { .. }
+            | Write::UpdateOpportunity { .. }
+            | Write::SetContactRole { .. } => None,
         });
         let mut fields: Vec<AccountField> = fields.flatten().copied().collect();
         fields.sort_unstable();

@@ -39,6 +39,8 @@ pub(super) fn suspected<'a>(writes: impl Iterator<Item = &'a Write>) -> bool {
         Write::UpdateOpportunity { next_step, stage, .. } => {
             next_step.as_deref().is_some_and(bad) || stage.as_deref().is_some_and(bad)
         }
+        // What is written is a word of ours; the name is only shown, and a card shows it to people.
+        Write::SetContactRole { contact_name, .. } => contact_name.as_deref().is_some_and(bad),
     })
 }
 

@@ -120,11 +120,11 @@ pub(super) fn computed(world: &World, object: &Object, whole: &Fields) -> Vec<(S
             vec![own("Name", Value::from(name.trim()))]
         }
         "Opportunity" => {
-            let stage = text("StageName");
+            let (closed, won, chance) = stage(world, text("StageName"));
             vec![
-                own("IsClosed", Value::from(stage.starts_with("Closed"))),
-                own("IsWon", Value::from(stage == "Closed Won")),
-                own("Probability", Value::from(probability(stage))),
+                own("IsClosed", Value::from(closed)),
+                own("IsWon", Value::from(won)),
+                own("Probability", chance),
             ]
         }
         "Task" => {
@@ -177,15 +177,20 @@ fn account_of(world: &World, what: &str, who: &str) -> Option<(String, Value)> {
     Some(("AccountId".to_owned(), id))
 }
 
-/// The chance in percent that the vendor's standard process gives a stage.
-fn probability(stage: &str) -> u32 {
-    match stage {
-        "Prospecting" | "Qualification" => 10,
-        "Needs Analysis" => 20,
-        "Value Proposition" => 50,
-        "Proposal/Price Quote" => 75,
-        "Negotiation/Review" => 90,
-        "Closed Won" => 100,
-        _ => 0,
+/// Whether a deal in this stage is closed and won, and its chance: what the org's stages say. One that is on no list is open and
+/// has none (unverified).
+fn stage(world: &World, name: &str) -> (bool, bool, Value) {
+    let rows = world
+        .salesforce
+        .table("OpportunityStage")
+        .into_iter()
+        .flat_map(|table| table.rows());
+    let mut of_name = rows.filter(|(_, row)| row.text("ApiName").eq_ignore_ascii_case(name));
+    match of_name.next() {
+        Some((_, row)) => {
+            let is = |field: &str| row.get(field).as_bool().unwrap_or_default();
+            (is("IsClosed"), is("IsWon"), row.get("DefaultProbability").clone())
+        }
+        None => (false, false, Value::from(0)),
     }
 }

@@ -306,6 +306,30 @@ static OPPORTUNITY_CONTACT_ROLE: &[&[Field]] = &[&[
     flag("IsPrimary", "Primary"),
 ]];
 
+static OPPORTUNITY_STAGE: &[&[Field]] = &[&[
+    text("MasterLabel", "Master Label", 255).read_only(),
+    text("ApiName", "API Name", 255).read_only(),
+    field("IsActive", "Is Active", Kind::Boolean).read_only(),
+    field("SortOrder", "Sort Order", Kind::Integer).read_only(),
+    field("IsClosed", "Closed", Kind::Boolean).read_only(),
+    field("IsWon", "Won", Kind::Boolean).read_only(),
+    text("ForecastCategoryName", "Forecast Category", 40).read_only(),
+    field("DefaultProbability", "Probability (%)", Kind::Percent).read_only(),
+    text("Description", "Description", 255).read_only(),
+]];
+
+/// The stages every new org has: name, chance of winning, forecast category.
+pub(in crate::salesforce) const STAGES_AT_START: &[(&str, u32, &str)] = &[
+    ("Prospecting", 10, "Pipeline"),
+    ("Qualification", 10, "Pipeline"),
+    ("Needs Analysis", 20, "Pipeline"),
+    ("Value Proposition", 50, "Pipeline"),
+    ("Proposal/Price Quote", 75, "Best Case"),
+    ("Negotiation/Review", 90, "Commit"),
+    ("Closed Won", 100, "Closed"),
+    ("Closed Lost", 0, "Omitted"),
+];
+
 static TASK: &[&[Field]] = &[&[
     field("WhoId", "Name ID", PERSON).children("Tasks"),
     field("WhatId", "Related To ID", RELATED).children("Tasks"),
@@ -512,6 +536,13 @@ const MADE: &[Made] = &[
         Owned::No,
         true,
         OPPORTUNITY_CONTACT_ROLE,
+    ),
+    (
+        ("OpportunityStage", "Opportunity Stage", "Opportunity Stage"),
+        "01J",
+        Owned::Setup,
+        false,
+        OPPORTUNITY_STAGE,
     ),
     (("Task", "Task", "Tasks"), "00T", Owned::Yes, true, TASK),
     (("Event", "Event", "Events"), "00U", Owned::Yes, true, EVENT),
