@@ -298,6 +298,7 @@ impl Salesforce {
                     object: CONTACT_ROLE.to_owned(),
                     fields: vec!["ContactId".to_owned()],
                     since: ask.since,
+                    deleted: true,
                 };
                 let question = read::question(&of_roles, read::Order::ByChange)?;
                 format!("{}/queryAll?q={}", data(), encode(&question))

@@ -201,7 +201,7 @@ fn texts(write: &Write) -> Vec<(&'static str, &str)> {
             next_step.iter().map(|text| ("next_step", text.as_str())).collect()
         }
         // What a value of a field should be, its text does not say.
-        Write::UpdateAccount { .. } => Vec::new(),
+        Write::UpdateAccount { .. } | Write::SetContactRole { .. } => Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use perennial_core::earned::wilson_lower;
 use perennial_core::time::Timestamp;
 use perennial_store::{Answer, CAUGHT, MISSED};
 use serde_json::json;
@@ -62,6 +63,12 @@ impl Person {
     fn caught_percent(&self) -> Option<u64> {
         (self.caught * 100).checked_div(self.caught + self.missed)
     }
+
+    /// The least that the share of caught ones is with 95 % confidence, in percent.
+    fn caught_least(&self) -> Option<i64> {
+        let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        wilson_lower(count(self.caught), count(self.caught + self.missed)).map(|share| share.0 / 10_000)
+    }
 }
 
 pub(super) async fn run(config: &Config, args: &AnswersArgs, output: &Output) -> Result<(), Failure> {
@@ -84,6 +91,7 @@ pub(super) async fn run(config: &Config, args: &AnswersArgs, output: &Output) ->
                 "waited_minutes_median": person.waited(),
                 "canaries_caught": person.caught,
                 "canaries_missed": person.missed,
+                "canaries_caught_least_percent": person.caught_least(),
             })
         };
         let people: Vec<_> = people.iter().map(of).collect();
@@ -108,7 +116,11 @@ pub(super) async fn run(config: &Config, args: &AnswersArgs, output: &Output) ->
         people.iter().map(|(who, person)| {
             let canaries = match person.caught_percent() {
                 None => String::new(),
-                Some(percent) => format!("{} of {} ({percent} %)", person.caught, person.caught + person.missed),
+                Some(percent) => {
+                    let least = person.caught_least().unwrap_or(0);
+                    let all = person.caught + person.missed;
+                    format!("{} of {all} ({percent} %, at least {least})", person.caught)
+                }
             };
             vec![
                 (*who).to_owned(),

@@ -190,6 +190,7 @@ async fn people_are_read_with_their_roles_and_again_when_only_those_have_changed
         object: CONTACT.to_owned(),
         fields: vec!["Email".to_owned(), ROLES_DEALS.to_owned()],
         since: "2026-11-10T00:00:00Z".parse().ok(),
+        deleted: true,
     };
     let page = tool.page(&ask, None).await.expect("a page");
     assert_eq!(page.rows.len(), 1, "the person did not change, their role did");
