@@ -168,6 +168,16 @@ impl Database {
     pub fn sql(&self, text: &str) {
         psql(&self.url, text);
     }
+
+    /// Takes a PostgreSQL database away from whoever uses it.
+    ///
+    /// # Panics
+    /// When it cannot be done.
+    pub fn gone(&self) {
+        if let Some((admin, name)) = &self.admin {
+            psql(admin, &format!("drop database if exists {name} with (force)"));
+        }
+    }
 }
 
 impl Drop for Database {
@@ -245,6 +255,14 @@ pub fn command(program: &str, folder: &Path, args: &[&str]) -> Command {
         "PERENNIAL_SALESFORCE_TOKEN",
         "PERENNIAL_HUBSPOT_URL",
         "PERENNIAL_HUBSPOT_TOKEN",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_SDK_DISABLED",
     ] {
         command.env_remove(name);
     }
