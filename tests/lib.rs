@@ -3,6 +3,7 @@
 pub mod batches;
 pub mod economy;
 pub mod gate;
+pub mod hands;
 pub mod postgres;
 #[cfg(unix)]
 pub mod sink;
@@ -72,6 +73,24 @@ macro_rules! carries_out_only {
             Box::pin(async { Ok(Vec::new()) })
         }
     };
+}
+
+/// Copies a folder with all that lies in it.
+///
+/// # Panics
+/// When it cannot be done.
+pub fn copy_folder(from: &Path, to: &Path) {
+    let wrong = |error: std::io::Error| -> ! { panic!("{} to {}: {error}", from.display(), to.display()) };
+    std::fs::create_dir_all(to).unwrap_or_else(|error| wrong(error));
+    for entry in std::fs::read_dir(from).unwrap_or_else(|error| wrong(error)) {
+        let entry = entry.unwrap_or_else(|error| wrong(error));
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap_or_else(|error| wrong(error));
+        }
+    }
 }
 
 /// Root of the repository.
