@@ -18,7 +18,8 @@ use crate::config::{ConfigError, TelemetryAccess};
 
 /// Why spans cannot be sent as configured.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
+#[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "nothing is sent"))]
+pub(crate) enum TelemetryError {
     /// A header has no value.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -181,6 +181,13 @@ fn a_broken_ledger_shows_without_anybody_asking() {
     };
     let world = World::new(db, tempfile::tempdir().unwrap());
     world.run().ok();
+    // A head that was set back: what stands behind it is one thing too many.
+    let set_back =
+        "update ledger_head set seq = seq - 2, hash = (select l.hash from ledger l where l.seq = ledger_head.seq - 2)";
+    world.sql(set_back);
+    let verified = world.go(&["audit", "verify"]);
+    let why = verified.json()["broken"]["why"].to_string();
+    assert!(verified.code == 1 && why.contains("the head says"), "{verified:?}");
     world.sql("update ledger set body = '{\"altered\":true}' where seq = 7");
     let runtime = Runtime::new().unwrap();
     let (mut child, url) = watched(&world, &["worker"]);
