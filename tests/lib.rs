@@ -3,6 +3,7 @@
 pub mod batches;
 pub mod economy;
 pub mod gate;
+pub mod hands;
 pub mod postgres;
 #[cfg(unix)]
 pub mod sink;
@@ -73,6 +74,24 @@ macro_rules! carries_out_only {
             Box::pin(async { Ok(Vec::new()) })
         }
     };
+}
+
+/// Copies a folder with all that lies in it.
+///
+/// # Panics
+/// When it cannot be done.
+pub fn copy_folder(from: &Path, to: &Path) {
+    let wrong = |error: std::io::Error| -> ! { panic!("{} to {}: {error}", from.display(), to.display()) };
+    std::fs::create_dir_all(to).unwrap_or_else(|error| wrong(error));
+    for entry in std::fs::read_dir(from).unwrap_or_else(|error| wrong(error)) {
+        let entry = entry.unwrap_or_else(|error| wrong(error));
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap_or_else(|error| wrong(error));
+        }
+    }
 }
 
 /// Root of the repository.
@@ -169,6 +188,16 @@ impl Database {
     pub fn sql(&self, text: &str) {
         psql(&self.url, text);
     }
+
+    /// Takes a PostgreSQL database away from whoever uses it.
+    ///
+    /// # Panics
+    /// When it cannot be done.
+    pub fn gone(&self) {
+        if let Some((admin, name)) = &self.admin {
+            psql(admin, &format!("drop database if exists {name} with (force)"));
+        }
+    }
 }
 
 impl Drop for Database {
@@ -246,6 +275,14 @@ pub fn command(program: &str, folder: &Path, args: &[&str]) -> Command {
         "PERENNIAL_SALESFORCE_TOKEN",
         "PERENNIAL_HUBSPOT_URL",
         "PERENNIAL_HUBSPOT_TOKEN",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_SDK_DISABLED",
     ] {
         command.env_remove(name);
     }

@@ -3,13 +3,15 @@
 //! INVARIANT (a canary is never sent): an answer to one makes no permit and puts nothing into the outbox; its action waits again with the
 //! true draft.
 
-use perennial_core::action::Effect;
-use perennial_core::approval::Event;
+use perennial_core::action::{ActionState, Effect};
 use perennial_core::approval::canary::{Defect, Mistake, is_chosen, plant as planted};
+use perennial_core::approval::{Event, Person};
 use perennial_core::policy::Policies;
 use perennial_core::replay::{Hash, UnreadableText, canonical, read};
 use perennial_core::time::Timestamp;
-use perennial_store::{CAUGHT, LedgerDraft, MISSED, Store, StoreError};
+use perennial_store::{ActionRow, ApprovalRow, CAUGHT, LedgerDraft, MISSED, OpenCanary, Store, StoreError, Transition};
+
+use crate::queue::{Decided, QueueError};
 
 /// Drafts that are looked at in one go.
 const ROWS: u32 = 10_000;
@@ -80,8 +82,7 @@ pub(crate) fn verb(event: &Event, defect: &Defect) -> Option<&'static str> {
 }
 
 /// What the person is told.
-#[must_use]
-pub(crate) fn sentence(defect: &Defect, caught: bool) -> String {
+fn sentence(defect: &Defect, caught: bool) -> String {
     let what = match defect.mistake {
         Mistake::OtherCustomer => "it named a customer that does not exist",
         Mistake::TenTimes => "an amount was ten times what it should be",
@@ -92,4 +93,67 @@ pub(crate) fn sentence(defect: &Defect, caught: bool) -> String {
         "this draft was a canary, planted to be refused: {what} (`{}` for `{}`); {well}. Nothing was sent, and the true draft waits now",
         defect.is, defect.was
     )
+}
+
+/// An answer to a canary, by somebody who could have given it to the true draft: that one comes back, and nothing is sent.
+pub(crate) async fn answer(
+    store: &Store,
+    row: &ActionRow,
+    event: &Event,
+    person: &Person,
+    (canary, verb): (&OpenCanary, &str),
+    content: Hash,
+    now: Timestamp,
+) -> Result<Decided, QueueError> {
+    let reason = match event {
+        Event::Reject { reason } => Some(reason.clone()),
+        _ => None,
+    };
+    let roles: Vec<&str> = person.roles.iter().map(|r| r.as_str()).collect();
+    let body = serde_json::json!({
+        "by": person.id,
+        "mistake": canary.defect.mistake,
+        "verb": verb,
+    });
+    store
+        .transition(&Transition {
+            account: row.account.clone(),
+            action: row.id.clone(),
+            from: row.state,
+            version: row.version,
+            to: ActionState::Pending,
+            effects: Some(canary.original.clone()),
+            play: None,
+            last_editor: None,
+            snoozed_until: None,
+            reassign: None,
+            asked_role: None,
+            holds: Vec::new(),
+            withdraw: None,
+            outbox: Vec::new(),
+            approval: Some(ApprovalRow {
+                person: person.id.clone(),
+                verb: verb.to_owned(),
+                authority: None,
+                version: row.version + 1,
+                roles: roles.join(","),
+                reason,
+                seen: None,
+                content,
+                at: now,
+            }),
+            ledger: vec![LedgerDraft {
+                kind: verb.to_owned(),
+                reference: row.id.as_str().to_owned(),
+                body: canonical(&body),
+            }],
+            at: now,
+        })
+        .await?;
+    Ok(Decided {
+        state: ActionState::Pending,
+        still: Vec::new(),
+        authority: None,
+        canary: Some(sentence(&canary.defect, verb == CAUGHT)),
+    })
 }

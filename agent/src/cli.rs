@@ -37,6 +37,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use perennial_core::time::Timestamp;
 
 use crate::config::{Config, Overrides};
+use crate::telemetry::Telemetry;
 pub use error::Failure;
 pub use output::Output;
 pub(crate) use output::amount as amount_text;
@@ -169,15 +170,36 @@ pub fn start() -> ExitCode {
 
 fn main(cli: Cli) -> ExitCode {
     let output = Output::new(cli.global.json, cli.global.no_color);
-    start_logging();
+    let overrides = Overrides {
+        config: cli.global.config,
+        db: cli.global.db,
+        policies: cli.global.policies,
+    };
+    let telemetry = match telemetry(&cli.command, &overrides) {
+        Ok(telemetry) => telemetry,
+        Err(failure) => return failure.report(&output),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::failed(error).report(&output),
     };
-    match runtime.block_on(dispatch(cli, &output)) {
+    let code = match runtime.block_on(dispatch(cli.command, &overrides, &output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(&output),
-    }
+    };
+    telemetry.end();
+    code
+}
+
+/// Logs, and spans of the commands that work on a store. What is wrong with the configuration, the command says that reads it.
+fn telemetry(command: &Command, overrides: &Overrides) -> Result<Telemetry, Failure> {
+    let is_apart = matches!(
+        command,
+        Command::Init(_) | Command::Demo(_) | Command::Doctor | Command::Sandbox(_) | Command::Completions { .. }
+    );
+    let config = (!is_apart).then(|| Config::load(overrides).ok()).flatten();
+    let access = config.and_then(|config| config.telemetry);
+    Telemetry::start(access.as_ref()).map_err(Failure::input)
 }
 
 /// Says what is wrong with the arguments, or the help that was asked for. A caller that asked for JSON gets one document too.
@@ -196,58 +218,42 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// Logs go to standard error, quiet unless `PERENNIAL_LOG` (a filter such as `info`) says otherwise.
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PERENNIAL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    // A second start in one process (tests) keeps the first.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
-}
-
-async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
-    let overrides = Overrides {
-        config: cli.global.config,
-        db: cli.global.db,
-        policies: cli.global.policies,
-    };
-    match cli.command {
+async fn dispatch(command: Command, overrides: &Overrides, output: &Output) -> Result<(), Failure> {
+    match command {
         Command::Init(args) => init::init(&args, output),
-        Command::Demo(args) => crate::demo::demo(&args, &overrides, output).await,
-        Command::Doctor => doctor::doctor(&overrides, output).await,
+        Command::Demo(args) => crate::demo::demo(&args, overrides, output).await,
+        Command::Doctor => doctor::doctor(overrides, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "perennial", &mut script);
             output.line(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
-        Command::Sandbox(args) => sandbox::sandbox(&args, &overrides, output).await,
-        Command::Import(args) => import::import(&config(&overrides)?, &args, output).await,
-        Command::Pull(args) => pull::run(&config(&overrides)?, &args, output).await,
-        Command::Sync(args) => sync::run(&config(&overrides)?, &args, output).await,
-        Command::Listen(args) => listen::listen(&config(&overrides)?, &args, output).await,
-        Command::Run(args) => run::run(&config(&overrides)?, &args, output).await,
-        Command::Worker(args) => worker::worker(&config(&overrides)?, &args, output).await,
-        Command::Stop(args) => stop::stop(&config(&overrides)?, &args, output).await,
-        Command::Resume(args) => stop::resume(&config(&overrides)?, &args, output).await,
-        Command::Rank(args) => rank::ranked(&config(&overrides)?, &args, output).await,
-        Command::Queue(command) => people_queue::queue(&config(&overrides)?, command, output).await,
-        Command::Plays(args) => plays::plays(&config(&overrides)?, &args, output).await,
-        Command::Play(command) => plays::play(&config(&overrides)?, &command, output).await,
-        Command::Account(command) => account::account(&config(&overrides)?, command, output).await,
-        Command::Coverage(args) => coverage::coverage(&config(&overrides)?, &args, output).await,
-        Command::Signals(args) => signals::signals(&config(&overrides)?, &args, output).await,
-        Command::Explain { action } => card::explain(&config(&overrides)?, &action, output).await,
-        Command::Policy(command) => policy::policy(&config(&overrides)?, command, output).await,
-        Command::Autonomy(args) => autonomy::autonomy(&config(&overrides)?, &args, output).await,
-        Command::Undo(args) => undo::undo(&config(&overrides)?, &args, output).await,
-        Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
-        Command::Measure(command) => measure::measure(&config(&overrides)?, command, output).await,
-        Command::Replay { id } => replay::replay(&config(&overrides)?, &id, output).await,
-        Command::Holdout(command) => holdout::holdout(&config(&overrides)?, command, output).await,
-        Command::Db(command) => database::db(&config(&overrides)?, &command, output).await,
+        Command::Sandbox(args) => sandbox::sandbox(&args, overrides, output).await,
+        Command::Import(args) => import::import(&config(overrides)?, &args, output).await,
+        Command::Pull(args) => pull::run(&config(overrides)?, &args, output).await,
+        Command::Sync(args) => sync::run(&config(overrides)?, &args, output).await,
+        Command::Listen(args) => listen::listen(&config(overrides)?, &args, output).await,
+        Command::Run(args) => run::run(&config(overrides)?, &args, output).await,
+        Command::Worker(args) => worker::worker(&config(overrides)?, &args, output).await,
+        Command::Stop(args) => stop::stop(&config(overrides)?, &args, output).await,
+        Command::Resume(args) => stop::resume(&config(overrides)?, &args, output).await,
+        Command::Rank(args) => rank::ranked(&config(overrides)?, &args, output).await,
+        Command::Queue(command) => people_queue::queue(&config(overrides)?, command, output).await,
+        Command::Plays(args) => plays::plays(&config(overrides)?, &args, output).await,
+        Command::Play(command) => plays::play(&config(overrides)?, &command, output).await,
+        Command::Account(command) => account::account(&config(overrides)?, command, output).await,
+        Command::Coverage(args) => coverage::coverage(&config(overrides)?, &args, output).await,
+        Command::Signals(args) => signals::signals(&config(overrides)?, &args, output).await,
+        Command::Explain { action } => card::explain(&config(overrides)?, &action, output).await,
+        Command::Policy(command) => policy::policy(&config(overrides)?, command, output).await,
+        Command::Autonomy(args) => autonomy::autonomy(&config(overrides)?, &args, output).await,
+        Command::Undo(args) => undo::undo(&config(overrides)?, &args, output).await,
+        Command::Audit(command) => audit::audit(&config(overrides)?, command, output).await,
+        Command::Measure(command) => measure::measure(&config(overrides)?, command, output).await,
+        Command::Replay { id } => replay::replay(&config(overrides)?, &id, output).await,
+        Command::Holdout(command) => holdout::holdout(&config(overrides)?, command, output).await,
+        Command::Db(command) => database::db(&config(overrides)?, &command, output).await,
     }
 }
 

@@ -1,10 +1,13 @@
 //! The configuration: one struct, read once, every limit with its default and its reason.
+//!
+//! Long because each key is read, and each default given, in one place.
 
 mod access;
 mod crm;
 mod error;
 mod policy;
 mod reading;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +38,8 @@ pub use error::ConfigError;
 pub use policy::{PolicyAccess, PolicySource};
 pub use reading::WebhookAccess;
 use reading::{SyncTable, WebhookTable};
+pub use telemetry::TelemetryAccess;
+use telemetry::{BUILT_IN, TelemetryTable, telemetry};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -77,6 +82,8 @@ pub struct Config {
     pub sync_every_s: Option<u64>,
     /// Seconds from one listing of everything deleted to the next within those readings, where the CRM has no shorter way to say it.
     pub deleted_every_s: i64,
+    /// Collector that spans are sent to.
+    pub telemetry: Option<TelemetryAccess>,
     /// Where the present comes from.
     pub clock: Clock,
     /// Limits.
@@ -259,6 +266,7 @@ struct ConfigFile {
     webhook: Option<WebhookTable>,
     #[serde(default)]
     sync: SyncTable,
+    telemetry: Option<TelemetryTable>,
     #[serde(default)]
     limits: Limits,
 }
@@ -447,6 +455,7 @@ impl Config {
         let sync_every_s = raw.sync.every(&mut wrong);
         let deleted_every_s = raw.sync.deleted_every(&mut wrong);
         let policy = policy::policy(raw.policy, &mut wrong);
+        let telemetry = telemetry(raw.telemetry, BUILT_IN, &|name| std::env::var(name).ok(), &mut wrong)?;
         if !problems.is_empty() {
             return Err(ConfigError::Invalid { problems });
         }
@@ -477,6 +486,7 @@ impl Config {
             webhook,
             sync_every_s,
             deleted_every_s,
+            telemetry,
             clock,
             limits: raw.limits,
             file,

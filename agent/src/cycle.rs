@@ -8,6 +8,7 @@ mod pages;
 mod peers;
 mod plan;
 mod rows;
+mod spans;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use perennial_core::time::Timestamp;
 use perennial_store::{DecisionCommit, NoRoom, Packed, RunRow, Store, StoreError};
 use perennial_tools::Registry;
 use serde::Serialize;
+use tracing::{Instrument as _, Span};
 
 use crate::bundles::{self, BundleError};
 use crate::calls::{self, CallsLeft};
@@ -40,6 +42,7 @@ use plan::Deferred;
 pub(crate) use plan::draw_chances;
 use rows::{commit_of, denied, draft_rows, new_action, permitting_of};
 pub(crate) use rows::{intent, tier_of};
+use spans::{decided_below, ended, run_span};
 pub use watch::{Step, Watch, watch};
 
 /// How to run.
@@ -188,10 +191,29 @@ pub async fn run_once(
     options: &RunOptions,
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<RunReport, RunError> {
-    let (texts, policies) = bundles::in_force(engine.config, engine.store).await?;
-    let policies = Arc::new(policies);
     let started = engine.config.clock.now();
     let run = RunId::derive(started, options.as_of);
+    let span = run_span(&run);
+    let outcome = run_named(engine, options, (&run, started), progress)
+        .instrument(span.clone())
+        .await;
+    match &outcome {
+        Ok(report) => ended(&span, report),
+        Err(_) => {
+            span.record("result", "failed");
+        }
+    }
+    outcome
+}
+
+async fn run_named(
+    engine: &Engine<'_>,
+    options: &RunOptions,
+    (run, started): (&RunId, Timestamp),
+    progress: &mut (dyn FnMut(Progress) + Send),
+) -> Result<RunReport, RunError> {
+    let (texts, policies) = bundles::in_force(engine.config, engine.store).await?;
+    let policies = Arc::new(policies);
     let mut cycle = Cycle::new(engine, *options, run.clone(), Arc::clone(&policies), started);
     if options.dry_run {
         cycle.decide_all(progress).await?;
@@ -200,14 +222,14 @@ pub async fn run_once(
         return Ok(cycle.report(Effects::default()));
     }
     engine.store.put_content(&policies.content, &canonical(&texts)).await?;
-    start(engine, &run, policies.content, options.as_of, started).await?;
+    start(engine, run, policies.content, options.as_of, started).await?;
     let outcome = cycle.carry_out(progress).await;
     // Even a failed run is finished, so that the next one may start at once.
     let summary = match &outcome {
         Ok(report) => canonical(report),
         Err(error) => canonical(&BTreeMap::from([("error", error.to_string())])),
     };
-    let finished = engine.store.finish_run(&run, &summary, engine.config.clock.now()).await;
+    let finished = engine.store.finish_run(run, &summary, engine.config.clock.now()).await;
     let report = outcome?;
     finished?;
     Ok(report)
@@ -372,15 +394,14 @@ impl<'a> Cycle<'a> {
             pages
         };
         self.portfolio = pages.portfolio();
-        let decided = pages.decide(store, |_, at_all_times| at_all_times.next().and_then(Decided::of));
+        let run = Span::current();
+        let decided = pages.decide(store, move |_, at_all_times| decided_below(&run, at_all_times)?.0);
         let mut decided = std::pin::pin!(decided);
-        let mut begun = self.engine.config.clock.now();
         while let Some(batch) = decided.next().await {
             let batch = batch?.into_iter().flatten().collect();
-            let (known, now) = (self.accounts, self.engine.config.clock.now());
+            let known = self.accounts;
             self.commit(batch).await?;
-            crate::meters::decided(self.accounts - known, now.us() - begun.us());
-            begun = self.engine.config.clock.now();
+            crate::meters::decided(self.accounts - known);
             progress(Progress::Accounts(self.accounts));
             if *self.engine.stop.borrow() {
                 self.interrupted = true;

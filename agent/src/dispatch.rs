@@ -227,6 +227,7 @@ fn receipt_entry(leased: &LeasedEffect, result: &EffectResult) -> LedgerDraft {
 
 /// An effect whose outcome nobody could find out is a person's: it is never sent again by itself.
 fn parked(attempts: i64, error: &str) -> EffectResult {
+    crate::meters::parked();
     EffectResult::Failed {
         error: format!(
             "given up after {attempts} attempts without knowing whether it happened; look at the record: {error}"

@@ -2,15 +2,16 @@
 
 use perennial_core::action::{ActionState, Effect};
 use perennial_core::approval::{Asks, Assignee, Event, Item, Need, Person, Refused, Said, Vote, apply, unmet, votes};
+use perennial_core::ids::RunId;
 use perennial_core::policy::approvals::next_role;
 use perennial_core::policy::gate::{Approval, Human};
 use perennial_core::policy::{Level, Policies};
 use perennial_core::replay::{Hash, UnreadableText, canonical, read};
 use perennial_core::signal::OwnerRole;
 use perennial_core::time::Timestamp;
-use perennial_store::{
-    ActionRow, ApprovalRow, CAUGHT, LedgerDraft, OpenCanary, OutboxRow, Store, StoreError, Transition,
-};
+use perennial_store::{ActionRow, ApprovalRow, LedgerDraft, OutboxRow, Store, StoreError, Transition};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::canaries;
 use crate::config::Config;
@@ -179,6 +180,69 @@ pub async fn decide(
     store: &Store,
     row: &ActionRow,
     event: &Event,
+    whom: (&Person, &People),
+    policies: &Policies,
+) -> Result<Decided, QueueError> {
+    let span = approval_span(store, row, event).await?;
+    let decided = decide_within(config, store, row, event, whom, policies)
+        .instrument(span.clone())
+        .await;
+    let result = match &decided {
+        Ok(decided) if decided.still.is_empty() => decided.state.as_str(),
+        Ok(_) => "another_yes_needed",
+        Err(QueueError::PolicyChanged { .. }) => "policy_changed",
+        Err(QueueError::NotNow { .. }) => "not_now",
+        Err(QueueError::Refused(_) | QueueError::TooJunior { .. } | QueueError::People(_)) => "not_allowed",
+        Err(QueueError::Store(_) | QueueError::Content(_) | QueueError::Unreadable(_)) => "failed",
+    };
+    span.record("result", result);
+    decided
+}
+
+/// The span of what a person does with an action: below the decision that proposed it.
+async fn approval_span(store: &Store, row: &ActionRow, event: &Event) -> Result<Span, StoreError> {
+    if !tracing::span_enabled!(tracing::Level::INFO) {
+        return Ok(Span::none());
+    }
+    let run = store.run_of(&row.id).await?;
+    Ok(tracing::info_span!(
+        "approval",
+        action = row.id.as_str(),
+        kind = row.kind.as_str(),
+        verb = verb_of(event),
+        decision = row.decision.as_str(),
+        run = run.as_ref().map(RunId::as_str),
+        result = Empty
+    ))
+}
+
+/// The word for an event of a person.
+fn verb_of(event: &Event) -> &'static str {
+    match event {
+        Event::Approve { .. } => "approve",
+        Event::Edit { .. } => "edit",
+        Event::Reject { .. } => "reject",
+        Event::Hold { .. } => "hold",
+        Event::Withdraw => "withdraw",
+        Event::Snooze { .. } => "snooze",
+        Event::Ask { .. } => "ask",
+        Event::Answer { .. } => "answer",
+        Event::Reassign { .. } => "reassign",
+        Event::Return => "return",
+        Event::Retry => "retry",
+        Event::Wake => "wake",
+        Event::Expire => "expire",
+        Event::Executed => "executed",
+        Event::Failed => "failed",
+        Event::Conflict => "conflict",
+    }
+}
+
+async fn decide_within(
+    config: &Config,
+    store: &Store,
+    row: &ActionRow,
+    event: &Event,
     (person, people): (&Person, &People),
     policies: &Policies,
 ) -> Result<Decided, QueueError> {
@@ -203,7 +267,7 @@ pub async fn decide(
     if let Some(canary) = store.open_canary(row).await?
         && let Some(verb) = canaries::verb(event, &canary.defect)
     {
-        return answer_canary(store, row, event, person, (&canary, verb), policies.content, now).await;
+        return canaries::answer(store, row, event, person, (&canary, verb), policies.content, now).await;
     }
     let effects = step.effects.as_deref().unwrap_or(&item.effects);
     let mut permitted = None;
@@ -213,33 +277,37 @@ pub async fn decide(
         let mut givers = vec![giver(authority, people.roles(authority).unwrap_or_default())];
         givers.extend(item.votes.iter().map(|vote| giver(&vote.authority, &vote.roles)));
         let editor = matches!(event, Event::Edit { .. }).then_some(person.id.as_str());
-        still_allowed(&known, row, effects, policies, editor, now)?;
-        if step.permit.is_some() {
-            holds(&known, row, effects, policies, &givers, now)?;
-        }
+        tracing::debug_span!("validation").in_scope(|| {
+            still_allowed(&known, row, effects, policies, editor, now)?;
+            match step.permit {
+                Some(_) => holds(&known, row, effects, policies, &givers, now),
+                None => Ok(()),
+            }
+        })?;
         if step.permit.is_some() {
             let asked = asked(row, effects, &known.whom);
             permitted = Some(permitting(policies, &asked, None, now));
         }
     }
     let due_at = permitted.as_ref().map_or(now, |p| p.due_at);
-    let (verb, reason, seen) = match event {
-        Event::Approve { seen, reason } => ("approve", reason.clone(), Some(*seen)),
-        Event::Edit { effects } => ("edit", None, Some(perennial_core::action::effects_hash(effects))),
-        Event::Reject { reason } => ("reject", Some(reason.clone()), None),
-        Event::Hold { reason } => ("hold", Some(reason.clone()), None),
-        Event::Withdraw => ("withdraw", None, None),
-        Event::Snooze { reason, .. } => ("snooze", Some(reason.clone()), None),
-        Event::Ask { question } => ("ask", Some(question.clone()), None),
-        Event::Answer { text } => ("answer", Some(text.clone()), None),
-        Event::Reassign { reason, .. } => ("reassign", Some(reason.clone()), None),
-        Event::Return => ("return", None, None),
-        Event::Retry => ("retry", None, None),
-        Event::Wake => ("wake", None, None),
-        Event::Expire => ("expire", None, None),
-        Event::Executed => ("executed", None, None),
-        Event::Failed => ("failed", None, None),
-        Event::Conflict => ("conflict", None, None),
+    let verb = verb_of(event);
+    let (reason, seen) = match event {
+        Event::Approve { seen, reason } => (reason.clone(), Some(*seen)),
+        Event::Edit { effects } => (None, Some(perennial_core::action::effects_hash(effects))),
+        Event::Reject { reason }
+        | Event::Hold { reason }
+        | Event::Snooze { reason, .. }
+        | Event::Reassign { reason, .. } => (Some(reason.clone()), None),
+        Event::Ask { question } => (Some(question.clone()), None),
+        Event::Answer { text } => (Some(text.clone()), None),
+        Event::Withdraw
+        | Event::Return
+        | Event::Retry
+        | Event::Wake
+        | Event::Expire
+        | Event::Executed
+        | Event::Failed
+        | Event::Conflict => (None, None),
     };
     let outbox: Vec<OutboxRow> = step.permit.as_ref().map_or_else(Vec::new, |permit| {
         effects
@@ -352,69 +420,6 @@ pub async fn decide(
         still: step.still,
         authority,
         canary: None,
-    })
-}
-
-/// An answer to a canary, by somebody who could have given it to the true draft: that one comes back, and nothing is sent.
-async fn answer_canary(
-    store: &Store,
-    row: &ActionRow,
-    event: &Event,
-    person: &Person,
-    (canary, verb): (&OpenCanary, &str),
-    content: Hash,
-    now: Timestamp,
-) -> Result<Decided, QueueError> {
-    let reason = match event {
-        Event::Reject { reason } => Some(reason.clone()),
-        _ => None,
-    };
-    let roles: Vec<&str> = person.roles.iter().map(|r| r.as_str()).collect();
-    let body = serde_json::json!({
-        "by": person.id,
-        "mistake": canary.defect.mistake,
-        "verb": verb,
-    });
-    store
-        .transition(&Transition {
-            account: row.account.clone(),
-            action: row.id.clone(),
-            from: row.state,
-            version: row.version,
-            to: ActionState::Pending,
-            effects: Some(canary.original.clone()),
-            play: None,
-            last_editor: None,
-            snoozed_until: None,
-            reassign: None,
-            asked_role: None,
-            holds: Vec::new(),
-            withdraw: None,
-            outbox: Vec::new(),
-            approval: Some(ApprovalRow {
-                person: person.id.clone(),
-                verb: verb.to_owned(),
-                authority: None,
-                version: row.version + 1,
-                roles: roles.join(","),
-                reason,
-                seen: None,
-                content,
-                at: now,
-            }),
-            ledger: vec![LedgerDraft {
-                kind: verb.to_owned(),
-                reference: row.id.as_str().to_owned(),
-                body: canonical(&body),
-            }],
-            at: now,
-        })
-        .await?;
-    Ok(Decided {
-        state: ActionState::Pending,
-        still: Vec::new(),
-        authority: None,
-        canary: Some(canaries::sentence(&canary.defect, verb == CAUGHT)),
     })
 }
 

@@ -17,14 +17,15 @@ use perennial::intake::{ImportOptions, Mapping, import};
 use perennial::people::People;
 use perennial::queue::decide;
 use perennial::worker::work;
-use perennial_core::action::{ActionKind, ActionState, Done, Effect, Permit, Receipt, effects_hash};
+use perennial_core::action::{ActionKind, ActionState, Effect, Receipt, effects_hash};
 use perennial_core::approval::Event;
 use perennial_core::ids::TenantId;
 use perennial_core::signal::{Crm, OwnerRole};
 use perennial_core::time::Timestamp;
 use perennial_store::{ActionRow, QueueFilter, Store};
-use perennial_tests::{Database, root};
-use perennial_tools::{Answer, Known, LookUp, Registry, Tool};
+use perennial_tests::hands::{CarryOut, InProcess, created};
+use perennial_tests::{Database, copy_folder, root};
+use perennial_tools::{Registry, SendError};
 
 /// When the portfolio was looked at.
 const AS_OF: &str = "2026-09-15T08:00:00Z";
@@ -61,20 +62,8 @@ fn clock() -> Instant {
 #[derive(Default)]
 struct Called(Mutex<BTreeMap<String, Instant>>);
 
-impl Tool for Called {
-    fn crm(&self) -> Crm {
-        Crm::Salesforce
-    }
-
-    perennial_tests::carries_out_only!();
-
-    fn execute<'a>(
-        &'a self,
-        _permit: Permit,
-        effect: &'a Effect,
-        _known: &'a Known,
-        at: Timestamp,
-    ) -> Answer<'a, Receipt> {
+impl CarryOut for Called {
+    fn carry_out(&self, effect: &Effect, at: Timestamp) -> Result<Receipt, SendError> {
         let action = effect.action.to_string();
         // The first effect of an action counts.
         self.0
@@ -82,40 +71,13 @@ impl Tool for Called {
             .expect("nobody panicked")
             .entry(action)
             .or_insert_with(clock);
-        Box::pin(async move {
-            Ok(Receipt {
-                tool: Crm::Salesforce,
-                done: Done::Created,
-                object: "Task".to_owned(),
-                record: effect.id.to_string(),
-                url: String::new(),
-                before: BTreeMap::new(),
-                after: BTreeMap::new(),
-                at,
-            })
-        })
-    }
-
-    fn look_up<'a>(&'a self, _effect: &'a Effect, _at: Timestamp) -> Answer<'a, LookUp> {
-        Box::pin(async { Ok(LookUp::Absent) })
+        Ok(created(effect, "Task", at))
     }
 }
 
 /// The shipped policies, except that a CSM approves every task.
 fn policies(at: &Path) {
-    fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).expect("a folder");
-        for entry in std::fs::read_dir(from).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            let target = to.join(path.file_name().expect("a name"));
-            if path.is_dir() {
-                copy(&path, &target);
-            } else {
-                std::fs::copy(&path, &target).expect("a copy");
-            }
-        }
-    }
-    copy(&root().join("policies"), at);
+    copy_folder(&root().join("policies"), at);
     let file = at.join("autonomy.toml");
     let text = std::fs::read_to_string(&file).expect("the table");
     let row = |level: &str| {
@@ -153,7 +115,7 @@ async fn measure(kind: &str, url: &str, folder: &Path, pending: usize) {
         .await
         .expect("an import");
     let called = Arc::new(Called::default());
-    let tools = Registry::new().with(Arc::clone(&called) as Arc<dyn Tool>);
+    let tools = Registry::new().with(Arc::new(InProcess(Arc::clone(&called))));
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let engine = Engine {
         config: &config,

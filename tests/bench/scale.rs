@@ -18,7 +18,7 @@ use perennial_core::signal::Crm;
 use perennial_core::snapshot::Snapshot;
 use perennial_core::time::Timestamp;
 use perennial_store::Store;
-use perennial_tests::{Database, root};
+use perennial_tests::{Database, copy_folder, root};
 
 /// Different accounts.
 const DIFFERENT: u32 = 2_000;
@@ -111,7 +111,7 @@ fn timed(inputs: &[Inputs], accounts: usize, threads: usize, work: impl Fn(&Inpu
 /// The shipped policies with twenty playbooks that always hold in place of the shipped ones.
 fn write_policies(folder: &Path) -> std::path::PathBuf {
     let (from, to) = (root().join("policies"), folder.join("policies"));
-    copy(&from, &to);
+    copy_folder(&from, &to);
     // Their cases are about the playbooks that go.
     std::fs::remove_dir_all(to.join("tests")).expect("removes");
     std::fs::remove_dir_all(to.join("playbooks")).expect("removes");
@@ -130,21 +130,8 @@ fn write_policies(folder: &Path) -> std::path::PathBuf {
             .collect();
         std::fs::write(to.join(format!("playbooks/playbook-{number:02}.toml")), text).expect("writes");
     }
-    copy(&root().join("prompts"), &folder.join("prompts"));
+    copy_folder(&root().join("prompts"), &folder.join("prompts"));
     to
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).expect("copies");
-        }
-    }
 }
 
 async fn inputs(config: &Config, policies: &Policies, folder: &Path) -> Vec<Inputs> {

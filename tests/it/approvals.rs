@@ -1,28 +1,15 @@
 //! People and what waits for them: several who have to say yes, lent roles, questions, who is asked next, many at once; and that an
 //! approval is asked about again when something is sent.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use perennial_tests::{Said, root};
+use perennial_tests::{Said, copy_folder, root};
 use serde_json::Value;
 
 use crate::world::{DEMO_TIME, World, worlds};
 
 pub(crate) const PEOPLE: &str =
     "[people]\nana = [\"csm\"]\nben = [\"csm\"]\nmax = [\"csm_manager\"]\nvera = [\"vp_cs\"]\npia = []\n";
-
-pub(crate) fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
-    }
-}
 
 /// The demo's world with people of its own and policies that a test may change.
 pub(crate) struct Office {
@@ -37,7 +24,7 @@ impl Office {
 
     pub(crate) fn of(world: World) -> Office {
         let policies = world.folder().join("policies");
-        copy(&root().join("policies"), &policies);
+        copy_folder(&root().join("policies"), &policies);
         let office = Office { world, policies };
         office.people_at(PEOPLE, DEMO_TIME);
         // So that there are several of one kind.

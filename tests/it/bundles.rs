@@ -12,29 +12,16 @@ use perennial_core::policy::Policies;
 use perennial_core::replay::{Hash, canonical, read};
 use perennial_core::time::Timestamp;
 use perennial_store::{DecisionRow, Store};
-use perennial_tests::{Database, Said, root, run};
+use perennial_tests::{Database, Said, copy_folder, root, run};
 use perennial_tools::Registry;
 
 use crate::PROGRAM;
 use crate::world::{DEMO_TIME, demo_data, import};
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
-    }
-}
-
 /// The shipped policies and prompts in a folder, to be edited.
 fn policies(folder: &Path) -> PathBuf {
-    copy(&root().join("policies"), &folder.join("policies"));
-    copy(&root().join("prompts"), &folder.join("prompts"));
+    copy_folder(&root().join("policies"), &folder.join("policies"));
+    copy_folder(&root().join("prompts"), &folder.join("prompts"));
     folder.join("policies")
 }
 

@@ -5,7 +5,7 @@ use perennial_core::approval::canary;
 use perennial_core::ids::TenantId;
 use perennial_core::replay::{canonical, read};
 use perennial_store::{ActionRow, LedgerDraft, OpenCanary, QueueFilter, Store};
-use perennial_tests::root;
+use perennial_tests::{copy_folder, root};
 use serde_json::{Value, json};
 
 use crate::approvals::{Office, PEOPLE, id};
@@ -270,7 +270,7 @@ fn where_a_yes_needs_a_reason_none_counts_without_one() {
 fn what_is_wrong_with_these_keys_is_said() {
     let temp = tempfile::tempdir().unwrap();
     let policies = temp.path().join("policies");
-    crate::approvals::copy(&root().join("policies"), &policies);
+    copy_folder(&root().join("policies"), &policies);
     for (line, expected) in [
         ("yeses_a_day = 0", "0 is no number of yeses a day"),
         ("canaries = 0.2", "0.2 is no share of canaries"),

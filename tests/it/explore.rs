@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use perennial_tests::{Database, Said, data_set, root, run};
+use perennial_tests::{Database, Said, copy_folder, data_set, root, run};
 use serde_json::Value;
 
 use crate::PROGRAM;
@@ -10,20 +10,8 @@ use crate::world::{DEMO_TIME, demo_data, import};
 
 /// A copy of the shipped policies, with exploration on or off.
 fn policies(folder: &Path, on: bool) -> PathBuf {
-    fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let target = to.join(entry.file_name());
-            if entry.path().is_dir() {
-                copy(&entry.path(), &target);
-            } else {
-                std::fs::copy(entry.path(), &target).unwrap();
-            }
-        }
-    }
     let to = folder.join(format!("policies-{on}"));
-    copy(&root().join("policies"), &to);
+    copy_folder(&root().join("policies"), &to);
     if on {
         let path = to.join("scoring.toml");
         let text = std::fs::read_to_string(&path).unwrap();

@@ -36,11 +36,14 @@ mod pictures;
 mod pipeline;
 mod plays;
 mod policy;
+#[cfg(unix)]
+mod probes;
 mod prove;
 mod ravenstack;
 mod scores;
 mod sequences;
 mod sources;
+mod telemetry;
 mod upgrade;
 mod watch;
 #[cfg(unix)]

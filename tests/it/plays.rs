@@ -3,7 +3,7 @@
 //!
 //! Long because the book that all of it happens to is here too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -14,18 +14,19 @@ use perennial::cycle::{Engine, RunOptions, run_once};
 use perennial::people::People;
 use perennial::plays::{PlayError, Word, say};
 use perennial::queue::decide;
-use perennial_core::action::{ActionState, Done, Effect, Permit, Receipt, Write, effects_hash};
+use perennial_core::action::{ActionState, Effect, Receipt, Write, effects_hash};
 use perennial_core::approval::{Event, Person};
 use perennial_core::ids::{AccountId, ExternalId, SourceId, TenantId};
 use perennial_core::money::Money;
 use perennial_core::number::Micro;
 use perennial_core::play::{Asked, Life, Outcome};
 use perennial_core::replay::read;
-use perennial_core::signal::{Account, Crm, Fact, Grain, OwnerRole, Signal, Subscription, Tier, Usage};
+use perennial_core::signal::{Account, Fact, Grain, OwnerRole, Signal, Subscription, Tier, Usage};
 use perennial_core::time::{Day, Timestamp};
 use perennial_store::{ActionRow, Belongs, NewSignal, PlayFilter, PlayRow, QueueFilter, SignalRow, Store};
+use perennial_tests::hands::{CarryOut, InProcess, created};
 use perennial_tests::{Database, run};
-use perennial_tools::{Answer, Known, LookUp, Registry, SendError, Tool};
+use perennial_tools::{Registry, SendError};
 
 use crate::PROGRAM;
 use crate::world::{DEMO_TIME, worlds};
@@ -40,51 +41,23 @@ struct Kept {
     refuse_odd: bool,
 }
 
-impl Tool for Kept {
-    fn crm(&self) -> Crm {
-        Crm::Salesforce
-    }
-
-    perennial_tests::carries_out_only!();
-
-    fn execute<'a>(
-        &'a self,
-        _permit: Permit,
-        effect: &'a Effect,
-        _known: &'a Known,
-        at: Timestamp,
-    ) -> Answer<'a, Receipt> {
+impl CarryOut for Kept {
+    fn carry_out(&self, effect: &Effect, at: Timestamp) -> Result<Receipt, SendError> {
         let Write::CreateNote { title, .. } = &effect.write else {
             panic!("only notes are written here");
         };
         let account = effect.target.account.to_string();
         let odd = account.ends_with(['1', '3', '5', '7', '9']);
         if self.refuse_odd && odd && title == "first" {
-            return Box::pin(async {
-                Err(SendError::Refused {
-                    object: "Note".to_owned(),
-                    code: "LOCKED".to_owned(),
-                    message: "the record is locked for good".to_owned(),
-                    remedy: "unlock it".to_owned(),
-                })
+            return Err(SendError::Refused {
+                object: "Note".to_owned(),
+                code: "LOCKED".to_owned(),
+                message: "the record is locked for good".to_owned(),
+                remedy: "unlock it".to_owned(),
             });
         }
         self.sent.lock().unwrap().push((account, title.clone()));
-        let receipt = Receipt {
-            tool: Crm::Salesforce,
-            done: Done::Created,
-            object: "Note".to_owned(),
-            record: effect.id.to_string(),
-            url: String::new(),
-            before: BTreeMap::new(),
-            after: BTreeMap::new(),
-            at,
-        };
-        Box::pin(async move { Ok(receipt) })
-    }
-
-    fn look_up<'a>(&'a self, _effect: &'a Effect, _at: Timestamp) -> Answer<'a, LookUp> {
-        Box::pin(async { Ok(LookUp::Absent) })
+        Ok(created(effect, "Note", at))
     }
 }
 
@@ -217,7 +190,7 @@ impl Book {
             refuse_odd,
             ..Kept::default()
         });
-        let tools = Registry::new().with(Arc::clone(&crm) as Arc<dyn Tool>);
+        let tools = Registry::new().with(Arc::new(InProcess(Arc::clone(&crm))));
         let (keep, stop) = tokio::sync::watch::channel(false);
         let book = Book {
             temp,

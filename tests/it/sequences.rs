@@ -16,7 +16,7 @@ use perennial::dispatch::drain;
 use perennial::intake::{ImportOptions, Mapping, import};
 use perennial::people::{People, delegate, revoke};
 use perennial::{content, queue};
-use perennial_core::action::{ActionKind, ActionState, Done, Effect, Permit, Priority, Receipt, Write, effects_hash};
+use perennial_core::action::{ActionKind, ActionState, Effect, Priority, Receipt, Write, effects_hash};
 use perennial_core::approval::{Assignee, Event};
 use perennial_core::draw::Stream;
 use perennial_core::ids::{AccountId, ActionId, EffectId, RunId, TenantId};
@@ -25,8 +25,9 @@ use perennial_core::replay::canonical;
 use perennial_core::signal::{Crm, OwnerRole, Tier};
 use perennial_core::time::Timestamp;
 use perennial_store::{ActionRow, DecisionCommit, DecisionRow, NewAction, QueueFilter, Store};
-use perennial_tests::{Database, root};
-use perennial_tools::{Answer, Known, LookUp, Registry, SendError, Tool};
+use perennial_tests::hands::{CarryOut, InProcess, created};
+use perennial_tests::{Database, copy_folder, root};
+use perennial_tools::{Registry, SendError};
 
 use crate::world::DEMO_TIME;
 
@@ -54,36 +55,10 @@ const POLICIES: [(&str, &str, Option<&[OwnerRole]>); 5] = [
 #[derive(Default)]
 struct Told(Mutex<Vec<Effect>>);
 
-impl Tool for Told {
-    fn crm(&self) -> Crm {
-        Crm::Salesforce
-    }
-
-    perennial_tests::carries_out_only!();
-
-    fn execute<'a>(
-        &'a self,
-        _permit: Permit,
-        effect: &'a Effect,
-        _known: &'a Known,
-        at: Timestamp,
-    ) -> Answer<'a, Receipt> {
+impl CarryOut for Told {
+    fn carry_out(&self, effect: &Effect, at: Timestamp) -> Result<Receipt, SendError> {
         self.0.lock().unwrap().push(effect.clone());
-        let receipt: Result<Receipt, SendError> = Ok(Receipt {
-            tool: Crm::Salesforce,
-            done: Done::Created,
-            object: "Task".to_owned(),
-            record: effect.id.to_string(),
-            url: String::new(),
-            before: BTreeMap::new(),
-            after: BTreeMap::new(),
-            at,
-        });
-        Box::pin(async { receipt })
-    }
-
-    fn look_up<'a>(&'a self, _effect: &'a Effect, _at: Timestamp) -> Answer<'a, LookUp> {
-        Box::pin(async { Ok(LookUp::Absent) })
+        Ok(created(effect, "Task", at))
     }
 }
 
@@ -97,21 +72,9 @@ struct Office {
     tools: Registry,
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &target),
-            false => drop(std::fs::copy(&path, &target).unwrap()),
-        }
-    }
-}
-
 /// The shipped policies with one of [`POLICIES`] for tasks.
 fn folder(at: &Path, (level, together, _): (&str, &str, Option<&[OwnerRole]>)) {
-    copy(&root().join("policies"), at);
+    copy_folder(&root().join("policies"), at);
     let edit = |file: &str, from: &str, to: &str| {
         let path = at.join(file);
         let text = std::fs::read_to_string(&path).unwrap();
@@ -159,7 +122,7 @@ impl Office {
             .await
             .unwrap();
         let told = Arc::new(Told::default());
-        let tools = Registry::new().with(Arc::clone(&told) as Arc<dyn Tool>);
+        let tools = Registry::new().with(Arc::new(InProcess(Arc::clone(&told))));
         let (_keep, stop) = tokio::sync::watch::channel(false);
         let engine = Engine {
             config: &configs[0],

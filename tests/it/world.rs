@@ -124,6 +124,11 @@ impl World {
         &self.db.url
     }
 
+    /// Statements in the database, where it is PostgreSQL.
+    pub(crate) fn sql(&self, text: &str) {
+        self.db.sql(text);
+    }
+
     pub(crate) fn go(&self, args: &[&str]) -> Said {
         self.command(args).output().unwrap().into()
     }

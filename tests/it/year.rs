@@ -14,17 +14,18 @@ use perennial::cycle::{Engine, RunOptions, run_once};
 use perennial::dispatch::drain;
 use perennial::people::People;
 use perennial::queue::{QueueError, decide};
-use perennial_core::action::{ActionState, Done, Effect, Permit, Receipt, Write, effects_hash};
+use perennial_core::action::{ActionState, Effect, Receipt, Write, effects_hash};
 use perennial_core::approval::{Event, Person, Refused};
 use perennial_core::draw::Stream;
 use perennial_core::ids::{AccountId, ExternalId, RunId, SourceId, TenantId};
 use perennial_core::money::Money;
 use perennial_core::number::Micro;
 use perennial_core::replay::read;
-use perennial_core::signal::{Account, Contact, Crm, Fact, Grain, OwnerRole, Signal, Subscription, Tier, Usage};
+use perennial_core::signal::{Account, Contact, Fact, Grain, OwnerRole, Signal, Subscription, Tier, Usage};
 use perennial_core::time::{Day, Timestamp};
 use perennial_store::{Belongs, NewSignal, QueueFilter, SignalRow, Store};
-use perennial_tools::{Answer, Known, LookUp, Registry, Tool};
+use perennial_tests::hands::{CarryOut, InProcess, created};
+use perennial_tools::{Registry, SendError};
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -53,20 +54,8 @@ struct Sent {
 #[derive(Default)]
 struct Kept(Mutex<Vec<Sent>>);
 
-impl Tool for Kept {
-    fn crm(&self) -> Crm {
-        Crm::Salesforce
-    }
-
-    perennial_tests::carries_out_only!();
-
-    fn execute<'a>(
-        &'a self,
-        _permit: Permit,
-        effect: &'a Effect,
-        _known: &'a Known,
-        at: Timestamp,
-    ) -> Answer<'a, Receipt> {
+impl CarryOut for Kept {
+    fn carry_out(&self, effect: &Effect, at: Timestamp) -> Result<Receipt, SendError> {
         let Write::CreateNote { title, .. } = &effect.write else {
             panic!("only notes are written here");
         };
@@ -75,21 +64,7 @@ impl Tool for Kept {
             playbook: title.clone(),
             at: at.us(),
         });
-        let receipt = Receipt {
-            tool: Crm::Salesforce,
-            done: Done::Created,
-            object: "Note".to_owned(),
-            record: effect.id.to_string(),
-            url: String::new(),
-            before: BTreeMap::new(),
-            after: BTreeMap::new(),
-            at,
-        };
-        Box::pin(async move { Ok(receipt) })
-    }
-
-    fn look_up<'a>(&'a self, _effect: &'a Effect, _at: Timestamp) -> Answer<'a, LookUp> {
-        Box::pin(async { Ok(LookUp::Absent) })
+        Ok(created(effect, "Note", at))
     }
 }
 
@@ -300,7 +275,7 @@ async fn live(
     let mut rows: Vec<SignalRow> = signals(begin, accounts).into_iter().map(SignalRow::of).collect();
     store.insert_signals(&mut rows).await.unwrap();
     let kept = Arc::new(Kept::default());
-    let tools = Registry::new().with(Arc::clone(&kept) as Arc<dyn Tool>);
+    let tools = Registry::new().with(Arc::new(InProcess(Arc::clone(&kept))));
     let eva = Person {
         id: "eva".to_owned(),
         roles: vec![OwnerRole::CSM],

@@ -49,6 +49,19 @@ impl Lane {
         }
     }
 
+    /// All lanes.
+    pub const ALL: [Lane; 3] = [Lane::Urgent, Lane::Normal, Lane::Bulk];
+
+    /// The lane in a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lane::Urgent => "urgent",
+            Lane::Normal => "normal",
+            Lane::Bulk => "bulk",
+        }
+    }
+
     /// Share of the daily budget in percent up to which the lane is served.
     #[must_use]
     pub fn share_percent(self) -> u64 {

@@ -139,6 +139,18 @@ pub enum Lost {
 pub(crate) const MESSAGE_MAX_CHARS: usize = 200;
 
 impl SendError {
+    /// The outcome in a word, for spans.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            SendError::Refused { .. } => "refused",
+            SendError::Conflict { .. } => "conflict",
+            SendError::Busy { .. } => "busy",
+            SendError::Unknown { .. } => "unknown",
+            SendError::Unauthorised { .. } => "unauthorised",
+            SendError::NotConfigured { .. } => "not_configured",
+        }
+    }
+
     /// A refusal of our own making.
     pub(crate) fn refused(object: &str, code: &str, message: &str, remedy: impl Into<String>) -> SendError {
         SendError::Refused {

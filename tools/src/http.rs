@@ -31,6 +31,8 @@ use reqwest::{Method, StatusCode, Url};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::auth::{Bearer, Tokens};
 use crate::budget::{Allowance, Lane, daily};
@@ -333,7 +335,7 @@ impl Http {
             carrier,
             limit: Limit::new(connection.requests_per_second, connection.burst)?,
             allowance: Allowance::new(dialect.crm, connection.budget.clone()),
-            breaker: Breaker::new(),
+            breaker: Breaker::new(dialect.crm),
             max_attempts: connection.max_attempts,
             max_body_bytes: connection.max_body_bytes,
             jitter: Mutex::new(RandomState::new().build_hasher().finish()),
@@ -346,6 +348,37 @@ impl Http {
 
     /// Sends a request until there is a complete answer, repeats are used up, or a repeat could write twice.
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Reply, SendError> {
+        let span = tracing::debug_span!(
+            "call",
+            tool = self.dialect.crm.as_str(),
+            object = call.object,
+            method = call.method.as_str(),
+            lane = call.lane.as_str(),
+            attempts = Empty,
+            status = Empty,
+            result = Empty
+        );
+        let sent = self.send_within(call, &span).instrument(span.clone()).await;
+        match &sent {
+            Ok(reply) => {
+                span.record("status", reply.status.as_u16());
+                span.record(
+                    "result",
+                    if reply.status.is_success() {
+                        "answered"
+                    } else {
+                        "refused"
+                    },
+                );
+            }
+            Err(error) => {
+                span.record("result", error.word());
+            }
+        }
+        sent
+    }
+
+    async fn send_within(&self, call: &Call<'_>, span: &Span) -> Result<Reply, SendError> {
         let mut pauses = self.pauses();
         let mut attempt: u32 = 1;
         let mut refused: Option<Bearer> = None;
@@ -355,6 +388,7 @@ impl Http {
                 .tokens
                 .bearer(self.carrier.as_ref(), &self.base, refused.as_ref(), remedy)
                 .await?;
+            span.record("attempts", attempt);
             let trouble = match self.attempt(call, &bearer, attempt).await {
                 Ok(reply) => return Ok(reply),
                 Err(trouble) => trouble,

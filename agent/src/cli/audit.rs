@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use perennial_core::replay::Hash;
-use perennial_store::{LedgerEntry, Store, entry_hash};
+use perennial_store::Store;
 
 use super::output::{Need, open};
 use super::{Failure, Output};
 use crate::config::Config;
+use crate::ledger::Chain;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
@@ -35,23 +36,9 @@ pub(super) async fn audit(config: &Config, command: AuditCommand, output: &Outpu
 
 /// How far the chain of the ledger holds, its head there, and where and why it is broken.
 pub(super) async fn chain(store: &Store) -> Result<(i64, Hash, Option<(i64, String)>), Failure> {
-    let (mut seq, mut previous) = (0_i64, Hash::ZERO);
-    loop {
-        let page = store.ledger_page(seq, PAGE).await?;
-        if page.is_empty() {
-            break;
-        }
-        for entry in page {
-            if let Some(why) = wrong(&entry, seq, previous) {
-                return Ok((seq, previous, Some((entry.seq, why))));
-            }
-            (seq, previous) = (entry.seq, entry.hash);
-        }
-    }
-    let head = store.ledger_head().await?;
-    let broken = (head.seq != seq || head.hash != previous)
-        .then(|| (seq + 1, format!("the head says {} entries, {seq} are there", head.seq)));
-    Ok((seq, previous, broken))
+    let mut chain = Chain::new();
+    while chain.follow(store, PAGE).await? {}
+    Ok((chain.seq, chain.hash, chain.broken))
 }
 
 async fn verify(store: &Store, output: &Output) -> Result<(), Failure> {
@@ -69,16 +56,6 @@ async fn verify(store: &Store, output: &Output) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn wrong(entry: &LedgerEntry, last: i64, previous: Hash) -> Option<String> {
-    if entry.seq != last + 1 {
-        return Some(format!("entries {} to {} are missing", last + 1, entry.seq - 1));
-    }
-    if entry.previous != previous {
-        return Some("it does not follow the entry before it".to_owned());
-    }
-    (entry_hash(entry) != entry.hash).then(|| "its content was altered".to_owned())
 }
 
 async fn export(store: &Store, to: Option<PathBuf>, output: &Output) -> Result<(), Failure> {

@@ -62,6 +62,7 @@ pub(super) async fn doctor(overrides: &Overrides, output: &Output) -> Result<(),
     sources(&config, &mut checks).await;
     events(&config, &mut checks);
     webhook(&config, &mut checks);
+    collector(&config, &mut checks).await;
     checks.push(Check::new(Level::Ok, "clock", config.clock.now().to_string(), None));
     checks.push(Check::new(Level::Ok, "limits", limits(&config), None));
     let bad = checks.iter().filter(|c| c.level == "bad").count();
@@ -576,6 +577,36 @@ fn webhook(config: &Config, checks: &mut Vec<Check>) {
         );
         let remedy = "listen at 127.0.0.1 and put a proxy with TLS before it".to_owned();
         checks.push(Check::new(Level::Warn, "webhooks", text, Some(remedy)));
+    }
+}
+
+/// Whether the collector takes spans. Without it everything goes on, so nothing is wrong that must be mended.
+#[cfg(feature = "otlp")]
+async fn collector(config: &Config, checks: &mut Vec<Check>) {
+    let Some(access) = config.telemetry.clone() else { return };
+    let text = format!("spans go to {} as {}", access.endpoint, access.service);
+    // The client blocks, and has a runtime of its own.
+    let asked = tokio::task::spawn_blocking(move || crate::telemetry::export::check(&access)).await;
+    checks.push(match asked.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(()) => Check::new(Level::Ok, "collector", text, None),
+        Err(why) => {
+            let remedy = "start the collector, or mend `otlp` (OTLP over HTTP, most often port 4318) and `headers`";
+            Check::new(
+                Level::Warn,
+                "collector",
+                format!("{text}, and {why}"),
+                Some(remedy.to_owned()),
+            )
+        }
+    });
+}
+
+#[cfg(not(feature = "otlp"))]
+async fn collector(_config: &Config, checks: &mut Vec<Check>) {
+    if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
+        let text = "OTEL_EXPORTER_OTLP_ENDPOINT is set, and this program was built without OTLP";
+        let remedy = "build it with `--features otlp`, or unset the variable".to_owned();
+        checks.push(Check::new(Level::Warn, "collector", text, Some(remedy)));
     }
 }
 

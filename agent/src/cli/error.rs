@@ -190,6 +190,8 @@ impl From<ConfigError> for Failure {
             | ConfigError::Token { .. }
             | ConfigError::NoToken { .. }
             | ConfigError::Secret { .. }
+            | ConfigError::Variable { .. }
+            | ConfigError::Header { .. }
             | ConfigError::NoSecret { .. } => Failure::input(error),
         }
     }

@@ -83,6 +83,8 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
         return walk::shadow(&config, &steps, args.out.as_deref(), output).await;
     }
     let store = open(&config, Need::Existing).await?;
+    // First, so that what the tools tell is recorded from the beginning.
+    let probes = args.probes.start(&config, &store).await?;
     let tools = config.tools_of(&store).map_err(Failure::input)?;
     let stop = stop_signal();
     let engine = Engine {
@@ -91,7 +93,6 @@ pub(super) async fn run(config: &Config, args: &RunArgs, output: &Output) -> Res
         tools: &tools,
         stop: stop.clone(),
     };
-    let probes = args.probes.start(&config, &store).await?;
     if args.watch {
         let outcome = watch(&engine, &mut |step| told(output, &config, step)).await;
         drop(probes);

@@ -31,7 +31,7 @@ impl ProbeArgs {
         store: &perennial_store::Store,
     ) -> Result<Option<Probes>, Failure> {
         let Some(port) = self.metrics_port else { return Ok(None) };
-        let probes = Probes::start(port, store.clone(), config.clock)
+        let probes = Probes::start(port, store.clone(), config)
             .await
             .map_err(Failure::failed)?;
         eprintln!("metrics at http://{}/metrics", probes.address());
@@ -41,11 +41,12 @@ impl ProbeArgs {
 
 pub(super) async fn worker(config: &Config, args: &WorkerArgs, output: &Output) -> Result<(), Failure> {
     let store = open(config, Need::Existing).await?;
+    // First, so that what the tools tell is recorded from the beginning.
+    let probes = args.probes.start(config, &store).await?;
     let tools = config.tools_of(&store).map_err(Failure::input)?;
     if tools.crms().next().is_none() {
         eprintln!("! no CRM is configured, so effects wait: see docs/operator/configuration");
     }
-    let probes = args.probes.start(config, &store).await?;
     let engine = Engine {
         config,
         store: &store,

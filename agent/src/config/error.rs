@@ -77,4 +77,22 @@ pub enum ConfigError {
         /// Key of the configuration that would name a file.
         key: &'static str,
     },
+    /// A variable of the environment holds what cannot be used.
+    #[error("{variable} {why}: {help}")]
+    Variable {
+        /// Which.
+        variable: String,
+        /// What is wrong, without what it holds.
+        why: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// A header for the collector is given nowhere.
+    #[error("the header `{header}` of [telemetry] has no value: set {variable}, or take it out of `headers`")]
+    Header {
+        /// Which.
+        header: String,
+        /// Environment variable.
+        variable: String,
+    },
 }

@@ -18,11 +18,12 @@ use perennial_core::policy::Policies;
 use perennial_core::replay::{Hash, canonical};
 use perennial_core::time::Timestamp;
 use perennial_store::{DueAccount, StoreError};
+use tracing::{Instrument as _, Span};
 
 use super::plan::Deferred;
 use super::{
-    ActionCounts, Cycle, Decided, Effects, Engine, OwnActions, Pages, RunError, RunOptions, RunReport, feeds, peers,
-    start,
+    ActionCounts, Cycle, Effects, Engine, OwnActions, Pages, RunError, RunOptions, RunReport, decided_below, ended,
+    feeds, peers, run_span, start,
 };
 use crate::bundles::{self, BundleError};
 use crate::worker;
@@ -59,6 +60,8 @@ pub struct Watch<'a> {
     pass: Option<Option<AccountId>>,
     book: Book,
     beaten: Timestamp,
+    /// The day's run, which all steps are below.
+    span: Span,
 }
 
 /// What today's decisions would take of people's time.
@@ -127,9 +130,11 @@ impl<'a> Watch<'a> {
             dry_run: false,
         };
         start(engine, &run, policies.content, now, now).await?;
+        let span = run_span(&run);
         let mut cycle = Cycle::new(engine, options, run, policies, now);
-        match opening(&mut cycle).await {
+        match opening(&mut cycle).instrument(span.clone()).await {
             Ok(pages) => Ok(Watch {
+                span,
                 cycle,
                 pages,
                 pass: Some(None),
@@ -198,6 +203,7 @@ impl<'a> Watch<'a> {
     pub async fn finish(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.cycle.interrupted = self.pass.is_some();
         let report = self.cycle.report(Effects::default());
+        ended(&self.span, &report);
         self.cycle
             .engine
             .store
@@ -279,17 +285,18 @@ impl<'a> Watch<'a> {
     /// Decides about some accounts as things stand; says which of them have something that becomes known later on the day.
     async fn decide(&mut self, accounts: Vec<AccountId>) -> Result<Vec<(AccountId, Timestamp)>, RunError> {
         let pages = self.pages.live(self.cycle.options.as_of);
-        let page = pages.decide_page(self.cycle.engine.store, accounts, |id, at| {
-            let considered = at.next()?;
-            let next = considered.next.map(|next| (id.clone(), next));
-            Some((Decided::of(considered), next))
+        let step = tracing::info_span!(parent: &self.span, "step", accounts = accounts.len());
+        let within = step.clone();
+        let page = pages.decide_page(self.cycle.engine.store, accounts, move |id, at| {
+            let (decided, next) = decided_below(&within, at)?;
+            Some((decided, next.map(|next| (id.clone(), next))))
         });
-        let (clock, count) = (self.cycle.engine.config.clock, self.cycle.accounts);
-        let begun = clock.now();
-        let (decided, next): (Vec<_>, Vec<_>) = page.await?.into_iter().flatten().unzip();
-        let took = clock.now().us() - begun.us();
-        self.cycle.commit(decided.into_iter().flatten().collect()).await?;
-        crate::meters::decided(self.cycle.accounts - count, took);
+        let count = self.cycle.accounts;
+        let page = page.instrument(step.clone()).await?;
+        let (decided, next): (Vec<_>, Vec<_>) = page.into_iter().flatten().unzip();
+        let commit = self.cycle.commit(decided.into_iter().flatten().collect());
+        commit.instrument(step).await?;
+        crate::meters::decided(self.cycle.accounts - count);
         Ok(next.into_iter().flatten().collect())
     }
 

@@ -13,6 +13,7 @@ use perennial_core::ids::EffectId;
 use perennial_store::{EffectOutcome, EffectResult, LeasedEffect};
 use perennial_tools::{Go, Job, Known, LookUp, Tool};
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::stops::Stops;
 use super::{after, after_look_up, knowledge, outcome};
@@ -25,6 +26,8 @@ pub(super) struct Part {
     pub(super) known: Known,
     /// What happens where it may not be sent now.
     pub(super) instead: Option<EffectResult>,
+    /// Where its attempt is told of.
+    pub(super) span: Span,
 }
 
 /// Carries out effects together; one outcome each, in their order.
@@ -65,7 +68,9 @@ pub(super) async fn attempt_many(
         let Some(result) = results.get_mut(n).filter(|result| result.is_none()) else {
             continue;
         };
-        let Part { leased, known, instead } = part;
+        let Part {
+            leased, known, instead, ..
+        } = part;
         let verified = leased.permit.clone().verify(&leased.effect, &leased.all);
         match (instead, verified) {
             (Some(instead), _) => *result = Some(instead.clone()),

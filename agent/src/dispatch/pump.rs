@@ -18,11 +18,12 @@ use perennial_core::ids::{AccountId, EffectId};
 use perennial_core::replay::Hash;
 use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
-use perennial_store::{EffectOutcome, EffectResult, Leased, Room};
+use perennial_store::{EffectOutcome, EffectResult, Leased, LeasedEffect, Room};
 use perennial_tools::{Lane, Registry};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::batch::{Gate, Part, attempt_many};
 use super::stops::Stops;
@@ -39,12 +40,6 @@ const BEATS_PER_LEASE: u64 = 3;
 
 /// What became of an attempt; nothing where nothing was sent.
 type Landed = (EffectId, Option<EffectOutcome>);
-
-/// An effect that is under way.
-struct Held {
-    account: AccountId,
-    is_alone: bool,
-}
 
 /// Attempts under way, and those that ended and were not looked at yet.
 #[derive(Default)]
@@ -72,6 +67,31 @@ impl Air<'_> {
             }
         }
     }
+}
+
+/// An effect that is under way or waits to be settled.
+struct Held {
+    account: AccountId,
+    tool: Crm,
+    permitted_at: Timestamp,
+    is_alone: bool,
+    /// From the lease until what came of it is recorded.
+    span: Span,
+}
+
+/// The span of an attempt: below the decision that the effect follows from, whoever made it.
+fn effect_span(leased: &LeasedEffect) -> Span {
+    tracing::info_span!(
+        "effect",
+        effect = leased.effect.id.as_str(),
+        tool = leased.effect.tool.as_str(),
+        attempt = leased.attempts,
+        action = leased.effect.action.as_str(),
+        kind = leased.kind.as_str(),
+        decision = leased.decision.as_str(),
+        run = leased.run.as_str(),
+        result = Empty
+    )
 }
 
 /// Effects under way of one worker.
@@ -237,14 +257,23 @@ impl<'a> Pump<'a> {
         for (leased, known) in leased.into_iter().zip(known) {
             let effect = &leased.effect;
             let together = kind_of(tools, effect);
+            let span = effect_span(&leased);
             let held = Held {
                 account: effect.target.account.clone(),
+                tool: effect.tool,
+                permitted_at: leased.permitted_at,
                 is_alone: together.is_none(),
+                span: span.clone(),
             };
             self.held.insert(effect.id.clone(), held);
             let key = together.map(|word| (effect.tool, word, Lane::of(effect)));
             let instead = None;
-            let part = Part { leased, known, instead };
+            let part = Part {
+                leased,
+                known,
+                instead,
+                span,
+            };
             match key {
                 Some(key) => groups.entry(key).or_default().push(part),
                 None => self
@@ -314,17 +343,25 @@ impl<'a> Pump<'a> {
         let store = self.engine.store;
         let report = self.air.beside(store.settle_effects(&self.ended)).await?;
         for outcome in self.ended.drain(..) {
-            self.held.remove(&outcome.effect);
+            let held = self.held.remove(&outcome.effect);
             if report.refused.contains(&outcome.effect) {
                 tracing::warn!(
                     effect = outcome.effect.as_str(),
                     "the lease had ended; somebody else looks it up"
                 );
                 meters::refused_outcome();
+                if let Some(held) = held {
+                    held.span.record("result", "lost");
+                }
                 continue;
             }
             match outcome.result {
-                EffectResult::Done(_) => self.drained.done += 1,
+                EffectResult::Done(_) => {
+                    self.drained.done += 1;
+                    if let Some(held) = held {
+                        meters::effect_done(held.tool, outcome.at.us() - held.permitted_at.us());
+                    }
+                }
                 EffectResult::Failed { .. } => self.drained.failed += 1,
                 EffectResult::Conflict { .. } => self.drained.conflicts += 1,
                 EffectResult::Again { .. }
@@ -417,7 +454,7 @@ fn kind_of(tools: &Registry, effect: &Effect) -> Option<&'static str> {
 async fn one(with: With<'_>, mut part: Part) -> Landed {
     let id = part.leased.effect.id.clone();
     let (attempts, tool) = (part.leased.attempts, part.leased.effect.tool);
-    let span = tracing::info_span!("effect", effect = id.as_str(), tool = tool.as_str(), attempt = attempts);
+    let span = part.span.clone();
     let landed = async move {
         let _turn = with.turns.acquire().await.ok()?;
         with.ask(&mut part).await.ok()?;
@@ -426,9 +463,15 @@ async fn one(with: With<'_>, mut part: Part) -> Landed {
         }
         let (limits, clock) = (&with.engine.config.limits, with.clock);
         let begun = clock.now();
-        let Part { leased, known, instead } = part;
+        let Part {
+            leased,
+            known,
+            instead,
+            span,
+        } = part;
         let mut outcome = attempt(with.engine.tools, limits, clock, leased, known, instead).await;
         meters::attempted(tool, word(&outcome.result), outcome.at.us() - begun.us());
+        span.record("result", word(&outcome.result));
         spread(&mut outcome, attempts);
         Some(outcome)
     };
@@ -437,12 +480,15 @@ async fn one(with: With<'_>, mut part: Part) -> Landed {
 
 /// One attempt of many effects, with what surrounds it.
 async fn together(with: With<'_>, crm: Crm, mut parts: Vec<Part>) -> Vec<Landed> {
-    let ids: Vec<(EffectId, i64)> = parts
+    let ids: Vec<(EffectId, i64, Span)> = parts
         .iter()
-        .map(|part| (part.leased.effect.id.clone(), part.leased.attempts))
+        .map(|part| (part.leased.effect.id.clone(), part.leased.attempts, part.span.clone()))
         .collect();
-    let nothing = || ids.iter().map(|(id, _)| (id.clone(), None)).collect();
+    let nothing = || ids.iter().map(|(id, ..)| (id.clone(), None)).collect();
     let span = tracing::info_span!("batch", tool = crm.as_str(), effects = ids.len());
+    for (.., effect) in &ids {
+        effect.follows_from(&span);
+    }
     let landed = async {
         let _turn = with.turns.acquire().await.ok()?;
         for part in &mut parts {
@@ -456,10 +502,11 @@ async fn together(with: With<'_>, crm: Crm, mut parts: Vec<Part>) -> Vec<Landed>
         let begun = clock.now();
         let gate = Gate::new(&with.stops, &with.ours_until, &with.ending, clock, &parts);
         let outcomes = attempt_many(tool.as_ref(), limits, clock, parts, &gate).await;
-        let landed = outcomes.into_iter().zip(&ids).map(|(ended, (id, attempts))| {
+        let landed = outcomes.into_iter().zip(&ids).map(|(ended, (id, attempts, effect))| {
             let mut settled = gate.settled(ended);
             if let Some(outcome) = &mut settled {
                 meters::attempted(crm, word(&outcome.result), outcome.at.us() - begun.us());
+                effect.record("result", word(&outcome.result));
                 spread(outcome, *attempts);
             }
             (id.clone(), settled)

@@ -58,6 +58,17 @@ pub struct CallRules {
     pub burst: u32,
 }
 
+impl CallRules {
+    /// Calls of a day, by what we allow ourselves and what the CRM says, where it has said something.
+    #[must_use]
+    pub fn of_day(&self, told: Option<u64>) -> u64 {
+        match (told, self.daily) {
+            (None, daily) => daily.unwrap_or(self.assumed),
+            (Some(told), daily) => daily.map_or(told, |daily| daily.min(told)),
+        }
+    }
+}
+
 /// What taking calls brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallsTaken {
@@ -107,11 +118,13 @@ impl CallBudget {
     /// What the day still has, by what we allow ourselves and what the CRM says.
     #[must_use]
     pub fn left(&self, rules: &CallRules) -> u64 {
-        let most = match (self.told, rules.daily) {
-            (None, daily) => daily.unwrap_or(rules.assumed),
-            (Some(told), daily) => daily.map_or(told, |daily| daily.min(told)),
-        };
-        most.saturating_sub(self.used)
+        self.left_within(rules, 100)
+    }
+
+    /// What the day still has for calls that may use this share of it, in percent.
+    #[must_use]
+    pub fn left_within(&self, rules: &CallRules, share_percent: u64) -> u64 {
+        (rules.of_day(self.told).saturating_mul(share_percent) / 100).saturating_sub(self.used)
     }
 }
 
@@ -161,10 +174,7 @@ impl Count {
     }
 
     fn limit(&self, rules: &CallRules) -> u64 {
-        match (unsigned(self.told), rules.daily) {
-            (0, daily) => daily.unwrap_or(rules.assumed),
-            (told, daily) => daily.map_or(told, |daily| daily.min(told)),
-        }
+        rules.of_day(Some(unsigned(self.told)).filter(|told| *told > 0))
     }
 
     fn take(self, share_percent: u64, most: u32, rules: &CallRules, now: i64) -> (Count, CallsTaken) {

@@ -168,6 +168,7 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::ledger::ALL,
         crate::live::ALL,
         crate::events::ALL,
+        crate::watched::ALL,
         crate::watermark::ALL,
         crate::choices::ALL,
         crate::copy::ALL,

@@ -5,7 +5,7 @@ mod statements;
 use std::collections::{BTreeMap, BTreeSet};
 
 use perennial_core::action::{ActionKind, Effect, EffectState, PermitRecord};
-use perennial_core::ids::{AccountId, ActionId, EffectId};
+use perennial_core::ids::{AccountId, ActionId, DecisionId, EffectId, RunId};
 use perennial_core::replay::canonical;
 use perennial_core::signal::{Crm, Tier};
 use perennial_core::stop::StopScope;
@@ -487,6 +487,9 @@ fn claim(row: &Row, now: i64, until: i64) -> Result<(Lane, Option<Claim>)> {
         },
         decided_at: time(row.int(15)?),
         image: row.opt_text(16)?,
+        decision: DecisionId::new(row.text(17)?),
+        run: RunId::new(row.text(18)?),
+        permitted_at: time(row.int(19)?),
     };
     let lane = Lane {
         held: effect_id.clone(),

@@ -50,6 +50,7 @@ mod tokens;
 mod transitions;
 mod undone;
 mod url;
+mod watched;
 mod watermark;
 mod workers;
 
@@ -76,6 +77,7 @@ pub use source::{SourceColumn, SourceDatabase, SourceError, SourceQuery, SourceR
 pub use tokens::SealedToken;
 pub use undone::{SentEffect, UndoRow};
 pub use url::{DatabaseUrl, NotADatabase, Options, Secret};
+pub use watched::PeopleState;
 pub use watermark::{Watermark, WatermarkKind};
 pub use workers::{QueueState, Wakes, WorkerRow};
 

@@ -407,6 +407,12 @@ pub struct LeasedEffect {
     pub decided_at: Timestamp,
     /// What an attempt found and sent whose answer is missing, as text.
     pub image: Option<String>,
+    /// The decision that it follows from.
+    pub decision: DecisionId,
+    /// The run in which its action came to be.
+    pub run: RunId,
+    /// When its action was permitted.
+    pub permitted_at: Timestamp,
 }
 
 /// What came of an attempt.

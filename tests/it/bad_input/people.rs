@@ -1,9 +1,8 @@
 //! What people do with what waits for them: a refused verb changes nothing, in the queue, the outbox or the ledger.
 
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use perennial_tests::run;
+use perennial_tests::{copy_folder, run};
 use serde_json::Value;
 
 use super::{PROGRAM, Place};
@@ -17,21 +16,8 @@ fn demo() -> Place {
         folder
     });
     let place = Place::empty();
-    copy(&made.path().join("demo"), place.path());
+    copy_folder(&made.path().join("demo"), place.path());
     place
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target: PathBuf = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, target).unwrap();
-        }
-    }
 }
 
 /// Id of the first waiting action with this kind and verdict.

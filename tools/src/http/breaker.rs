@@ -6,6 +6,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use perennial_core::signal::Crm;
 use tokio::time::Instant;
 
 /// Failures in a row that open it: more than one call's own repeats, so that one bad call alone does not.
@@ -29,6 +30,7 @@ enum State {
 
 #[derive(Debug)]
 pub(crate) struct Breaker {
+    crm: Crm,
     state: Mutex<State>,
 }
 
@@ -41,9 +43,12 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Breaker {
-    pub(crate) fn new() -> Breaker {
+    pub(crate) fn new(crm: Crm) -> Breaker {
+        let state = State::Closed { failures: 0 };
+        show(crm, &state);
         Breaker {
-            state: Mutex::new(State::Closed { failures: 0 }),
+            crm,
+            state: Mutex::new(state),
         }
     }
 
@@ -92,7 +97,17 @@ impl Ticket<'_> {
             // A straggler from before it opened: only the probe decides.
             (State::Open { .. } | State::Probing, None, _) => return,
         };
+        show(self.breaker.crm, &state);
     }
+}
+
+/// Tells a monitor: 1 while nothing is sent, also while one request tries.
+fn show(crm: Crm, state: &State) {
+    let open = match state {
+        State::Closed { .. } => 0.0,
+        State::Open { .. } | State::Probing => 1.0,
+    };
+    metrics::gauge!("perennial_breaker_open", "tool" => crm.as_str()).set(open);
 }
 
 fn open(pause: Duration) -> State {
@@ -125,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_opens_after_failures_in_a_row_and_closes_after_a_good_probe() {
-        let breaker = Breaker::new();
+        let breaker = Breaker::new(Crm::Salesforce);
         for _ in 0..FAILURES_MAX - 1 {
             fail(&breaker);
         }
@@ -143,7 +158,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_bad_probe_doubles_the_pause_up_to_the_limit() {
-        let breaker = Breaker::new();
+        let breaker = Breaker::new(Crm::Salesforce);
         for _ in 0..FAILURES_MAX {
             fail(&breaker);
         }
@@ -159,7 +174,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_is_given_up_lets_the_next_one_try() {
-        let breaker = Breaker::new();
+        let breaker = Breaker::new(Crm::Salesforce);
         for _ in 0..FAILURES_MAX {
             fail(&breaker);
         }

@@ -21,7 +21,8 @@ macro_rules! heads {
         concat!(
             "select e.account_id, e.tool, o.effect_id, o.state, o.due_us, o.lease_until_us, o.unsure, o.attempts, o.fence,
                  o.effect, o.permit, a.effects, a.kind, a.verdict, a.tier,
-                 coalesce(d.committed_us, 0), i.body
+                 coalesce(d.committed_us, 0), i.body, coalesce(a.decision_id, ''), coalesce(a.run_id, ''),
+                 coalesce(a.updated_us, 0)
              from (select e.at, e.account_id, e.tool, coalesce(
                      (select h.effect_id from outbox h where h.tenant_id = $1 and h.account_id = e.account_id
                          and h.effect_id = e.held and h.state in ('waiting', 'leased', 'unknown')),
