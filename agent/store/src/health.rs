@@ -152,6 +152,7 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::plays::ALL,
         crate::reservations::ALL,
         crate::migrate::ALL,
+        crate::months::ALL,
         crate::signals::ALL,
         crate::slim::ALL,
         crate::snapshots::ALL,

@@ -8,6 +8,7 @@ mod effects;
 mod events;
 mod health;
 mod limits;
+mod months;
 mod plays;
 mod races;
 mod schema;
