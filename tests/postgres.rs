@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::skipped;
+use crate::{psql, skipped};
 
 /// The server. Dropping it stops it and removes its files.
 pub struct PostgresServer {
@@ -77,6 +77,20 @@ impl PostgresServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("postgres://test@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// The same as another role.
+    #[must_use]
+    pub fn url_as(&self, role: &str) -> String {
+        self.url().replace("test@", &format!("{role}@"))
+    }
+
+    /// Runs statements in its first database.
+    ///
+    /// # Panics
+    /// When they cannot be run.
+    pub fn sql(&self, text: &str) {
+        psql(&self.url(), text);
     }
 
     /// Stops it as a power cut would, and starts it again.

@@ -175,6 +175,7 @@ fn outcome(leased: &LeasedEffect, result: EffectResult, clock: crate::clock::Clo
         account: effect.target.account.clone(),
         effect: effect.id.clone(),
         fence: leased.fence,
+        begun_at: leased.begun_at,
         ledger: vec![receipt_entry(leased, &result)],
         learned: knowledge::learned(effect, &result),
         result,
@@ -314,13 +315,25 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Finishes actions whose effects had all settled when a process died.
 pub(crate) async fn finish_settled(store: &Store, now: Timestamp) -> Result<(), DispatchError> {
-    for action in store.settled_actions().await? {
-        finish(store, &action, now).await?;
+    finish_all(store, &store.settled_actions().await?, now).await
+}
+
+/// Brings actions whose effects have all settled to their end, each in its own transaction.
+async fn finish_all(store: &Store, settled: &[SettledAction], now: Timestamp) -> Result<(), DispatchError> {
+    let actions: Vec<perennial_core::ids::ActionId> = settled.iter().map(|settled| settled.action.clone()).collect();
+    let waiting = crate::plays::Waiting::for_actions(store, &actions).await?;
+    for settled in settled {
+        finish(store, settled, &waiting, now).await?;
     }
     Ok(())
 }
 
-async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Result<(), DispatchError> {
+async fn finish(
+    store: &Store,
+    settled: &SettledAction,
+    waiting: &crate::plays::Waiting,
+    now: Timestamp,
+) -> Result<(), DispatchError> {
     let row = store.action(settled.action.as_str()).await?;
     if row.state != ActionState::Permitted {
         return Ok(());
@@ -344,7 +357,7 @@ async fn finish(store: &Store, settled: &SettledAction, now: Timestamp) -> Resul
         return Ok(());
     };
     let conflict = matches!(event, Event::Conflict);
-    let play = crate::plays::following(store, &row.id, step.state, conflict, now).await?;
+    let play = waiting.follow(&row.id, step.state, conflict, now);
     let done = store
         .transition(&Transition {
             play,

@@ -185,15 +185,44 @@ pub(crate) async fn following(
     conflict: bool,
     now: Timestamp,
 ) -> Result<Option<PlayChange>, StoreError> {
-    let Some(event) = event_of(action, state, conflict) else {
+    if event_of(action, state, conflict).is_none() {
         return Ok(None);
-    };
-    let Some(row) = store.play_of_action(action).await? else {
-        return Ok(None);
-    };
-    let known = definitions(store, std::iter::once(&row)).await?;
-    let shape = known.get(&row.definition).map(|definition| &definition.shape);
-    Ok(shape.and_then(|shape| changed_by(&row, shape, &event, now)))
+    }
+    let row = store.play_of_action(action).await?.map(|row| (action.clone(), row));
+    let waiting = Waiting::over(store, row.into_iter().collect()).await?;
+    Ok(waiting.follow(action, state, conflict, now))
+}
+
+/// The plays that wait for some actions, read at once: most actions are the step of none, and cost nothing more.
+pub(crate) struct Waiting {
+    rows: BTreeMap<ActionId, PlayRow>,
+    known: BTreeMap<Hash, Definition>,
+}
+
+impl Waiting {
+    /// Those of some actions.
+    pub(crate) async fn for_actions(store: &Store, actions: &[ActionId]) -> Result<Waiting, StoreError> {
+        Waiting::over(store, store.plays_of_actions(actions).await?).await
+    }
+
+    async fn over(store: &Store, rows: BTreeMap<ActionId, PlayRow>) -> Result<Waiting, StoreError> {
+        let known = definitions(store, rows.values()).await?;
+        Ok(Waiting { rows, known })
+    }
+
+    /// What a new state of an action does to the play that waits for it: part of the same transaction.
+    pub(crate) fn follow(
+        &self,
+        action: &ActionId,
+        state: ActionState,
+        conflict: bool,
+        now: Timestamp,
+    ) -> Option<PlayChange> {
+        let event = event_of(action, state, conflict)?;
+        let row = self.rows.get(action)?;
+        let definition = self.known.get(&row.definition)?;
+        changed_by(row, &definition.shape, &event, now)
+    }
 }
 
 /// Moves what time alone moves: waits that are over, tasks nobody did, steps that are overdue. How many plays moved.

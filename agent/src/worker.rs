@@ -4,7 +4,7 @@
 //! ended and settled; of all workers one leads and does what only one should (items that wake or expire), and losing the
 //! lead in the middle harms nothing, because each such change is made only where nothing changed before it; a schema that
 //! becomes newer than this program can work with ends the worker, after what is under way. The one that leads also reads the
-//! CRMs by schedule, and what webhooks said to have changed.
+//! CRMs by schedule, and what webhooks said to have changed, and makes the months to come in the database.
 
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ const LEAD: Duration = Duration::from_secs(10);
 pub const ALIVE: Duration = Duration::from_secs(30);
 /// A worker that was not seen for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(24 * 3600);
+/// Time between two looks whether the database needs another month.
+const MONTHS: Duration = Duration::from_secs(3600);
 /// Looks for what is due where word of new work comes by itself, and where it does not.
 const POLL_WITH_WORD: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 const POLL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(150)];
@@ -59,6 +61,7 @@ pub async fn work(engine: &Engine<'_>) -> Result<Drained, DispatchError> {
         draw: Stream::new(0, &[&name]),
         turn_at: None,
         leads: false,
+        months_at: None,
         warned_at: None,
         reviewed_at: None,
         stop: engine.stop.clone(),
@@ -122,6 +125,8 @@ struct Worker<'a> {
     draw: Stream,
     turn_at: Option<Instant>,
     leads: bool,
+    /// When the months to come were last made, while it leads.
+    months_at: Option<Instant>,
     warned_at: Option<Instant>,
     reviewed_at: Option<Instant>,
     stop: tokio::sync::watch::Receiver<bool>,
@@ -219,6 +224,14 @@ impl Worker<'_> {
                 Ok::<(), DispatchError>(())
             };
             self.pump.beside(scheduled).await?;
+            if self.months_at.is_none_or(|at| at.elapsed() > MONTHS) {
+                self.months_at = Some(Instant::now());
+                match self.pump.beside(store.make_months(now)).await {
+                    // Nothing is refused without its month, so the next look is early enough.
+                    Err(error) if error.passes() => tracing::warn!(error = %error, "the months to come were not made"),
+                    made => drop(made?),
+                }
+            }
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 //! ledger, everything synced to disk.
 //!
 //! `cargo bench -p perennial-tests --bench execution -- [EFFECTS] [BACKLOG]` (default 20,000 effects and a backlog of 1,000,000), on
-//! SQLite with `synchronous = full`, and on a PostgreSQL of its own with `fsync` on where its programs are installed.
+//! SQLite with `synchronous = full`, and on a PostgreSQL of its own with `fsync` on where its programs are installed. There also what
+//! row-level security costs, and what the tenants of one server feel of each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,10 @@ const EACH: usize = 4;
 const COMMIT: usize = 250;
 /// Single commits that the wait of one is taken from.
 const SINGLE: usize = 1_000;
+/// Turns in which two ways of doing the same are measured.
+const TURNS: i64 = 5;
+/// What waits at most at the other tenant.
+const CROWD: usize = 100_000;
 /// Effects measured beside a backlog.
 const BESIDE: u64 = 3_000;
 
@@ -43,6 +48,8 @@ fn main() {
     runtime.block_on(all("SQLite", &sqlite.url, effects, backlog, &[1]));
     if let Some(server) = PostgresServer::start("bench execution") {
         runtime.block_on(all("PostgreSQL", &server.url(), effects, backlog, &[1, 2, 4, 8]));
+        runtime.block_on(apart(&server, effects));
+        runtime.block_on(beside(&server.url(), backlog.min(CROWD)));
     }
 }
 
@@ -137,6 +144,7 @@ fn outcome(lease: &LeasedEffect) -> EffectOutcome {
         account: lease.effect.target.account.clone(),
         effect: lease.effect.id.clone(),
         fence: lease.fence,
+        begun_at: lease.begun_at,
         learned: Vec::new(),
         ledger: vec![LedgerDraft {
             kind: "receipt".to_owned(),
@@ -195,5 +203,106 @@ async fn all(name: &str, url: &str, effects: usize, backlog: usize, workers: &[u
         at(50),
         at(99)
     );
+    store.close().await;
+}
+
+/// What row-level security costs: the same work as the superuser, whom it does not hold, and as a role that owns nothing, in turns, each
+/// time as a tenant that is new. The figure is the middle one of the ratios of the turns.
+async fn apart(server: &PostgresServer, effects: usize) {
+    server.sql(
+        "create role perennial_app login; grant usage on schema public to perennial_app; \
+         grant select, insert, update, delete on all tables in schema public to perennial_app",
+    );
+    for batch in [16, 128] {
+        let mut ratios = Vec::new();
+        for turn in 0..TURNS {
+            let mut took = [Duration::ZERO; 2];
+            // Who goes first changes, so that neither always finds the warmer server.
+            for arm in [turn % 2, 1 - turn % 2] {
+                let url = if arm == 0 {
+                    server.url()
+                } else {
+                    server.url_as("perennial_app")
+                };
+                let tenant = 1_000 + i64::from(batch) * 100 + turn * 2 + arm;
+                let options = Options {
+                    readers: 10,
+                    ..Options::default()
+                };
+                let url = url.parse().expect("a database");
+                let store = Store::open_migrated(&url, TenantId(tenant), &options)
+                    .await
+                    .expect("opens");
+                let held = store.tenants_not_apart().await.expect("reads").is_none();
+                assert_eq!(held, arm == 1, "who is held by row-level security");
+                let intending = intend(&store, 0, effects, 0).await;
+                let (done, executing) = execute(&store, 1, batch, u64::MAX).await;
+                assert_eq!(done, effects as u64, "all of it is done");
+                took[usize::from(arm == 1)] = intending + executing;
+                store.close().await;
+            }
+            ratios.push(took[1].as_secs_f64() / took[0].as_secs_f64());
+        }
+        ratios.sort_by(f64::total_cmp);
+        println!(
+            "row-level security in force, batch {batch}: {:.2} times the time without it (between {:.2} and {:.2})",
+            ratios[ratios.len() / 2],
+            ratios[0],
+            ratios[ratios.len() - 1]
+        );
+    }
+}
+
+/// How long a tenant's single effects take from the intent to the receipt: alone on the server, beside another tenant with many waiting,
+/// and beside that tenant's worker at work on them.
+async fn beside(url: &str, waiting: usize) {
+    let crowd = opened(url, 3_001).await;
+    let store = opened(url, 3_002).await;
+    let mut first = 0;
+    let mut measure = async || {
+        let mut waits = Vec::with_capacity(SINGLE);
+        for n in first..first + SINGLE {
+            let begun = clock();
+            intend(&store, n, n + 1, 0).await;
+            let leases = store
+                .lease_effects("b", SF, 1, us(1), 60_000_000)
+                .await
+                .expect("leases");
+            let outcomes: Vec<EffectOutcome> = leases.iter().map(outcome).collect();
+            assert_eq!(outcomes.len(), 1, "its own, at once");
+            store.settle_effects(&outcomes).await.expect("settles");
+            waits.push(begun.elapsed());
+        }
+        first += SINGLE;
+        waits.sort_unstable();
+        let at = |share: usize| waits[(SINGLE * share / 100).min(SINGLE - 1)].as_secs_f64() * 1_000.0;
+        (at(50), at(99))
+    };
+    let say = |what: &str, (p50, p99): (f64, f64), alone: (f64, f64)| {
+        println!(
+            "one tenant's effects, {what}: p50 {p50:.2} ms, p99 {p99:.2} ms ({:.2} and {:.2} times alone)",
+            p50 / alone.0,
+            p99 / alone.1
+        );
+    };
+    measure().await;
+    let alone = measure().await;
+    say("alone", alone, alone);
+    intend(&crowd, 0, waiting, 0).await;
+    say(
+        &format!("beside {waiting} that wait at another"),
+        measure().await,
+        alone,
+    );
+    let busy = {
+        let crowd = crowd.clone();
+        tokio::spawn(async move { execute(&crowd, 1, 16, u64::MAX).await })
+    };
+    let found = measure().await;
+    let went_on = !busy.is_finished();
+    busy.abort();
+    say("beside that tenant's worker at work", found, alone);
+    assert!(went_on, "the other tenant had work all the time");
+    crowd.close().await;
     store.close().await;
 }

@@ -54,6 +54,7 @@ fn outcome(lease: &LeasedEffect, result: EffectResult) -> EffectOutcome {
         account: lease.effect.target.account.clone(),
         effect: lease.effect.id.clone(),
         fence: lease.fence,
+        begun_at: lease.begun_at,
         result,
         ledger: Vec::new(),
         learned: Vec::new(),

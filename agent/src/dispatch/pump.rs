@@ -27,7 +27,7 @@ use tracing::{Instrument as _, Span};
 
 use super::batch::{Gate, Part, attempt_many};
 use super::stops::Stops;
-use super::{DispatchError, Drained, attempt, finish, knowledge, word};
+use super::{DispatchError, Drained, attempt, finish_all, knowledge, word};
 use crate::clock::Clock;
 use crate::cycle::Engine;
 use crate::limits::Sender;
@@ -371,9 +371,7 @@ impl<'a> Pump<'a> {
             }
         }
         let now = self.engine.config.clock.now();
-        for action in report.actions {
-            self.air.beside(finish(store, &action, now)).await?;
-        }
+        self.air.beside(finish_all(store, &report.actions, now)).await?;
         Ok(())
     }
 
@@ -558,6 +556,7 @@ mod tests {
             account: AccountId::new("A"),
             effect: EffectId::new(effect),
             fence: 1,
+            begun_at: at,
             result: EffectResult::Again {
                 error: String::new(),
                 due_at: Timestamp::from_us(at.us() + wait_us),

@@ -306,6 +306,7 @@ async fn outbox(store: &Store) {
                 account: lease.effect.target.account.clone(),
                 effect: lease.effect.id.clone(),
                 fence: lease.fence,
+                begun_at: lease.begun_at,
                 result: EffectResult::Done(Receipt {
                     tool: lease.effect.tool,
                     done: Done::Created,

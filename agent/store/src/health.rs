@@ -155,6 +155,7 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::promotions::ALL,
         crate::reservations::ALL,
         crate::migrate::ALL,
+        crate::months::ALL,
         crate::signals::ALL,
         crate::slim::ALL,
         crate::snapshots::ALL,

@@ -15,17 +15,17 @@ use crate::Store;
 use crate::conflicts;
 use crate::convert::{json, limit, time, word};
 use crate::db::{Column, Durability, Row, Tx, args};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::ledger;
 use crate::rows::{EffectOutcome, EffectResult, LeasedEffect, SettleReport, SettledAction};
 use crate::{planned, reservations, stops};
 #[cfg(test)]
 pub(crate) use statements::ALL;
-pub(crate) use statements::FREE_LANES;
 use statements::{
-    BEGIN_ATTEMPTS, BLOCK, END_ATTEMPTS, EXTEND, EXTEND_LANES, HEADS, HEADS_ALLOWED, HOLD_LANES, INSERT_RECEIPTS,
-    LEASED, LEASED_BY, LOCK_LANES, LOCK_READY, RELEASE, SETTLE, SETTLED, SETTLED_OF, TAKE,
+    BEGIN_ATTEMPTS, BLOCK, EXTEND, EXTEND_LANES, HEADS, HEADS_ALLOWED, HOLD_LANES, INSERT_RECEIPTS, LEASED, LEASED_BY,
+    LOCK_LANES, RELEASE, SETTLE, SETTLED, SETTLED_OF,
 };
+pub(crate) use statements::{END_ATTEMPTS, FREE_LANES, LOCK_READY, TAKE};
 
 /// How long a lane is left alone in which nothing may be begun because of a stop.
 const STOPPED_US: i64 = 60_000_000;
@@ -142,7 +142,7 @@ impl Store {
         let (mut claims, mut lanes) = (Vec::new(), Vec::new());
         let (mut alone, mut left_out) = (room.alone, 0);
         for row in &heads {
-            let (mut lane, claim) = claim(row, now.us(), until)?;
+            let (mut lane, claim) = claim(row, now, until)?;
             if claim.as_ref().is_some_and(|claim| (room.is_alone)(&claim.lease.effect)) {
                 let Some(left) = alone.checked_sub(1) else {
                     // Its lane stays as it is: ready, for whoever has room.
@@ -197,9 +197,17 @@ impl Store {
             account,
             effect,
             Column::int(claims.iter().map(|claim| i64::from(claim.unsure))),
+            Column::int(claims.iter().map(|claim| claim.lease.fence)),
         ];
-        tx.execute(&TAKE, args![self.tenant.0, until, worker], Some(&rows))
+        let taken = tx
+            .execute(&TAKE, args![self.tenant.0, until, worker], Some(&rows))
             .await?;
+        if taken != claims.len() as u64 {
+            return Err(StoreError::Corrupt {
+                what: "outbox",
+                detail: "an effect was leased although its lane was locked".to_owned(),
+            });
+        }
         let [account, effect] = key();
         let rows = [
             account,
@@ -302,7 +310,10 @@ impl Store {
             Column::text(each().map(|o| next(o).0.as_str())),
             Column::opt_text(each().map(|o| next(o).2)),
         ];
-        tx.execute(&END_ATTEMPTS, args![self.tenant.0], Some(&rows)).await?;
+        let begun = || each().map(|o| o.begun_at.us());
+        let bounds = (begun().min().unwrap_or(i64::MIN), begun().max().unwrap_or(i64::MAX));
+        tx.execute(&END_ATTEMPTS, args![self.tenant.0, bounds.0, bounds.1], Some(&rows))
+            .await?;
         let receipts: Vec<(&EffectOutcome, i64, String)> = each()
             .filter_map(|outcome| match &outcome.result {
                 EffectResult::Done(receipt) => Some((outcome, receipt.at.us(), canonical(receipt))),
@@ -443,7 +454,8 @@ pub(crate) async fn lock_lanes(tx: &mut Tx<'_>, tenant: i64, accounts: impl Iter
 }
 
 /// What a lane's head gives: the lane as it is afterwards, and the lease when the head may be taken.
-fn claim(row: &Row, now: i64, until: i64) -> Result<(Lane, Option<Claim>)> {
+fn claim(row: &Row, begun_at: Timestamp, until: i64) -> Result<(Lane, Option<Claim>)> {
+    let now = begun_at.us();
     let (account, tool) = (row.text(0)?, row.text(1)?);
     let idle = |ready_us| Lane {
         account: account.clone(),
@@ -480,6 +492,7 @@ fn claim(row: &Row, now: i64, until: i64) -> Result<(Lane, Option<Claim>)> {
         verdict: row.text(13)?,
         attempts: row.int(7)? + 1,
         fence: row.int(8)? + 1,
+        begun_at,
         state: if unsure {
             EffectState::Unknown
         } else {

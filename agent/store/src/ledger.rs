@@ -10,7 +10,7 @@ use perennial_core::time::Timestamp;
 use crate::Store;
 use crate::convert::{hash, limit, time};
 use crate::db::{Col, Column, Durability, Row, Statement, Tx, args};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::rows::{LedgerDraft, LedgerEntry, LedgerHead};
 
 pub(crate) static MAKE_HEAD: Statement = Statement::same(
@@ -22,9 +22,10 @@ pub(crate) static LOCK_HEAD: Statement = Statement::differ(
     "select seq, hash, action_seq from ledger_head where tenant_id = $1",
     "select seq, hash, action_seq from ledger_head where tenant_id = $1 for update",
 );
+/// INVARIANT (no fork): only from the place that was read. The key of the ledger alone would not forbid one place at two times.
 pub(crate) static MOVE_HEAD: Statement = Statement::same(
     "moving the head of the ledger",
-    "update ledger_head set seq = $2, hash = $3 where tenant_id = $1",
+    "update ledger_head set seq = $2, hash = $3 where tenant_id = $1 and seq = $4",
 );
 pub(crate) static MOVE_ACTIONS: Statement = Statement::same(
     "numbering actions",
@@ -140,8 +141,16 @@ pub(crate) async fn append(
         Column::text(hashes[1..].iter().map(String::as_str)),
     ];
     tx.execute(&APPEND, args![tenant.0], Some(&rows)).await?;
-    tx.execute(&MOVE_HEAD, args![tenant.0, seq, previous.to_string().as_str()], None)
+    let last = previous.to_string();
+    let moved = tx
+        .execute(&MOVE_HEAD, args![tenant.0, seq, last.as_str(), head.seq], None)
         .await?;
+    if moved != 1 {
+        return Err(StoreError::Corrupt {
+            what: "ledger",
+            detail: format!("entry {} was written although the head was locked", head.seq + 1),
+        });
+    }
     Ok(())
 }
 

@@ -31,6 +31,7 @@ mod leases;
 mod ledger;
 mod live;
 mod migrate;
+mod months;
 mod open;
 mod outbox;
 mod packed;

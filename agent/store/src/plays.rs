@@ -24,8 +24,8 @@ use crate::rows::LedgerDraft;
 #[cfg(test)]
 pub(crate) use statements::ALL;
 use statements::{
-    BEGIN, BY_IDS, BY_PREFIX, DEFINITIONS, DUE, FALLEN, MOVE, OF_ACCOUNT, OF_ACTION, OPEN, OVERDUE, PUT_DEFINITIONS,
-    RUNNING_OF, STEPS, STEPS_OF,
+    BEGIN, BY_IDS, BY_PREFIX, DEFINITIONS, DUE, FALLEN, MOVE, OF_ACCOUNT, OF_ACTION, OF_ACTIONS, OPEN, OVERDUE,
+    PUT_DEFINITIONS, RUNNING_OF, STEPS, STEPS_OF,
 };
 
 /// How many ids an ambiguous prefix shows.
@@ -353,6 +353,9 @@ impl Store {
     /// # Errors
     /// What reading brings.
     pub async fn running_plays(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, Vec<PlayRow>>> {
+        if accounts.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let ids: BTreeSet<&str> = accounts.iter().map(AccountId::as_str).collect();
         let rows = [Column::text(ids.into_iter())];
         let mut found: BTreeMap<AccountId, Vec<PlayRow>> = BTreeMap::new();
@@ -393,6 +396,27 @@ impl Store {
             .as_ref()
             .map(play_row)
             .transpose()
+    }
+
+    /// The running plays that some actions are the steps of; an action of none is absent.
+    ///
+    /// # Errors
+    /// What reading brings.
+    pub async fn plays_of_actions(&self, actions: &[ActionId]) -> Result<BTreeMap<ActionId, PlayRow>> {
+        if let [action] = actions {
+            let row = self.play_of_action(action).await?;
+            return Ok(row.map(|row| (action.clone(), row)).into_iter().collect());
+        }
+        let mut found = BTreeMap::new();
+        if actions.is_empty() {
+            return Ok(found);
+        }
+        let ids: BTreeSet<&str> = actions.iter().map(ActionId::as_str).collect();
+        let rows = [Column::text(ids.into_iter())];
+        for row in &self.db.fetch(&OF_ACTIONS, args![self.tenant.0], Some(&rows)).await? {
+            found.entry(ActionId::new(row.text(14)?)).or_insert(play_row(row)?);
+        }
+        Ok(found)
     }
 
     /// The play with this id, or the only one whose id begins so.

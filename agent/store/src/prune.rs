@@ -1,7 +1,8 @@
 //! Removing what is old and over: attempts and receipts of effects that are settled, and the inputs of decisions.
 //!
 //! Promises: the ledger is never touched; an effect that is not settled keeps its attempts; the latest decision of an account, and one
-//! with an action that is open, keep their inputs. Rows go a few at a time, so that nobody waits long.
+//! with an action that is open, keep their inputs. A month of attempts that holds nothing else goes as a whole; rows go a few at a
+//! time, so that nobody waits long.
 
 use perennial_core::time::Timestamp;
 
@@ -17,7 +18,8 @@ const CHUNK: u32 = 1_000;
 
 pub(crate) static ATTEMPTS: Statement = Statement::same(
     "removing old attempts",
-    "delete from attempt where tenant_id = $1 and (account_id, effect_id, fence) in (
+    // The limit is said twice, so that no later month is looked into.
+    "delete from attempt where tenant_id = $1 and begun_us < $2 and (account_id, effect_id, fence) in (
          select a.account_id, a.effect_id, a.fence from attempt a
          where a.tenant_id = $1 and a.begun_us < $2 and exists (
              select 1 from outbox o where o.tenant_id = $1 and o.account_id = a.account_id and o.effect_id = a.effect_id
@@ -82,7 +84,7 @@ impl Store {
     /// What writing brings.
     pub async fn prune(&self, prune: &Prune, now: Timestamp) -> Result<Pruned> {
         let pruned = Pruned {
-            attempts: self.remove(&ATTEMPTS, prune.attempts).await?,
+            attempts: self.drop_months(prune.attempts).await? + self.remove(&ATTEMPTS, prune.attempts).await?,
             receipts: self.remove(&RECEIPTS, prune.receipts).await?,
             inputs: self.remove(&INPUTS, prune.inputs).await?,
         };

@@ -401,6 +401,8 @@ pub struct LeasedEffect {
     pub attempts: i64,
     /// Number of this lease; give it back with the outcome.
     pub fence: i64,
+    /// When this attempt began; give it back with the outcome.
+    pub begun_at: Timestamp,
     /// `Waiting`: do it. `Unknown`: an earlier attempt was begun and its answer is missing, look it up first.
     pub state: EffectState,
     /// When the decision was stored that the effect follows from.
@@ -424,6 +426,8 @@ pub struct EffectOutcome {
     pub effect: EffectId,
     /// Number of the lease.
     pub fence: i64,
+    /// When the attempt began, as the lease says: it tells the month that the attempt's row is in.
+    pub begun_at: Timestamp,
     /// What came of it.
     pub result: EffectResult,
     /// What became known of fields on the way; from a [`EffectResult::Conflict`] it is kept only where nothing is known of a field.

@@ -64,14 +64,21 @@ pub(crate) static HEADS_ALLOWED: Statement = Statement::rows(
     3,
     LANE,
 );
+/// INVARIANT (fence): only from the number that was read. The key of attempts alone would not forbid the same number at two times.
 pub(crate) static TAKE: Statement = Statement::rows(
     "leasing effects",
-    "update outbox set state = 'leased', unsure = e.unsure, lease_until_us = $2, worker = $3, fence = fence + 1,
+    "update outbox set state = 'leased', unsure = e.unsure, lease_until_us = $2, worker = $3, fence = e.fence,
          attempts = attempts + 1
      from {rows}
-     where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.effect_id = e.effect_id",
+     where outbox.tenant_id = $1 and outbox.account_id = e.account_id and outbox.effect_id = e.effect_id
+         and outbox.fence = e.fence - 1",
     4,
-    &[Col::Text("account_id"), Col::Text("effect_id"), Col::Int("unsure")],
+    &[
+        Col::Text("account_id"),
+        Col::Text("effect_id"),
+        Col::Int("unsure"),
+        Col::Int("fence"),
+    ],
 );
 pub(crate) static BEGIN_ATTEMPTS: Statement = Statement::rows(
     "recording attempts",
@@ -127,10 +134,11 @@ pub(crate) static SETTLE: Statement = Statement::rows(
 );
 pub(crate) static END_ATTEMPTS: Statement = Statement::rows(
     "recording outcomes",
+    // The bounds are those of the batch: they name the months, so that no other is looked into.
     "update attempt set ended_us = e.ended_us, result = e.result, error = e.error from {rows}
      where attempt.tenant_id = $1 and attempt.account_id = e.account_id and attempt.effect_id = e.effect_id
-         and attempt.fence = e.fence",
-    2,
+         and attempt.fence = e.fence and attempt.begun_us >= $2 and attempt.begun_us <= $3",
+    4,
     &[
         Col::Text("account_id"),
         Col::Text("effect_id"),

@@ -1,4 +1,7 @@
 //! Statements of plays.
+//!
+//! Those that look plays up for many accounts at once are planned anew each time: plays come while a process lives, and a plan from
+//! before would go through all of a tenant's for a handful of accounts.
 
 use crate::db::{Col, Statement};
 
@@ -83,7 +86,8 @@ pub(crate) static MOVE: Statement = Statement::rows(
         Col::Text("reason"),
         Col::Int("updated_us"),
     ],
-);
+)
+.anew();
 pub(crate) static STEPS: Statement = Statement::rows(
     "storing steps of plays",
     "insert into play_step (tenant_id, account_id, play_id, turn, step, entered_us, left_us, outcome, action_id)
@@ -112,7 +116,8 @@ pub(crate) static RUNNING_OF: Statement = Statement::rows(
     ),
     2,
     &[Col::Text("account_id")],
-);
+)
+.anew();
 pub(crate) static BY_IDS: Statement = Statement::rows(
     "reading plays",
     "select p.account_id, p.play_id, p.playbook, p.subject, p.definition, p.owner_id, p.tier, p.begun_us, p.begun_day,
@@ -120,11 +125,21 @@ pub(crate) static BY_IDS: Statement = Statement::rows(
          from {rows} cross join play p where p.tenant_id = $1 and p.account_id = e.account_id and p.play_id = e.play_id",
     2,
     &[Col::Text("account_id"), Col::Text("play_id")],
-);
+)
+.anew();
 pub(crate) static OF_ACTION: Statement = Statement::same(
     "looking for the play of an action",
     concat!(select_plays!(), "p.action_id = $2 order by p.play_id limit 1"),
 );
+pub(crate) static OF_ACTIONS: Statement = Statement::rows(
+    "looking for the plays of actions",
+    "select p.account_id, p.play_id, p.playbook, p.subject, p.definition, p.owner_id, p.tier, p.begun_us, p.begun_day,
+             p.health_micro, p.version, p.life, p.asked_role, p.updated_us, p.action_id
+         from {rows} cross join play p where p.tenant_id = $1 and p.action_id = e.action_id order by p.play_id",
+    2,
+    &[Col::Text("action_id")],
+)
+.anew();
 pub(crate) static BY_PREFIX: Statement = Statement::same(
     "looking for a play",
     concat!(
@@ -145,7 +160,8 @@ pub(crate) static FALLEN: Statement = Statement::same(
      where p.tenant_id = $1 and p.action_id is not null
          and a.state in ('denied', 'superseded', 'advised', 'executed', 'rejected', 'expired')
      order by p.play_id limit $2",
-);
+)
+.anew();
 pub(crate) static OPEN: Statement = Statement::same(
     "listing running plays",
     concat!(
@@ -184,6 +200,7 @@ pub(crate) static ALL: &[&Statement] = &[
     &RUNNING_OF,
     &BY_IDS,
     &OF_ACTION,
+    &OF_ACTIONS,
     &BY_PREFIX,
     &DUE,
     &FALLEN,

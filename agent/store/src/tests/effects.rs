@@ -39,6 +39,7 @@ pub(crate) fn outcome(lease: &LeasedEffect, result: EffectResult) -> EffectOutco
         account: lease.effect.target.account.clone(),
         effect: lease.effect.id.clone(),
         fence: lease.fence,
+        begun_at: lease.begun_at,
         result,
         ledger: vec![LedgerDraft {
             kind: "receipt".to_owned(),

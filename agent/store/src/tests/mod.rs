@@ -9,6 +9,7 @@ mod effects;
 mod events;
 mod health;
 mod limits;
+mod months;
 mod plays;
 mod promotions;
 mod races;

@@ -12,6 +12,8 @@ static COLUMNS: Statement = Statement::differ(
     "reading the schema",
     "select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c where m.type = 'table' order by m.name, c.cid",
     "select table_name::text, column_name::text from information_schema.columns where table_schema = current_schema()
+         and not exists (select 1 from pg_class c where c.relnamespace = current_schema()::regnamespace
+             and c.relname = table_name and c.relispartition)
      order by table_name, ordinal_position",
 );
 
