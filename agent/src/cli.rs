@@ -2,6 +2,7 @@
 
 mod account;
 mod audit;
+mod autonomy;
 mod bundle;
 mod card;
 mod coverage;
@@ -122,6 +123,8 @@ enum Command {
     /// Check, test and prove the policies, see what they would do, and put them in force
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// How actions did, by kind and tier, and which of them have earned to run by themselves
+    Autonomy(autonomy::AutonomyArgs),
     /// Take back what was written into a CRM: shows the change first, and refuses where somebody has changed it since
     Undo(undo::UndoArgs),
     /// The ledger of everything decided and done
@@ -238,6 +241,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Signals(args) => signals::signals(&config(&overrides)?, &args, output).await,
         Command::Explain { action } => card::explain(&config(&overrides)?, &action, output).await,
         Command::Policy(command) => policy::policy(&config(&overrides)?, command, output).await,
+        Command::Autonomy(args) => autonomy::autonomy(&config(&overrides)?, &args, output).await,
         Command::Undo(args) => undo::undo(&config(&overrides)?, &args, output).await,
         Command::Audit(command) => audit::audit(&config(&overrides)?, command, output).await,
         Command::Measure(command) => measure::measure(&config(&overrides)?, command, output).await,

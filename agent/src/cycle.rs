@@ -102,6 +102,9 @@ pub struct RunReport {
     pub effects: Effects,
     /// What people have stopped, as sentences.
     pub stopped: Vec<String>,
+    /// Promotions that wait for a person, and what this run proposed or took back, as sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub autonomy: Vec<String>,
     /// What is left of the calls that the CRMs allow.
     pub calls: Vec<CallsLeft>,
     /// Hash over all decisions, in the order of accounts.
@@ -241,6 +244,7 @@ struct Cycle<'a> {
     deferred: Vec<Deferred>,
     days: Vec<DaySummary>,
     stopped: Vec<String>,
+    autonomy: Vec<String>,
     calls: Vec<CallsLeft>,
     interrupted: bool,
 }
@@ -307,6 +311,7 @@ impl<'a> Cycle<'a> {
             deferred: Vec::new(),
             days: Vec::new(),
             stopped: Vec::new(),
+            autonomy: Vec::new(),
             calls: Vec::new(),
             interrupted: false,
         }
@@ -316,6 +321,7 @@ impl<'a> Cycle<'a> {
         let now = self.engine.config.clock.now();
         crate::queue::housekeeping(self.engine.store, now).await?;
         crate::queue::ask_next(self.engine.store, &self.policies, now).await?;
+        self.review(now).await?;
         self.decide_all(progress).await?;
         let deferred = std::mem::take(&mut self.deferred);
         if !self.interrupted {
@@ -325,6 +331,7 @@ impl<'a> Cycle<'a> {
         self.interrupted |= *self.engine.stop.borrow();
         let open = self.engine.store.effect_counts(None).await?;
         self.stopped = stopped(self.engine.store).await?;
+        self.autonomy.extend(crate::earned::waiting(self.engine.store).await?);
         self.calls = calls::left(self.engine.config, self.engine.store).await?;
         let effects = Effects {
             done: drained.done,
@@ -334,6 +341,13 @@ impl<'a> Cycle<'a> {
             conflicts: drained.conflicts,
         };
         Ok(self.report(effects))
+    }
+
+    /// Looks at what was earned and what was lost, before anything is decided by it. Says whether less may run by itself now.
+    async fn review(&mut self, now: Timestamp) -> Result<bool, RunError> {
+        let moved = crate::earned::review(self.engine.store, &self.policies, now).await?;
+        self.autonomy.extend(moved.iter().map(crate::earned::Moved::sentence));
+        Ok(crate::earned::alters(&moved))
     }
 
     /// Decides about every account, in order, and commits batch by batch. Reading and deciding run ahead of committing.
@@ -491,6 +505,7 @@ impl<'a> Cycle<'a> {
             actions: self.actions,
             effects,
             stopped: std::mem::take(&mut self.stopped),
+            autonomy: std::mem::take(&mut self.autonomy),
             calls: std::mem::take(&mut self.calls),
             decisions_hash: self.chain,
             content: self.policies.content,

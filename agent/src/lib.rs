@@ -10,6 +10,7 @@ pub mod content;
 pub mod cycle;
 pub mod demo;
 pub mod dispatch;
+pub mod earned;
 pub mod events;
 pub mod families;
 pub mod history;

@@ -6,6 +6,7 @@
 use perennial_core::action::{ActionKind, Effect, Ground};
 use perennial_core::approval::unmet;
 use perennial_core::decide::{Decision, Inputs, contacts, sending};
+use perennial_core::earned::kinds_of;
 use perennial_core::policy::gate::limits::{Asked, across};
 use perennial_core::policy::gate::{Addressee, Before, Human, LocalTime, Vocabulary};
 use perennial_core::policy::{Level, Policies, Request, RuleRef};
@@ -16,6 +17,7 @@ use perennial_store::{ActionRow, EffectResult, Hold, LeasedEffect, Store, StoreE
 
 use crate::bundles::{BundleError, hash_in_force, in_force};
 use crate::config::Config;
+use crate::earned::promoted;
 use crate::people::People;
 use crate::queue::{giver, holds, item_for_people};
 
@@ -79,6 +81,7 @@ pub(crate) struct Known {
     pub(crate) whom: Addressee,
     before: Before,
     contacts_7_days: u32,
+    earned: Vec<ActionKind>,
 }
 
 /// Why an action cannot be asked about again.
@@ -111,9 +114,12 @@ impl Known {
             let latest: Decision = read("decision", &latest.output.text()?)?;
             decision.features = latest.features;
         }
+        let promoted = promoted(store, policies).await?;
         let prior = store.prior_actions(std::slice::from_ref(&row.account)).await?;
         let prior = prior.get(&row.account).map(Vec::as_slice).unwrap_or_default();
         Ok(Known {
+            // What is promoted now decides, not what was when the action was proposed.
+            earned: kinds_of(&promoted, &decision.features, policies.gate.vocabulary()),
             decision,
             whom: Addressee::of(&inputs.snapshot),
             before: Before::of(&inputs.snapshot),
@@ -162,6 +168,7 @@ impl Known {
             draft: perennial_core::action::effects_hash(effects),
             now,
             last_editor,
+            earned: &self.earned,
         }
     }
 }

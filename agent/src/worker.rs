@@ -9,12 +9,15 @@
 use std::time::Duration;
 
 use perennial_core::draw::Stream;
+use perennial_core::earned::Standing;
 use perennial_core::time::Timestamp;
 use perennial_store::{StoreError, Wakes};
 use tokio::time::Instant;
 
+use crate::bundles::{self, BundleError};
 use crate::cycle::Engine;
 use crate::dispatch::{DispatchError, Drained, Pump, finish_settled};
+use crate::earned;
 use crate::meters;
 use crate::reading::Readings;
 
@@ -31,6 +34,8 @@ const FORGET: Duration = Duration::from_secs(24 * 3600);
 /// Looks for what is due where word of new work comes by itself, and where it does not.
 const POLL_WITH_WORD: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 const POLL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(150)];
+/// Time between two looks at what was promoted.
+const REVIEW: Duration = Duration::from_secs(60);
 /// Pauses after the database failed: the first, and the longest.
 const RETRY: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 /// Attempts to settle what was under way when the worker was told to stop and the database is away.
@@ -55,6 +60,7 @@ pub async fn work(engine: &Engine<'_>) -> Result<Drained, DispatchError> {
         turn_at: None,
         leads: false,
         warned_at: None,
+        reviewed_at: None,
         stop: engine.stop.clone(),
         outdated: None,
     };
@@ -117,6 +123,7 @@ struct Worker<'a> {
     turn_at: Option<Instant>,
     leads: bool,
     warned_at: Option<Instant>,
+    reviewed_at: Option<Instant>,
     stop: tokio::sync::watch::Receiver<bool>,
     /// The schema has gone on without this program.
     outdated: Option<StoreError>,
@@ -195,12 +202,20 @@ impl Worker<'_> {
             self.pump.beside(self.readings.end()).await;
         }
         if self.leads {
+            let engine = self.engine;
+            let review_due = self.reviewed_at.is_none_or(|at| at.elapsed() > REVIEW);
+            if review_due {
+                self.reviewed_at = Some(Instant::now());
+            }
             let clock = self.pump.clock().await?;
             self.pump.beside(self.readings.turn(store, clock)).await?;
             let scheduled = async {
                 crate::queue::housekeeping(store, now).await?;
                 finish_settled(store, now).await?;
                 store.forget_dead_workers(earlier(now, FORGET)).await?;
+                if review_due {
+                    review(engine, now).await?;
+                }
                 Ok::<(), DispatchError>(())
             };
             self.pump.beside(scheduled).await?;
@@ -246,6 +261,27 @@ impl Worker<'_> {
     fn between(&mut self, least: Duration, most: Duration) -> Duration {
         least + most.saturating_sub(least).mul_f64(self.draw.fraction())
     }
+}
+
+/// Takes promotions back that were not deserved, where there are any. Proposing new ones has time until the next run.
+async fn review(engine: &Engine<'_>, now: Timestamp) -> Result<(), DispatchError> {
+    let standings = engine.store.standings().await?;
+    if !standings
+        .values()
+        .any(|promotion| promotion.standing == Standing::Granted)
+    {
+        return Ok(());
+    }
+    let policies = match bundles::in_force(engine.config, engine.store).await {
+        Ok((_, policies)) => policies,
+        Err(BundleError::Store(error)) => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(error = %error, "what was promoted is not looked at: the policies cannot be read");
+            return Ok(());
+        }
+    };
+    earned::review(engine.store, &policies, now).await?;
+    Ok(())
 }
 
 fn later(now: Timestamp, by: Duration) -> Timestamp {

@@ -123,6 +123,7 @@ async fn stage_of(stage: &str, folder: &Path, url: &str) {
                 .into_iter()
                 .map(|(id, signals)| Inputs {
                     plays: Vec::new(),
+                    earned: Vec::new(),
                     tenant: TenantId::DEFAULT,
                     content: policies.content,
                     default_crm: Crm::Salesforce,

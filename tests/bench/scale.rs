@@ -172,6 +172,7 @@ async fn inputs(config: &Config, policies: &Policies, folder: &Path) -> Vec<Inpu
         .into_iter()
         .map(|(id, signals)| Inputs {
             plays: Vec::new(),
+            earned: Vec::new(),
             tenant: TenantId::DEFAULT,
             content: policies.content,
             default_crm: Crm::Salesforce,

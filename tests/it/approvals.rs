@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::world::{DEMO_TIME, World, worlds};
 
-const PEOPLE: &str =
+pub(crate) const PEOPLE: &str =
     "[people]\nana = [\"csm\"]\nben = [\"csm\"]\nmax = [\"csm_manager\"]\nvera = [\"vp_cs\"]\npia = []\n";
 
 fn copy(from: &Path, to: &Path) {
@@ -25,17 +25,17 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// The demo's world with people of its own and policies that a test may change.
-struct Office {
-    world: World,
+pub(crate) struct Office {
+    pub(crate) world: World,
     policies: PathBuf,
 }
 
 impl Office {
-    fn all(test: &str) -> Vec<Office> {
+    pub(crate) fn all(test: &str) -> Vec<Office> {
         worlds(test).into_iter().map(Office::of).collect()
     }
 
-    fn of(world: World) -> Office {
+    pub(crate) fn of(world: World) -> Office {
         let policies = world.folder().join("policies");
         copy(&root().join("policies"), &policies);
         let office = Office { world, policies };
@@ -48,28 +48,28 @@ impl Office {
     }
 
     /// Sets who is known, and what time it is.
-    fn people_at(&self, people: &str, time: &str) {
+    pub(crate) fn people_at(&self, people: &str, time: &str) {
         self.world.configure(&format!("clock = \"{time}\"\n{people}"));
     }
 
-    fn go(&self, args: &[&str]) -> Said {
+    pub(crate) fn go(&self, args: &[&str]) -> Said {
         let policies = self.policies.display().to_string();
         self.world.go(&[args, &["--policies", &policies]].concat())
     }
 
-    fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         self.go(args).ok().json()
     }
 
     /// Replaces a text in a file of the policies.
-    fn edit(&self, file: &str, from: &str, to: &str) {
+    pub(crate) fn edit(&self, file: &str, from: &str, to: &str) {
         let path = self.policies.join(file);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{file} has no {from}");
         std::fs::write(path, text.replace(from, to)).unwrap();
     }
 
-    fn waiting(&self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+    pub(crate) fn waiting(&self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
         let list = self.json(&["queue", "list", "--state", "pending"]);
         list.as_array()
             .unwrap()
@@ -80,11 +80,11 @@ impl Office {
     }
 
     /// The first item that a CSM may approve.
-    fn item(&self) -> Value {
+    pub(crate) fn item(&self) -> Value {
         self.waiting(|item| item["verdict"] == "approve:csm").remove(0)
     }
 
-    fn together(&self, item: &Value, roles: &str) {
+    pub(crate) fn together(&self, item: &Value, roles: &str) {
         let line = format!(
             "[together]\n{} = {{ {} = [{roles}] }}\n",
             item["kind"].as_str().unwrap(),
@@ -93,14 +93,14 @@ impl Office {
         self.edit("approvals.toml", "[together] ", &format!("{line}# "));
     }
 
-    fn state(&self, id: &str) -> String {
+    pub(crate) fn state(&self, id: &str) -> String {
         self.json(&["queue", "show", id, "--offline"])["state"]
             .as_str()
             .unwrap()
             .to_owned()
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         let verified = self.json(&["audit", "verify"]);
         assert_eq!(verified["intact"], true, "{verified}");
         self.world.end();

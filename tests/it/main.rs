@@ -19,6 +19,7 @@ mod crm_sync;
 mod crms;
 mod detect;
 mod docs;
+mod earned;
 mod economy;
 mod events;
 mod explore;

@@ -12,6 +12,7 @@ use crate::action::{ActionKind, ActionState, Effect, Write, effects_hash};
 use crate::candidate::{Candidate, Due, EvidenceLine, Known, LeftOut, candidates};
 use crate::detect::{Detection, Peers, detect};
 use crate::draft::{DocumentKind, Draft};
+use crate::earned::{Segment, kinds_of};
 use crate::feature::{self, Features, Feeds, Renewal};
 use crate::ids::{AccountId, ActionId, OwnerId, PlaybookId, TenantId};
 use crate::number::Micro;
@@ -62,6 +63,10 @@ pub struct Inputs {
     /// Plays of the account that run since an earlier day, in the order of their ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plays: Vec<Running>,
+    /// What people have promoted for the account's tier, and nothing has taken back: it may run by itself where the table says
+    /// `if earned`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earned: Vec<Segment>,
 }
 
 /// What follows for one account at one time.
@@ -274,6 +279,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
     }
     let contacts_7_days = contacts(snapshot.prior.iter(), as_of.day(), policies.gate.vocabulary());
     let (whom, before) = (Addressee::of(snapshot), Before::of(snapshot));
+    let earned = kinds_of(&inputs.earned, &features, policies.gate.vocabulary());
     let mut drafts = BTreeMap::new();
     let mut proposals = Vec::new();
     for candidate in candidates {
@@ -287,6 +293,7 @@ pub fn decide(inputs: &Inputs, policies: &Policies) -> Decision {
             whom: &whom,
             before: &before,
             contacts_7_days,
+            earned: &earned,
         };
         let mut verdict = verdict_of(&asking, policies);
         if candidate.approve {
@@ -482,6 +489,7 @@ struct Asking<'a> {
     whom: &'a Addressee,
     before: &'a Before,
     contacts_7_days: u32,
+    earned: &'a [ActionKind],
 }
 
 fn verdict_of(asking: &Asking<'_>, policies: &Policies) -> Verdict {
@@ -501,6 +509,7 @@ fn verdict_of(asking: &Asking<'_>, policies: &Policies) -> Verdict {
         draft: effects_hash(asking.effects),
         now: snapshot.as_of,
         last_editor: None,
+        earned: asking.earned,
     };
     policies.gate.verdict(&request, &policies.settings)
 }
@@ -580,4 +589,4 @@ impl Proposal {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

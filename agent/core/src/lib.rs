@@ -16,6 +16,7 @@ pub mod detect;
 mod document;
 pub mod draft;
 pub mod draw;
+pub mod earned;
 pub mod effect;
 pub mod explore;
 pub mod feature;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy_symcc::CompiledPolicySet;
 use perennial_core::action::ActionKind;
-use perennial_core::policy::gate::{Budgeted, Gate, Table};
+use perennial_core::policy::gate::{Budgeted, Earning, Gate, Table};
 use perennial_core::signal::Tier;
 use perennial_core::time::Day;
 
@@ -25,7 +25,7 @@ pub enum NotNarrower {
     Named,
     /// A limit that is counted or that has to do with time differs: these are kept beside the rules.
     #[error(
-        "delays, budgets, contact hours, holidays or a limit of contacts are changed, and these are no matter of proof"
+        "delays, what is needed to earn autonomy, budgets, contact hours, holidays or a limit of contacts are changed, and these are no matter of proof"
     )]
     Counted,
     /// It could not be found out.
@@ -92,6 +92,7 @@ impl Prover {
 #[derive(PartialEq)]
 struct Counted<'t> {
     delays: &'t BTreeMap<(ActionKind, Tier), i64>,
+    earned: BTreeMap<(ActionKind, Tier), Earning>,
     contacts: u32,
     per_person: Option<u32>,
     hours: Option<(i64, i64)>,
@@ -105,6 +106,12 @@ impl Counted<'_> {
         let calendar = &table.calendar;
         Counted {
             delays: &table.delays,
+            // Where it stands in the file makes no difference.
+            earned: table
+                .earned
+                .iter()
+                .map(|(at, how)| (*at, Earning { line: 0, ..how.clone() }))
+                .collect(),
             contacts: table.contacts_7_days.value,
             per_person: table.person_7_days.as_ref().map(|limit| limit.value),
             hours: calendar.hours.as_ref().map(|h| (h.from_minute, h.to_minute)),

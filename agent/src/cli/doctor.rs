@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use perennial_core::earned::Standing;
+use perennial_core::policy::Policies;
 use perennial_core::policy::gate::Vocabulary;
 use perennial_core::replay::Hash;
 use perennial_core::signal::{Crm, Fact};
@@ -130,6 +132,9 @@ async fn in_force(config: &Config, store: &Store, checks: &mut Vec<Check>) {
             };
             checks.push(Check::new(Level::Ok, "in force", text, None));
             roles(store, policies.gate.vocabulary(), checks).await;
+            if let Err(error) = promotions(store, &policies, checks).await {
+                checks.push(bad(&error, "check the database"));
+            }
         }
         // What is wrong with the folder, the check of the policies has said with its lines.
         Err(BundleError::Content(_)) => {}
@@ -157,6 +162,37 @@ async fn in_force(config: &Config, store: &Store, checks: &mut Vec<Check>) {
         Ok(None) => {}
         Err(error) => checks.push(bad(&error, "check the database")),
     }
+}
+
+/// What waits to be promoted, and what was taken back.
+async fn promotions(store: &Store, policies: &Policies, checks: &mut Vec<Check>) -> Result<(), StoreError> {
+    for waits in crate::earned::waiting(store).await? {
+        let remedy = "perennial autonomy shows the figures; grant or refuse it".to_owned();
+        checks.push(Check::new(Level::Warn, "autonomy", waits, Some(remedy)));
+    }
+    let rows = store.promotions().await?;
+    let granted = rows.iter().filter(|row| row.promotion.standing == Standing::Granted);
+    let granted: Vec<String> = granted.map(|row| row.segment.to_string()).collect();
+    for row in rows.iter().filter(|row| row.promotion.standing == Standing::Demoted) {
+        let why = row.reason.as_deref().unwrap_or_default();
+        let text = format!("{} was demoted at {}: {why}", row.segment, row.promotion.since);
+        let remedy = "people are asked again; what they decide since then counts for the next promotion".to_owned();
+        checks.push(Check::new(Level::Warn, "autonomy", text, Some(remedy)));
+    }
+    let earnable = policies.gate.table().earned.len();
+    if earnable > 0 {
+        let text = format!(
+            "{earnable} cells can be earned, {} promoted{}",
+            granted.len(),
+            if granted.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", granted.join(", "))
+            }
+        );
+        checks.push(Check::new(Level::Ok, "autonomy", text, None));
+    }
+    Ok(())
 }
 
 /// People with a role that the policies do not know: it counts for nothing.

@@ -234,6 +234,9 @@ pub(super) async fn queue(config: &Config, command: QueueCommand, output: &Outpu
             for stop in store.stops().await? {
                 eprintln!("! stopped: {}", crate::stopping::sentence(&stop));
             }
+            for promotion in crate::earned::waiting(&store).await? {
+                eprintln!("! {promotion}");
+            }
             Ok(())
         }
         QueueCommand::Show { id, offline } => {

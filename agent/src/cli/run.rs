@@ -222,6 +222,9 @@ fn print(output: &Output, report: &RunReport, connected: bool) {
     for stop in &report.stopped {
         output.line(&format!("! stopped: {stop}"));
     }
+    for line in &report.autonomy {
+        output.line(&format!("! {line}"));
+    }
     let e = &report.effects;
     output.line(&format!(
         "effects in CRMs: {} done, {} waiting, {} unknown, {} failed, {} in conflict with somebody's edit",

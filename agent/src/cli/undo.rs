@@ -16,6 +16,7 @@ use super::{Failure, Output};
 use crate::bundles;
 use crate::config::Config;
 use crate::dispatch::learned_by;
+use crate::earned;
 use crate::people::person;
 
 #[derive(Debug, Args)]
@@ -100,6 +101,10 @@ async fn undo_in(config: &Config, store: &Store, args: &UndoArgs, output: &Outpu
             &[entry("undone", &sent.effect, &body)],
         )
         .await?;
+    // What was undone may be one too many.
+    for moved in earned::review(store, &policies, config.clock.now()).await? {
+        eprintln!("! {}", moved.sentence());
+    }
     let said = match undoing.how {
         UndoBy::Writing => "the old values are back",
         UndoBy::Deleting => "the record is in the recycle bin of the CRM",

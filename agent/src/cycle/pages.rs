@@ -13,6 +13,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use perennial_core::action::ActionState;
 use perennial_core::decide::{Decision, Inputs, decide};
 use perennial_core::detect::Peers;
+use perennial_core::earned::Segment;
 use perennial_core::feature::{self, Feeds};
 use perennial_core::ids::{AccountId, ActionId, TenantId};
 use perennial_core::number::Micro;
@@ -84,6 +85,8 @@ struct Shared {
     our_name: Option<String>,
     policies: Arc<Policies>,
     own: OwnActions,
+    /// What people have promoted; nothing where our own actions do not count.
+    promoted: Vec<Segment>,
     moments: Vec<Moment>,
     /// An account is looked at as of the last moment at which something became known of it.
     live: bool,
@@ -113,6 +116,10 @@ impl Pages {
         let people = store.portfolio_signals().await?;
         let peers = peers::peers(store, policies, times, batch).await?;
         let feeds = feeds::feeds(store, policies, times).await?;
+        let promoted = match own {
+            OwnActions::None => Vec::new(),
+            OwnActions::AsTheyStand | OwnActions::Ended => crate::earned::promoted(store, policies).await?,
+        };
         let moments = times
             .iter()
             .zip(peers.indices)
@@ -131,6 +138,7 @@ impl Pages {
                 our_name: config.our_name.clone(),
                 policies: Arc::clone(policies),
                 own,
+                promoted,
                 moments: moments.collect(),
                 live: false,
             }),
@@ -156,6 +164,7 @@ impl Pages {
                 our_name: shared.our_name.clone(),
                 policies: Arc::clone(&shared.policies),
                 own: shared.own,
+                promoted: shared.promoted.clone(),
                 moments: moments.collect(),
                 live: true,
             }),
@@ -178,6 +187,11 @@ impl Pages {
     /// When the sources last delivered, at the last of the times.
     pub(super) fn feeds(&self) -> Option<&Feeds> {
         self.shared.moments.last().map(|m| &m.feeds)
+    }
+
+    /// What people have promoted.
+    pub(super) fn promoted(&self) -> &[Segment] {
+        &self.shared.promoted
     }
 
     /// Our people and products as of the last of the times.
@@ -301,6 +315,9 @@ impl Shared {
             };
             let mut inputs = self.inputs(id.clone(), moment, known, ended.clone(), &plays);
             let mut decision = decide(&inputs, &self.policies);
+            // Of what is promoted for other tiers the decision has seen nothing.
+            let tier = decision.features.text("tier");
+            inputs.earned.retain(|segment| Some(segment.tier.as_str()) == tier);
             if decision.band_needs_past(&self.policies) {
                 inputs.health_before = self.health_before(id, inputs.snapshot.as_of, &signals);
                 decision.hold_band(&inputs, &self.policies);
@@ -362,6 +379,7 @@ impl Shared {
             owner,
             peers: moment.peers.clone(),
             feeds: moment.feeds.clone(),
+            earned: self.promoted.clone(),
             health_before: Vec::new(),
             // One that began today does not keep a second run from coming to what the first one came to.
             plays: plays

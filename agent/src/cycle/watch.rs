@@ -168,6 +168,7 @@ impl<'a> Watch<'a> {
             crate::queue::housekeeping(engine.store, now).await?;
             crate::queue::ask_next(engine.store, &self.cycle.policies, now).await?;
             self.reload().await?;
+            self.look_at_promotions(now).await?;
         }
         let size = limits.accounts_per_batch.max(1);
         let due = engine.store.due_accounts(now, size).await?;
@@ -209,6 +210,16 @@ impl<'a> Watch<'a> {
         self.pass = Some(None);
         self.cycle.accounts = 0;
         self.cycle.chain = Hash::ZERO;
+        Ok(())
+    }
+
+    /// Takes back what was not deserved, and takes up what people have promoted or taken back: every account is due then.
+    async fn look_at_promotions(&mut self, now: Timestamp) -> Result<(), RunError> {
+        self.cycle.review(now).await?;
+        let promoted = crate::earned::promoted(self.cycle.engine.store, &self.cycle.policies).await?;
+        if promoted != self.pages.promoted() {
+            self.begin_pass().await?;
+        }
         Ok(())
     }
 
@@ -322,6 +333,7 @@ impl<'a> Watch<'a> {
             self.cycle.plan(self.book.all(), None).await?;
             self.pass = None;
             self.cycle.stopped = super::stopped(store).await?;
+            self.cycle.autonomy.extend(crate::earned::waiting(store).await?);
             self.cycle.calls = crate::calls::left(self.cycle.engine.config, store).await?;
             return Ok(Step::PassDone(Box::new(self.cycle.report(Effects::default()))));
         };
@@ -347,6 +359,7 @@ async fn opening(cycle: &mut Cycle<'_>) -> Result<Pages, RunError> {
     let (engine, now) = (cycle.engine, cycle.options.as_of);
     crate::queue::housekeeping(engine.store, now).await?;
     crate::queue::ask_next(engine.store, &cycle.policies, now).await?;
+    cycle.review(now).await?;
     engine.store.settle_all_due(now).await?;
     let own = OwnActions::AsTheyStand;
     let pages = Pages::open(engine.config, engine.store, &cycle.policies, &[now], own).await?;

@@ -59,6 +59,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0015_crm_reading", works with 14),
     migration!("0016_plays"),
     migration!("0017_tenants"),
+    migration!("0018_earned", works with 17),
 ];
 
 /// The migration that made the table of workers.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{Decision, contacts, verdict_of};
 use crate::action::{ActionKind, Effect};
+use crate::earned::{Segment, kinds_of};
 use crate::feature::Features;
 use crate::ids::{AccountId, ActionId, PlaybookId};
 use crate::play::OfPlay;
@@ -56,6 +57,8 @@ struct StoredProposal {
 #[derive(Deserialize)]
 struct StoredInputs {
     snapshot: StoredSnapshot,
+    #[serde(default)]
+    earned: Vec<Segment>,
 }
 
 /// What the gate needs of a snapshot.
@@ -89,7 +92,7 @@ pub fn verdicts_again<E: From<UnreadableText>>(
     if stored.proposals.is_empty() {
         return Ok(Vec::new());
     }
-    let StoredInputs { snapshot } = read("inputs", &inputs()?)?;
+    let StoredInputs { snapshot, earned } = read("inputs", &inputs()?)?;
     let snapshot = Snapshot {
         account: snapshot.account,
         contacts: snapshot.contacts,
@@ -99,6 +102,7 @@ pub fn verdicts_again<E: From<UnreadableText>>(
     };
     let contacts_7_days = contacts(snapshot.prior.iter(), snapshot.as_of.day(), policies.gate.vocabulary());
     let (whom, before) = (Addressee::of(&snapshot), Before::of(&snapshot));
+    let earned = kinds_of(&earned, &stored.features, policies.gate.vocabulary());
     let again = stored.proposals.into_iter().map(|proposal| {
         let discount = policies.playbooks.get(proposal.playbook.as_str());
         let mut now = verdict_of(
@@ -112,6 +116,7 @@ pub fn verdicts_again<E: From<UnreadableText>>(
                 whom: &whom,
                 before: &before,
                 contacts_7_days,
+                earned: &earned,
             },
             policies,
         );

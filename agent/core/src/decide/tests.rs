@@ -70,9 +70,19 @@ fn signals(account: Account) -> Vec<Signal> {
 
 fn decided(signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decision {
     let policies = Policies::compile(&shipped()).unwrap_or_else(|p| panic!("{p:?}"));
+    decide(&inputs(signals, prior, &policies), &policies)
+}
+
+/// A low-touch account about which something is proposed.
+pub(crate) fn low_touch_inputs(policies: &Policies) -> Inputs {
+    inputs(low_touch(0), Vec::new(), policies)
+}
+
+fn inputs(signals: Vec<Signal>, prior: Vec<PriorAction>, policies: &Policies) -> Inputs {
     let as_of: Timestamp = format!("{AS_OF}T00:00:00Z").parse().unwrap();
-    let inputs = Inputs {
+    Inputs {
         plays: Vec::new(),
+        earned: Vec::new(),
         tenant: TenantId::DEFAULT,
         content: policies.content,
         default_crm: Crm::Salesforce,
@@ -82,8 +92,7 @@ fn decided(signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decision {
         peers: crate::detect::Peers::default(),
         feeds: crate::feature::Feeds::default(),
         health_before: Vec::new(),
-    };
-    decide(&inputs, &policies)
+    }
 }
 
 fn texts(decision: &Decision, kind: NoteKind) -> Vec<(String, String)> {
@@ -205,6 +214,7 @@ fn mail(decision: &Decision, policies: &Policies) -> Verdict {
         draft: Hash::of(b"a mail"),
         now: decision.as_of,
         last_editor: None,
+        earned: &[],
         playbook: None,
         local: None,
     };
@@ -254,6 +264,7 @@ fn with_feeds(kind: FactKind, ages: &[(&str, i64)], own_cases: &[&str]) -> (Deci
     let sources = ages.iter().map(|(source, age)| ((*source).to_owned(), newest(*age)));
     let inputs = Inputs {
         plays: Vec::new(),
+        earned: Vec::new(),
         tenant: TenantId::DEFAULT,
         content: policies.content,
         default_crm: Crm::Salesforce,

@@ -330,6 +330,7 @@ fn without_the_table_nothing_is_detected_and_nothing_is_added() {
     let rows = weeks(&[(24, 60.0), (6, 20.0)]);
     let inputs = crate::decide::Inputs {
         plays: Vec::new(),
+        earned: Vec::new(),
         tenant: crate::ids::TenantId::DEFAULT,
         content: policies.content,
         default_crm: crate::signal::Crm::Salesforce,
@@ -361,6 +362,7 @@ fn a_decision_carries_signals_and_their_facts_and_reads_back() {
     let rows = weeks(&[(24, 60.0), (6, 20.0)]);
     let inputs = crate::decide::Inputs {
         plays: Vec::new(),
+        earned: Vec::new(),
         tenant: crate::ids::TenantId::DEFAULT,
         content: policies.content,
         default_crm: crate::signal::Crm::Salesforce,

@@ -347,7 +347,10 @@ fn uncovered(gate: &Gate, touched: &BTreeSet<usize>, named: &BTreeSet<(ActionKin
             && match rule.cell {
                 None => true,
                 Some(cell) => {
-                    let two = matches!(table.cells.get(&cell).map(|c| c.value), Some(Cell::AutoElse(_)));
+                    let two = matches!(
+                        table.cells.get(&cell).map(|c| c.value),
+                        Some(Cell::AutoElse(_) | Cell::EarnedElse(_))
+                    );
                     two && cells.contains(&cell)
                 }
             }

@@ -14,6 +14,7 @@
 mod before;
 mod cedar;
 pub mod direct;
+mod earning;
 mod facts;
 mod generate;
 pub mod hours;
@@ -34,6 +35,7 @@ use std::collections::BTreeMap;
 use cedar_policy::{Authorizer, Policy, PolicyId, PolicySet, Schema, Validator};
 
 pub use before::Before;
+pub use earning::Earning;
 pub use facts::{Approval, Ask, FactError, Facts, Human, Request, Value};
 pub use generate::{Generated, generate};
 pub use hours::{Addressee, Calendar, ContactHours, LocalTime, Sending};
@@ -178,6 +180,9 @@ impl Gate {
             if let Some(program) = direct::Program::compile(kind, &rules, named) {
                 gate.programs.insert(kind, program);
             }
+        }
+        if problems.len() == before {
+            earning::against_promises(&gate, problems);
         }
         (problems.len() == before).then_some(gate)
     }

@@ -9,6 +9,7 @@ use crate::ids::AccountId;
 use crate::number::Micro;
 use crate::time::Timestamp;
 
+mod earned;
 mod limits;
 mod plays;
 mod verdict;

@@ -183,7 +183,7 @@ fn autonomy(named: &Vocabulary) -> Value {
     let approve = format!("approve:({})", roles.join("|"));
     let level = json!({
         "type": "string",
-        "pattern": format!("^(never|advise|{approve}|auto( after [0-9]+[mhd])?(, else {approve})?)$"),
+        "pattern": format!("^(never|advise|{approve}|auto( after [0-9]+[mhd])?((, else {approve})?| if earned, else {approve}))$"),
     });
     let tiers: Vec<(&str, Value)> = named
         .tiers()
@@ -234,6 +234,35 @@ fn autonomy(named: &Vocabulary) -> Value {
             text("zone of those whose own is not known, such as Europe/Berlin"),
         ),
     ]);
+    let share = |text: &str| json!({ "type": "number", "minimum": 0, "maximum": 1, "description": text });
+    let earned = table(&[
+        ("actions", list(words(actions(named)))),
+        ("tiers", list(words(named.tiers().iter().map(|tier| tier.as_str())))),
+        ("decisions", whole("decisions of people that are needed at the least")),
+        ("unedited", share("least share of them approved as proposed")),
+        (
+            "unedited_lower?",
+            share("least lower end of the 95 % interval of that share"),
+        ),
+        (
+            "undone_at_most",
+            share("greatest share of the executed ones that was undone"),
+        ),
+        ("window_days", whole("days that are looked back")),
+        (
+            "demote_unedited",
+            share("once promoted: the share approved as proposed below which it ends"),
+        ),
+        (
+            "demote_undone",
+            share("once promoted: the share undone above which it ends"),
+        ),
+        (
+            "demote_last?",
+            whole("once promoted: how many of the last ones are looked at"),
+        ),
+        ("by", words(roles.iter().copied())),
+    ]);
     with_head(
         "Perennial: who decides what",
         table(&[
@@ -248,6 +277,7 @@ fn autonomy(named: &Vocabulary) -> Value {
             ("limits", limits),
             ("budget?", map(whole("most actions in any 24 hours"))),
             ("holidays?", map(list(text("a day, such as 2026-12-25")))),
+            ("earned?", list(earned)),
             ("never?", list(guard)),
         ]),
     )

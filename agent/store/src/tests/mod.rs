@@ -9,6 +9,7 @@ mod events;
 mod health;
 mod limits;
 mod plays;
+mod promotions;
 mod races;
 mod schema;
 mod signals;

@@ -75,6 +75,7 @@ fn both_migrations_write_the_same_tables_and_columns() {
             "stop",
             "delegation",
             "play_definition",
+            "promotion",
         ]
         .contains(table);
         assert!(portfolio_wide || columns[1] == "account_id", "{table}");

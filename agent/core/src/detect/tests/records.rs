@@ -414,6 +414,7 @@ fn the_day_on_which_seats_run_out_is_right_within_seven_days() {
         let snapshot = snapshot_on(day(MONDAY), signals);
         let inputs = crate::decide::Inputs {
             plays: Vec::new(),
+            earned: Vec::new(),
             tenant: crate::ids::TenantId::DEFAULT,
             content: policies.content,
             default_crm: crate::signal::Crm::Salesforce,

@@ -74,6 +74,7 @@ impl Gate {
         approval: Option<&Approval>,
     ) -> Result<(cedar_policy::Request, Entities), FactError> {
         facts.complete(ask)?;
+        let facts = &*facts.as_asked(ask);
         let refused = |said: String| FactError::Refused { said };
         let mut account: HashMap<String, RestrictedExpression> = HashMap::new();
         let mut context: Vec<(String, RestrictedExpression)> = Vec::new();

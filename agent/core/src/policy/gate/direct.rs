@@ -117,6 +117,7 @@ impl Program {
     /// What the rules answer. The facts must be complete for the question ([`Facts::complete`]).
     #[must_use]
     pub fn answer(&self, facts: &Facts, ask: Ask, approval: Option<&Approval>) -> Answer {
+        let facts = &*facts.as_asked(ask);
         let view = View {
             values: &facts.values,
             facts,

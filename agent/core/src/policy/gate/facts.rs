@@ -3,6 +3,7 @@
 //! A fact that is not known is absent, never zero. One outside its range is no fact: it is refused here, and then nothing is decided
 //! on it, because a rule that compares it would give an answer that means nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::before::{self, Before};
@@ -140,6 +141,9 @@ pub struct Facts {
     pub account: AccountId,
     /// Who changed the draft last.
     pub last_editor: Option<String>,
+    /// Kinds of action that are promoted for the account's tier. A question about one of them sees the fact `earned` as true, one
+    /// about another kind as it is said in the slot.
+    pub earned: Vec<ActionKind>,
     pub(super) values: Vec<Value>,
 }
 
@@ -172,6 +176,8 @@ pub struct Request<'a> {
     pub now: Timestamp,
     /// Who changed the draft last.
     pub last_editor: Option<&'a str>,
+    /// Kinds of action that people have promoted for the account's tier.
+    pub earned: &'a [ActionKind],
 }
 
 impl Request<'_> {
@@ -215,6 +221,7 @@ impl Facts {
         Facts {
             account,
             last_editor: None,
+            earned: Vec::new(),
             values: vec![Value::Unknown; TERMS.len()],
         }
     }
@@ -310,8 +317,24 @@ impl Facts {
         facts.set(Place::Context, "now", Value::Moment(moment(request.now)))?;
         let suspected = super::injection::suspected(request.writes.iter().copied());
         facts.set(Place::Context, "injection_suspected", Value::Flag(suspected))?;
+        facts.set(Place::Context, EARNED, Value::Flag(false))?;
+        facts.earned = request.earned.to_vec();
         facts.last_editor = request.last_editor.map(str::to_owned);
         Ok(facts)
+    }
+
+    /// The facts as a question sees them: what is earned is another matter for each kind of action that an action consists of.
+    #[must_use]
+    pub fn as_asked(&self, ask: Ask) -> Cow<'_, Facts> {
+        let held = slot(Place::Context, EARNED).filter(|_| self.earned.contains(&ask.action));
+        let Some(at) = held else {
+            return Cow::Borrowed(self);
+        };
+        let mut facts = self.clone();
+        if let Some(value) = facts.values.get_mut(at) {
+            *value = Value::Flag(true);
+        }
+        Cow::Owned(facts)
     }
 
     /// Whether everything is there that the question needs.
@@ -329,6 +352,9 @@ impl Facts {
         }
     }
 }
+
+/// The fact that depends on the question: whether the kind of action is promoted.
+pub(super) const EARNED: &str = "earned";
 
 /// The fact that is part of the question: the account field.
 pub(super) const FIELD: &str = "field";

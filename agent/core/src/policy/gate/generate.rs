@@ -121,6 +121,19 @@ impl Writer<'_> {
             Cell::Never | Cell::Advise => {}
             Cell::Approve(role) => self.permit(id, line, with(role), at, &approved(role)),
             Cell::Auto => self.permit(id, line, by_itself, at, &needs),
+            Cell::EarnedElse(role) => {
+                let earned = "context has earned && context.earned".to_owned();
+                let conditions: Vec<String> = needs.into_iter().chain([earned]).collect();
+                self.permit(
+                    id.clone(),
+                    line,
+                    format!("{by_itself}, which was earned"),
+                    at,
+                    &conditions,
+                );
+                let why = format!("until it is earned, a {role} approves");
+                self.permit(format!("{id}:else"), line, why, at, &approved(role));
+            }
             Cell::AutoElse(role) => {
                 self.permit(id.clone(), line, by_itself, at, &needs);
                 // Without needs there is no else.

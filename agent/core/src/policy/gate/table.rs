@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::super::file::{Problem, did_you_mean, parse, place};
+use super::earning::{self, EarnedTable, Earning};
 use super::hours::{Calendar, ContactHours, is_zone, parse_hours};
 use super::named::{Added, Vocabulary};
 use crate::action::{AccountField, ActionKind};
@@ -29,6 +30,8 @@ pub enum Cell {
     Auto,
     /// Runs by itself; where the needs are not met, the role decides.
     AutoElse(OwnerRole),
+    /// Runs by itself where people have promoted it ([`Earning`]); where they have not, or the needs are not met, the role decides.
+    EarnedElse(OwnerRole),
 }
 
 /// What `auto` needs for what a customer sees.
@@ -116,6 +119,8 @@ pub struct Table {
     pub cells: BTreeMap<(ActionKind, Tier), Limit<Cell>>,
     /// Needs of `auto`.
     pub auto: AutoNeeds,
+    /// How what says `if earned` is earned, and lost.
+    pub earned: BTreeMap<(ActionKind, Tier), Earning>,
     /// How long what runs by itself waits first, so that a person can stop it, minutes; only where the cell says so.
     pub delays: BTreeMap<(ActionKind, Tier), i64>,
     /// Most actions towards a customer in 7 days.
@@ -153,6 +158,8 @@ struct AutonomyFile {
     budget: BTreeMap<Spanned<String>, Spanned<u32>>,
     #[serde(default)]
     holidays: BTreeMap<String, Vec<Spanned<String>>>,
+    #[serde(default)]
+    earned: Vec<EarnedTable>,
     #[serde(default)]
     never: Vec<GuardTable>,
 }
@@ -209,7 +216,7 @@ pub(in crate::policy) fn compile(
         || named.actions().map(ActionKind::as_str),
     );
     let mut cells = BTreeMap::new();
-    let mut delays = BTreeMap::new();
+    let (mut delays, mut offsets) = (BTreeMap::new(), BTreeMap::new());
     for (name, row) in &raw.matrix {
         let Some(kind) = named.action(name.get_ref()) else {
             let help = did_you_mean(name.get_ref(), actions())
@@ -234,6 +241,7 @@ pub(in crate::policy) fn compile(
                         delays.insert((kind, tier), minutes);
                     }
                     let line = place(text, value.span().start).0;
+                    offsets.insert((kind, tier), value.span().start);
                     cells.insert((kind, tier), Limit { line, value: parsed });
                 }
                 Err(help) => wrong(value.span().start, format!("`{}` is no level", value.get_ref()), help),
@@ -256,6 +264,7 @@ pub(in crate::policy) fn compile(
             wrong(0, message, "add it under [matrix]; \"never\" forbids it".to_owned());
         }
     }
+    let earned = earning::read(&raw.earned, text, (&cells, &offsets), &named, &mut wrong);
     let auto = raw.auto.get_ref();
     let max_arr = match amount_with_currency(auto.max_arr.get_ref()) {
         None => {
@@ -394,6 +403,7 @@ pub(in crate::policy) fn compile(
             max_usage_age_days: *auto.max_usage_age_days.get_ref(),
             max_stale_feeds: auto.max_stale_feeds.as_ref().map(|most| *most.get_ref()),
         },
+        earned,
         delays,
         contacts_7_days: Limit {
             line: place(text, limits.contacts_per_account_7_days.span().start).0,
@@ -489,7 +499,14 @@ fn cell(text: &str, named: &Vocabulary) -> Result<(Cell, Option<i64>), String> {
         Some((level, name)) => (level, Some(role(name)?)),
         None => (text, None),
     };
-    let auto = otherwise.map_or(Cell::Auto, Cell::AutoElse);
+    let (level, auto) = match (level.strip_suffix(" if earned"), otherwise) {
+        (Some(level), Some(role)) if level.starts_with("auto") => (level, Cell::EarnedElse(role)),
+        (Some(_), None) => {
+            let help = "until it is earned somebody has to be asked: \"auto if earned, else approve:ROLE\"";
+            return Err(help.to_owned());
+        }
+        (Some(_) | None, _) => (level, otherwise.map_or(Cell::Auto, Cell::AutoElse)),
+    };
     match (level, otherwise) {
         ("never", None) => Ok((Cell::Never, None)),
         ("advise", None) => Ok((Cell::Advise, None)),
@@ -500,7 +517,7 @@ fn cell(text: &str, named: &Vocabulary) -> Result<(Cell, Option<i64>), String> {
                 "a delay is a whole number of minutes, hours or days, at most {DELAY_DAYS} days: \"auto after 30m\", \"auto after 4h\", \"auto after 2d\""
             )),
             None => Err(
-                "levels are \"never\", \"advise\", \"approve:ROLE\", \"auto\", \"auto after 4h\", both also with \", else approve:ROLE\""
+                "levels are \"never\", \"advise\", \"approve:ROLE\", \"auto\", \"auto after 4h\", both also with \", else approve:ROLE\" or \" if earned, else approve:ROLE\""
                     .to_owned(),
             ),
         },

@@ -344,6 +344,7 @@ fn numbers_are_rounded_against_the_agent() {
             draft: crate::replay::Hash::ZERO,
             now: Timestamp::EPOCH,
             last_editor: None,
+            earned: &[],
         };
         Facts::of(&request, &policies.settings, policies.gate.vocabulary()).expect("facts")
     };
@@ -379,6 +380,7 @@ fn a_field_is_asked_about_one_by_one() {
         draft: crate::replay::Hash::ZERO,
         now: Timestamp::EPOCH,
         last_editor: None,
+        earned: &[],
     };
     let asks = request.asks();
     assert_eq!(asks.iter().filter(|a| a.field.is_some()).count(), 2);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::moment;
+use super::facts::{EARNED, moment};
 use super::generate::percent;
 use super::table::{Cell, delay_text};
 use super::vocabulary::{Place, schema_text};
@@ -343,9 +343,15 @@ impl Gate {
             (Level::Approve, Some(rule)) => {
                 let forbids = routed.unapproved.iter().filter_map(|at| self.rules.get(*at));
                 let mut rules: Vec<RuleRef> = forbids.map(named).collect();
-                let with_else = matches!(self.cell(facts, kind), Some((Cell::AutoElse(_), _)));
-                if rules.is_empty() && with_else && rule.origin == Origin::Cell {
-                    rules.extend(self.auto_unmet(facts, kind, settings));
+                if rules.is_empty() && rule.origin == Origin::Cell {
+                    match self.cell(facts, kind) {
+                        Some((Cell::EarnedElse(_), line)) => {
+                            rules.extend(self.not_earned(facts, ask, line));
+                            rules.extend(self.auto_unmet(facts, kind, settings));
+                        }
+                        Some((Cell::AutoElse(_), _)) => rules.extend(self.auto_unmet(facts, kind, settings)),
+                        Some((Cell::Never | Cell::Advise | Cell::Approve(_) | Cell::Auto, _)) | None => {}
+                    }
                 }
                 rules.push(named(rule));
                 rules
@@ -386,7 +392,7 @@ impl Gate {
         match cell {
             Cell::Never => vec![rule(format!("{kind} never happens for {tier} accounts"))],
             Cell::Advise => vec![rule(format!("{kind} is only advised for {tier} accounts"))],
-            Cell::Approve(role) | Cell::AutoElse(role) => vec![rule(needs(kind, *tier, role))],
+            Cell::Approve(role) | Cell::AutoElse(role) | Cell::EarnedElse(role) => vec![rule(needs(kind, *tier, role))],
             Cell::Auto => {
                 let unmet = self.auto_unmet(facts, kind, settings);
                 unmet
@@ -432,6 +438,13 @@ impl Gate {
             }
             _ => None,
         }
+    }
+
+    /// That what could be earned is not.
+    fn not_earned(&self, facts: &Facts, ask: Ask, line: usize) -> Option<RuleRef> {
+        let earned = *facts.as_asked(ask).get(Place::Context, EARNED) == Value::Flag(true);
+        let why = || "nobody has promoted it yet: `perennial autonomy` says what is missing".to_owned();
+        (!earned).then(|| self.table_rule("earned", line, why()))
     }
 
     /// The condition of `[auto]` that is not met, for what a customer sees.

@@ -12,7 +12,7 @@ use crate::action::ActionKind;
 use crate::feature::{CATALOGUE, Definition, Unit};
 use crate::signal::word_enum;
 
-use super::facts::FIELD;
+use super::facts::{EARNED, FIELD};
 use super::named::Vocabulary;
 
 word_enum! {
@@ -137,6 +137,12 @@ const CONTEXT: &[Term] = &[
         Kind::Word,
         Presence::Always,
         "hash of exactly what would be written",
+    ),
+    context(
+        EARNED,
+        Kind::Flag,
+        Presence::MayBeUnknown,
+        "people have promoted this action for this tier, and nothing has taken that back since: what the table calls `if earned`",
     ),
     context(
         "injection_suspected",

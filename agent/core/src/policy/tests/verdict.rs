@@ -32,6 +32,7 @@ fn asked(features: &Features) -> Request<'_> {
         draft: crate::replay::Hash::of(b"draft"),
         now: Timestamp::EPOCH,
         last_editor: None,
+        earned: &[],
     }
 }
 

@@ -58,6 +58,7 @@ fn facts_of(
         draft: Hash::ZERO,
         now: Timestamp::EPOCH,
         last_editor: None,
+        earned: &[],
     };
     Facts::of(&request, &policies.settings, policies.gate.vocabulary())
 }
