@@ -52,6 +52,49 @@ fn the_built_in_rules_are_answered_alike_too() {
     assert!(seen.levels.contains_key(&Level::Advise), "{seen:?}");
 }
 
+/// The built-in table with cells that are to be earned, for what a customer sees too.
+fn with_earned() -> Content {
+    let mut content = built_in();
+    let table = content.policies.get_mut("autonomy.toml").unwrap();
+    for (from, to) in [
+        (
+            "createNote        = { low_touch = \"auto\"",
+            "createNote        = { low_touch = \"auto if earned, else approve:csm\"",
+        ),
+        (
+            "sendEmail         = { low_touch = \"auto, else approve:csm\"",
+            "sendEmail         = { low_touch = \"auto after 2h if earned, else approve:csm\"",
+        ),
+    ] {
+        assert!(table.contains(from), "{from}");
+        *table = table.replacen(from, to, 1);
+    }
+    table.push_str(
+        "\n[[earned]]\nactions = [\"createNote\", \"sendEmail\"]\ntiers = [\"low_touch\"]\ndecisions = 50\nunedited = 0.95\n\
+         undone_at_most = 0.02\nwindow_days = 90\ndemote_unedited = 0.85\ndemote_undone = 0.05\nby = \"csm_manager\"\n",
+    );
+    content
+}
+
+#[test]
+fn what_is_earned_is_answered_alike_by_both_evaluators_and_decides() {
+    let policies = compiled(&with_earned());
+    let gate = &policies.gate;
+    assert_eq!(gate.direct_kinds().count(), ActionKind::BUILT_IN.len());
+    let seen = compare(gate, gate, 5, QUESTIONS / 4).unwrap();
+    for id in [
+        "createNote:low_touch",
+        "createNote:low_touch:else",
+        "sendEmail:low_touch",
+        "sendEmail:low_touch:else",
+    ] {
+        let at = gate.rules().iter().position(|rule| rule.id == id).unwrap();
+        assert!(seen.rules.contains(&at), "{id}");
+    }
+    let differs = compare(gate, &compiled(&built_in()).gate, 5, QUESTIONS);
+    assert!(differs.is_err(), "a table without the condition answers otherwise");
+}
+
 /// The built-in table with every limit of time that it can have.
 fn with_time() -> Content {
     let mut content = built_in();

@@ -402,6 +402,55 @@ fn promises_hold_for_added_tiers_and_actions_and_a_promise_about_one_is_found_br
     assert_eq!(report.proved.len() + 3, policies.gate.promises().len(), "{report:#?}");
 }
 
+#[test]
+fn promises_are_proved_whatever_is_promoted_and_a_promise_that_a_promotion_breaks_is_found() {
+    let Some(prover) = prover("promises_are_proved_whatever_is_promoted") else {
+        return;
+    };
+    let field = "updateField       = { low_touch = \"auto\", mid_touch = \"approve:csm\"";
+    let to_earn = field.replace("\"approve:csm\"", "\"auto if earned, else approve:csm\"");
+    let mut content = edited("autonomy.toml", field, &to_earn);
+    content.policies.get_mut("autonomy.toml").unwrap().push_str(
+        "\n[[earned]]\nactions = [\"updateField\"]\ntiers = [\"mid_touch\"]\ndecisions = 50\nunedited = 0.95\nundone_at_most = 0.02\n\
+         window_days = 90\ndemote_unedited = 0.85\ndemote_undone = 0.05\nby = \"csm_manager\"\n",
+    );
+    let policies = compiled(&content);
+    let report = prover.prove(&policies.gate);
+    assert!(report.holds(), "{report:#?}");
+    // It speaks of accounts that the check does not look at: only a proof finds them.
+    content.policies.insert(
+        "promises/sick.cedar".to_owned(),
+        "@never(\"No field of a sick mid touch account is changed without a person.\")\n\
+         permit (principal, action == Action::\"updateField\", resource is Account)\n\
+         when { resource has tier && resource.tier == Tier::\"mid_touch\" && resource has health && resource.health < 20 &&\n\
+                !(context has approval) };\n"
+            .to_owned(),
+    );
+    let policies = compiled(&content);
+    let report = prover.prove_only(&policies.gate, &only(&["sick"]));
+    assert_eq!(report.broken.len(), 1, "{report:#?}");
+    let broken = &report.broken[0];
+    assert_eq!(
+        (broken.replay, broken.rule.as_deref()),
+        ("Allow", Some("updateField:mid_touch"))
+    );
+    assert!(
+        broken.counterexample.to_string().contains("earned true"),
+        "{}",
+        broken.counterexample
+    );
+    // A change of what is needed is no matter of proof, so a second person looks at it.
+    let mut easier = content.clone();
+    let text = easier.policies.get_mut("autonomy.toml").unwrap();
+    *text = text.replace("decisions = 50", "decisions = 5");
+    let said = prover.narrower(&policies.gate, &compiled(&easier).gate).unwrap_err();
+    assert!(said.to_string().contains("what is needed to earn autonomy"), "{said}");
+    let mut moved = content.clone();
+    let text = moved.policies.get_mut("autonomy.toml").unwrap();
+    *text = text.replace("\n[[earned]]", "\n# moved by a line\n[[earned]]");
+    prover.narrower(&policies.gate, &compiled(&moved).gate).unwrap();
+}
+
 /// An edit of the shipped rules, and whether it allows something new.
 const EDITS: &[(&str, &str, &str, bool)] = &[
     (

@@ -73,9 +73,9 @@ fn decided(signals: Vec<Signal>, prior: Vec<PriorAction>) -> Decision {
     decide(&inputs(signals, prior, &policies), &policies)
 }
 
-/// A low-touch account about which something is proposed.
-pub(crate) fn low_touch_inputs(policies: &Policies) -> Inputs {
-    inputs(low_touch(0), Vec::new(), policies)
+/// A mid-touch account about which several things are proposed.
+pub(crate) fn mid_touch_inputs(policies: &Policies) -> Inputs {
+    inputs(signals(Account::default()), Vec::new(), policies)
 }
 
 fn inputs(signals: Vec<Signal>, prior: Vec<PriorAction>, policies: &Policies) -> Inputs {
