@@ -58,7 +58,7 @@ fn run(office: &Office, time: &str) -> (Value, Vec<String>) {
 #[track_caller]
 fn replays(office: &Office, item: &Value) {
     let said = office.json(&["replay", id(item)]);
-    assert_eq!(said["same"], true, "{said}");
+    assert_eq!(said["identical"], true, "{said}");
 }
 
 /// Kinds of the entries of the ledger about the promotion, in their order.
