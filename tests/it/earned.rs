@@ -58,7 +58,7 @@ fn run(office: &Office, time: &str) -> (Value, Vec<String>) {
 #[track_caller]
 fn replays(office: &Office, item: &Value) {
     let said = office.json(&["replay", id(item)]);
-    assert_eq!(said["same"], true, "{said}");
+    assert_eq!(said["identical"], true, "{said}");
 }
 
 /// Kinds of the entries of the ledger about the promotion, in their order.
@@ -170,7 +170,7 @@ fn what_people_approve_is_promoted_by_a_person_runs_alone_and_is_taken_back_when
         // A person undoes one of them, and at that moment it ends.
         office.people_at(PEOPLE, "2026-11-16T09:00:00Z");
         let card = office.json(&["queue", "show", id(is), "--offline"]);
-        let effect = card["effects"][0]["id"].as_str().unwrap().to_owned();
+        let effect = card["effects"][0]["effect"].as_str().unwrap().to_owned();
         let undone = office.go(&["undo", &effect, "--yes", "--as", "ana"]);
         assert!(undone.code == 0 && undone.err.contains("is demoted"), "{}", undone.err);
         let after = cell(&office);
