@@ -1,6 +1,8 @@
 //! Plays: the deeds around `core::play`. What moves a play is stored with what it follows from: the decision that proposes its
 //! step, the change that settles its action, or a timer.
 
+mod waiting;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use perennial_core::time::{Day, Timestamp};
 use perennial_store::{LedgerDraft, NewAction, PlayChange, PlayRow, Store, StoreError};
 
 use crate::cycle::tier_of;
+pub(crate) use waiting::Waiting;
 
 /// Plays that time moves in one go.
 const ROWS: u32 = 5_000;
@@ -191,38 +194,6 @@ pub(crate) async fn following(
     let row = store.play_of_action(action).await?.map(|row| (action.clone(), row));
     let waiting = Waiting::over(store, row.into_iter().collect()).await?;
     Ok(waiting.follow(action, state, conflict, now))
-}
-
-/// The plays that wait for some actions, read at once: most actions are the step of none, and cost nothing more.
-pub(crate) struct Waiting {
-    rows: BTreeMap<ActionId, PlayRow>,
-    known: BTreeMap<Hash, Definition>,
-}
-
-impl Waiting {
-    /// Those of some actions.
-    pub(crate) async fn for_actions(store: &Store, actions: &[ActionId]) -> Result<Waiting, StoreError> {
-        Waiting::over(store, store.plays_of_actions(actions).await?).await
-    }
-
-    async fn over(store: &Store, rows: BTreeMap<ActionId, PlayRow>) -> Result<Waiting, StoreError> {
-        let known = definitions(store, rows.values()).await?;
-        Ok(Waiting { rows, known })
-    }
-
-    /// What a new state of an action does to the play that waits for it: part of the same transaction.
-    pub(crate) fn follow(
-        &self,
-        action: &ActionId,
-        state: ActionState,
-        conflict: bool,
-        now: Timestamp,
-    ) -> Option<PlayChange> {
-        let event = event_of(action, state, conflict)?;
-        let row = self.rows.get(action)?;
-        let definition = self.known.get(&row.definition)?;
-        changed_by(row, &definition.shape, &event, now)
-    }
 }
 
 /// Moves what time alone moves: waits that are over, tasks nobody did, steps that are overdue. How many plays moved.

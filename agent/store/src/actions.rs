@@ -81,6 +81,7 @@ pub(crate) static INSERT: Statement = Statement::rows(
     4,
     ACTION,
 );
+/// Planned anew, like those about plays: the first run makes all actions, the next steps concern a few of them.
 /// An action that nobody has touched follows what is known now. One that runs by itself is told so when it is new, or
 /// never: what people see must not begin to run under their eyes.
 pub(crate) static REFRESH: Statement = Statement::rows(
@@ -96,7 +97,8 @@ pub(crate) static REFRESH: Statement = Statement::rows(
          and action.last_editor is null and action.card <> e.card",
     3,
     ACTION,
-);
+)
+.anew();
 pub(crate) static SUPERSEDE: Statement = Statement::rows(
     "superseding actions",
     "update action set state = 'superseded', version = version + 1, updated_us = $2 from {rows}
@@ -104,7 +106,8 @@ pub(crate) static SUPERSEDE: Statement = Statement::rows(
          and action.state in ('pending', 'edited', 'snoozed', 'deferred', 'advised')",
     3,
     &[Col::Text("account_id"), Col::Text("action_id")],
-);
+)
+.anew();
 pub(crate) static OF_ACCOUNTS: Statement = Statement::rows(
     "reading the actions of accounts",
     concat!(
