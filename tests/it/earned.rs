@@ -212,28 +212,44 @@ fn what_people_approve_is_promoted_by_a_person_runs_alone_and_is_taken_back_when
     }
 }
 
+/// An office where tasks that were earned wait for their time, and those tasks.
+fn waiting_for_their_time(office: &Office) -> Vec<Value> {
+    office.people_at(PEOPLE, "2026-09-15T09:00:00Z");
+    for item in &waiting(office)[..4] {
+        office.json(&["queue", "approve", id(item), "--as", "ana"]);
+    }
+    run(office, "2026-09-15T11:00:00Z");
+    office.json(&["autonomy", "grant", "createTask", "low_touch", "--as", "vera"]);
+    run(office, "2026-11-16T08:00:00Z");
+    let all = office.json(&["queue", "list", "--state", "permitted"]);
+    let held = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|i| i["verdict"] == "auto after 4h");
+    let held: Vec<Value> = held.cloned().collect();
+    assert!(!held.is_empty(), "{all}");
+    held
+}
+
+#[test]
+fn what_was_earned_is_sent_when_its_time_has_come() {
+    let mut offices = offices("earned_sent", "auto after 4h");
+    offices.truncate(1);
+    for office in offices {
+        let held = waiting_for_their_time(&office);
+        run(&office, "2026-11-16T13:00:00Z");
+        for item in &held {
+            assert_eq!(office.state(id(item)), "executed");
+        }
+        office.end();
+    }
+}
+
 #[test]
 fn what_still_waits_for_its_time_is_not_sent_when_the_promotion_is_withdrawn() {
     for office in offices("earned_after", "auto after 4h") {
-        office.people_at(PEOPLE, "2026-09-15T09:00:00Z");
-        for item in &waiting(&office)[..4] {
-            office.json(&["queue", "approve", id(item), "--as", "ana"]);
-        }
-        run(&office, "2026-09-15T11:00:00Z");
-        office.json(&["autonomy", "grant", "createTask", "low_touch", "--as", "vera"]);
-        run(&office, "2026-11-16T08:00:00Z");
-        let planned = office.waiting(|_| true).len();
-        let held = || -> Vec<Value> {
-            let all = office.json(&["queue", "list", "--state", "permitted"]);
-            all.as_array()
-                .unwrap()
-                .iter()
-                .filter(|i| i["verdict"] == "auto after 4h")
-                .cloned()
-                .collect()
-        };
-        let before = held();
-        assert!(!before.is_empty(), "{planned}");
+        let before = waiting_for_their_time(&office);
         let created = office.world.created().len();
         let why = office.go(&["autonomy", "withdraw", "createTask", "low_touch", "--as", "ana"]);
         assert!(why.code == 2 && why.err.contains("--reason"), "{}", why.err);
