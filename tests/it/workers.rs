@@ -371,6 +371,35 @@ fn probes_tell_of_health_readiness_and_what_was_done() {
 }
 
 #[test]
+fn a_worker_whose_log_nobody_reads_any_more_ends_in_order_all_the_same() {
+    let temp = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let db = Database::sqlite(temp.path());
+        let store = opened(&db.url).await;
+        let sandbox = Sandbox::start(Options::default()).await.unwrap();
+        let mut child = started(temp.path(), &db.url, &sandbox, &["worker"]);
+        until("a worker", async || {
+            !store.workers(Timestamp::from_us(0), 10).await.unwrap().is_empty()
+        })
+        .await;
+        drop(child.stderr.take());
+        let mut terminate = std::process::Command::new("kill");
+        let terminate = terminate.args(["-TERM", &child.id().to_string()]).status();
+        assert!(terminate.unwrap().success());
+        let mut ended = None;
+        until("its end", async || {
+            ended = child.try_wait().unwrap();
+            ended.is_some()
+        })
+        .await;
+        assert!(ended.unwrap().success(), "{ended:?}");
+        store.close().await;
+        sandbox.shutdown().await;
+    });
+}
+
+#[test]
 fn a_copy_into_the_other_kind_of_database_and_back_is_the_same_and_goes_on() {
     let temp = tempfile::tempdir().unwrap();
     let Some(postgres) = Database::postgres("db_copy") else {

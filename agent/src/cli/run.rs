@@ -1,5 +1,6 @@
 //! `perennial run`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -170,7 +171,8 @@ pub(crate) fn stop_signal() -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         interrupted().await;
-        eprintln!("stopping at the next safe point; once more to end at once");
+        // Nobody may read it any more: a print that fails must not keep the word from those who wait for it.
+        let _ = std::io::stderr().write_all(b"stopping at the next safe point; once more to end at once\n");
         // Nobody listens any more when the command has just ended.
         let _ = sender.send(true);
         interrupted().await;
