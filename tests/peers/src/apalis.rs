@@ -53,7 +53,11 @@ macro_rules! drain {
 
 /// On SQLite: one file, write-ahead log, synced at every commit.
 pub async fn sqlite(folder: &Path, size: Size, waiting: &[u64]) {
-    let of = Of { system: "apalis-sqlite", version: "1.0.0", on: "SQLite, synchronous = full" };
+    let of = Of {
+        system: "apalis-sqlite",
+        version: "1.0.0",
+        on: "SQLite, synchronous = full",
+    };
     let measure = async |name: &str, batch: usize, jobs: u64, measured: Measured| {
         let options = SqliteConnectOptions::new()
             .filename(folder.join(name))
@@ -61,7 +65,11 @@ pub async fn sqlite(folder: &Path, size: Size, waiting: &[u64]) {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(5).connect_with(options).await.expect("opens");
+        let pool = SqlitePoolOptions::new()
+            .max_connections(5)
+            .connect_with(options)
+            .await
+            .expect("opens");
         // Not `setup`: it turns syncing off on one of the connections.
         SqliteStorage::migrations().run(&pool).await.expect("a schema");
         let config = apalis_sqlite::Config::default().queue("work").batch_size(batch);
@@ -73,32 +81,64 @@ pub async fn sqlite(folder: &Path, size: Size, waiting: &[u64]) {
         drain!(SqliteStorage<u64>, config.clone(), pool, stored, 1, jobs, measured)
     };
     for batch in [10, 100] {
-        let few = Size { jobs: size.jobs / 8, ..size };
+        let few = Size {
+            jobs: size.jobs / 8,
+            ..size
+        };
         let (done, took) = measure(&format!("apalis-{batch}.db"), batch, few.jobs, Measured::all(few)).await;
-        of.rate("apalis.sqlite", &format!("jobs of a filled queue, fetched {batch} at a time"), "1", done, took);
+        of.rate(
+            "apalis.sqlite",
+            &format!("jobs of a filled queue, fetched {batch} at a time"),
+            "1",
+            done,
+            took,
+        );
     }
     for &waiting in waiting {
         let measured = Measured::beside(size);
         let name = format!("apalis-waiting-{waiting}.db");
         let (done, took) = measure(&name, 10, waiting + measured.wanted, measured).await;
-        of.rate(&format!("apalis.sqlite.{waiting}"), &format!("jobs while {waiting} wait, fetched 10 at a time"), "1", done, took);
+        of.rate(
+            &format!("apalis.sqlite.{waiting}"),
+            &format!("jobs while {waiting} wait, fetched 10 at a time"),
+            "1",
+            done,
+            took,
+        );
     }
 }
 
 /// On PostgreSQL.
 pub async fn postgres(server: &str, size: Size, waiting: &[u64]) {
-    let of = Of { system: "apalis-postgres", version: "1.0.0", on: "PostgreSQL" };
+    let of = Of {
+        system: "apalis-postgres",
+        version: "1.0.0",
+        on: "PostgreSQL",
+    };
     let measure = async |batch: usize, workers: usize, jobs: u64, measured: Measured| {
         let url = postgres::fresh(server, "peer_apalis").await;
         let connections = u32::try_from(workers * 2 + 4).expect("few");
-        let pool = sqlx::postgres::PgPoolOptions::new().max_connections(connections).connect(&url).await.expect("connects");
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(connections)
+            .connect(&url)
+            .await
+            .expect("connects");
         PostgresStorage::setup(&pool).await.expect("a schema");
         let config = apalis_postgres::Config::default().queue("work").batch_size(batch);
         let stored = async |pool: sqlx::PgPool| -> u64 {
-            u64::try_from(postgres::number(&pool, "select count(*) from apalis.jobs where status = 'Done'").await).unwrap_or(0)
+            u64::try_from(postgres::number(&pool, "select count(*) from apalis.jobs where status = 'Done'").await)
+                .unwrap_or(0)
         };
         // Jobs become due in the second after the one in which they were pushed.
-        drain!(PostgresStorage<u64>, config.clone(), pool, stored, workers, jobs, measured)
+        drain!(
+            PostgresStorage<u64>,
+            config.clone(),
+            pool,
+            stored,
+            workers,
+            jobs,
+            measured
+        )
     };
     for batch in [10, 100] {
         for workers in WORKERS {
@@ -110,7 +150,13 @@ pub async fn postgres(server: &str, size: Size, waiting: &[u64]) {
     for &waiting in waiting {
         let measured = Measured::beside(size);
         let (done, took) = measure(10, 1, waiting + measured.wanted, measured).await;
-        of.rate("apalis.postgres.waiting", &format!("jobs while {waiting} wait, fetched 10 at a time"), "1, 1 process", done, took);
+        of.rate(
+            "apalis.postgres.waiting",
+            &format!("jobs while {waiting} wait, fetched 10 at a time"),
+            "1, 1 process",
+            done,
+            took,
+        );
     }
     postgres::gone(server, "peer_apalis").await;
 }

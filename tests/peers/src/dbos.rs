@@ -8,7 +8,11 @@ use crate::pace::{Counted, Size, in_flight};
 use crate::row::Of;
 use crate::{EACH, WORKERS, postgres};
 
-const OF: Of = Of { system: "dbos (Rust)", version: "0.5.0", on: "PostgreSQL" };
+const OF: Of = Of {
+    system: "dbos (Rust)",
+    version: "0.5.0",
+    on: "PostgreSQL",
+};
 
 async fn nothing() -> dbos::Result<()> {
     Ok(())
@@ -16,6 +20,12 @@ async fn nothing() -> dbos::Result<()> {
 
 async fn one(_: u64) -> dbos::Result<()> {
     step("nothing", nothing).await
+}
+
+async fn counting(counted: Counted) -> dbos::Result<()> {
+    step("nothing", nothing).await?;
+    counted.one();
+    Ok(())
 }
 
 fn config(url: &str, connections: u32) -> Config {
@@ -39,7 +49,13 @@ pub async fn started(server: &str, size: Size) {
             async move { one.run(n).await.expect("runs") }
         })
         .await;
-        OF.rate("dbos", "workflow of one step, started and awaited", &format!("{many} in flight, 1 process"), done, took);
+        OF.rate(
+            "dbos",
+            "workflow of one step, started and awaited",
+            &format!("{many} in flight, 1 process"),
+            done,
+            took,
+        );
         dbos.shutdown().await;
     }
     postgres::gone(server, "peer_dbos").await;
@@ -49,7 +65,10 @@ pub async fn started(server: &str, size: Size) {
 pub async fn queued(server: &str, size: Size) {
     let url = postgres::fresh(server, "peer_dbos").await;
     let counted = Counted::default();
-    let filler = DBOS::new(Config { listen_queues: Some(Vec::new()), ..config(&url, 32) });
+    let filler = DBOS::new(Config {
+        listen_queues: Some(Vec::new()),
+        ..config(&url, 32)
+    });
     let work = filler.register_workflow("one", one).expect("registers");
     filler.launch().await.expect("launches");
     let options = QueueOptions {
@@ -58,14 +77,31 @@ pub async fn queued(server: &str, size: Size) {
         polling_interval: Duration::from_millis(100),
         ..QueueOptions::default()
     };
-    filler.register_queue("work", options, QueueConflict::AlwaysUpdate).await.expect("a queue");
-    let fill = Size { jobs: size.jobs.min(2_000), most: Duration::from_secs(600) };
+    filler
+        .register_queue("work", options, QueueConflict::AlwaysUpdate)
+        .await
+        .expect("a queue");
+    let fill = Size {
+        jobs: size.jobs.min(2_000),
+        most: Duration::from_secs(600),
+    };
     let (filled, _) = in_flight(fill, 32, |n| {
         let work = &work;
         async move {
             let account = format!("A-{}", n / EACH);
-            let queue = Enqueue { name: "work", partition_key: Some(&account), ..Enqueue::default() };
-            work.start_with(n, StartOptions { queue: Some(queue), ..StartOptions::default() }).await.expect("enqueues");
+            let queue = Enqueue {
+                partition_key: Some(&account),
+                ..Enqueue::new("work")
+            };
+            work.start_with(
+                n,
+                StartOptions {
+                    queue: Some(queue),
+                    ..StartOptions::default()
+                },
+            )
+            .await
+            .expect("enqueues");
         }
     })
     .await;
@@ -73,20 +109,19 @@ pub async fn queued(server: &str, size: Size) {
     let worker = DBOS::new(config(&url, 32));
     let count = counted.clone();
     worker
-        .register_workflow("one", move |_: u64| {
-            let count = count.clone();
-            async move {
-                step("nothing", nothing).await?;
-                count.one();
-                dbos::Result::Ok(())
-            }
-        })
+        .register_workflow("one", move |_: u64| counting(count.clone()))
         .expect("registers");
     let begun = Instant::now();
     worker.launch().await.expect("launches");
     let (done, took) = counted.wait(filled, size.most, async |_| true).await;
     let waited = begun.elapsed().max(took);
-    OF.rate("dbos.queue", "its queue, one workflow of an account at a time", "1 process, 64 at once", done, waited);
+    OF.rate(
+        "dbos.queue",
+        "its queue, one workflow of an account at a time",
+        "1 process, 64 at once",
+        done,
+        waited,
+    );
     worker.shutdown().await;
     postgres::gone(server, "peer_dbos").await;
 }

@@ -19,7 +19,12 @@ async fn one_step(ctx: DurableContext, n: u64) -> Result<u64> {
 }
 
 async fn measure(of: Of, arm: &str, url: &str, many: usize, size: Size) {
-    let engine = DurableEngine::connect(url).await.expect("connects").build().await.expect("an engine");
+    let engine = DurableEngine::connect(url)
+        .await
+        .expect("connects")
+        .build()
+        .await
+        .expect("an engine");
     let (done, took) = in_flight(size, many, |n| {
         let engine = &engine;
         async move {
@@ -29,13 +34,23 @@ async fn measure(of: Of, arm: &str, url: &str, many: usize, size: Size) {
         }
     })
     .await;
-    of.rate(arm, "workflow of one step, started and awaited", &format!("{many} in flight, 1 process"), done, took);
+    of.rate(
+        arm,
+        "workflow of one step, started and awaited",
+        &format!("{many} in flight, 1 process"),
+        done,
+        took,
+    );
     engine.shutdown(std::time::Duration::from_secs(5)).await.expect("ends");
 }
 
 /// On SQLite, with its own `synchronous = normal`.
 pub async fn sqlite(folder: &Path, size: Size) {
-    let of = Of { system: "durare", version: "0.5.0", on: "SQLite, synchronous = normal" };
+    let of = Of {
+        system: "durare",
+        version: "0.5.0",
+        on: "SQLite, synchronous = normal",
+    };
     for workers in WORKERS {
         let many = workers * 8;
         let url = format!("sqlite://{}", folder.join(format!("durare-{many}.db")).display());
@@ -45,7 +60,11 @@ pub async fn sqlite(folder: &Path, size: Size) {
 
 /// On PostgreSQL.
 pub async fn postgres(server: &str, size: Size) {
-    let of = Of { system: "durare", version: "0.5.0", on: "PostgreSQL" };
+    let of = Of {
+        system: "durare",
+        version: "0.5.0",
+        on: "PostgreSQL",
+    };
     for workers in WORKERS {
         let url = postgres::fresh(server, "peer_durare").await;
         measure(of, "durare.postgres", &url, workers * 8, size).await;

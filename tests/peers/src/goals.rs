@@ -199,9 +199,17 @@ mod tests {
 
     #[test]
     fn a_goal_is_met_missed_or_not_measured() {
-        let figures = BTreeMap::from([("ours.sqlite", 30_000.0), ("durare.sqlite", 1_500.0), ("ours.crash", 3.1)]);
+        let figures = BTreeMap::from([
+            ("ours.sqlite", 30_000.0),
+            ("durare.sqlite", 1_500.0),
+            ("ours.crash", 3.1),
+        ]);
         let lines = all(&figures);
-        assert!(lines[0].ends_with("| at least 15x | 20.00x (30,000 to 1,500) | met |"), "{}", lines[0]);
+        assert!(
+            lines[0].ends_with("| at least 15x | 20.00x (30,000 to 1,500) | met |"),
+            "{}",
+            lines[0]
+        );
         let crash = lines.iter().find(|line| line.contains("kill -9")).expect("a line");
         assert!(crash.ends_with("| at most 3 s | 3.10 s | missed |"), "{crash}");
         assert!(lines[5].ends_with("| at least 15x | not measured |  |"), "{}", lines[5]);

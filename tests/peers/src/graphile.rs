@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use graphile_worker::{IntoTaskHandlerResult, JobSpec, LocalQueueConfig, RawJobSpec, TaskHandler, WorkerContext, WorkerOptions};
-use graphile_worker::WorkerContextExt as _;
+use graphile_worker::{
+    IntoTaskHandlerResult, JobSpec, LocalQueueConfig, RawJobSpec, TaskHandler, WorkerContext, WorkerOptions,
+};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -12,7 +13,11 @@ use crate::pace::{Counted, Size};
 use crate::row::Of;
 use crate::{AT_ONCE, EACH, Measured, WORKERS, postgres};
 
-const OF: Of = Of { system: "graphile_worker (Rust)", version: "0.14.1", on: "PostgreSQL" };
+const OF: Of = Of {
+    system: "graphile_worker (Rust)",
+    version: "0.14.1",
+    on: "PostgreSQL",
+};
 const LEFT: &str = "select count(*) from graphile_worker._private_jobs";
 
 #[derive(Deserialize, Serialize)]
@@ -56,7 +61,10 @@ fn options(pool: &PgPool, how: How, counted: &Counted) -> WorkerOptions {
 }
 
 async fn fill(pool: &PgPool, how: How, jobs: u64) {
-    let filler = options(pool, How::Plain, &Counted::default()).init().await.expect("migrates");
+    let filler = options(pool, How::Plain, &Counted::default())
+        .init()
+        .await
+        .expect("migrates");
     let utils = filler.create_utils();
     for begin in (0..jobs).step_by(2_000) {
         let jobs: Vec<RawJobSpec> = (begin..jobs.min(begin + 2_000))
@@ -77,7 +85,11 @@ async fn fill(pool: &PgPool, how: How, jobs: u64) {
 async fn drain(server: &str, how: How, workers: usize, jobs: u64, measured: Measured) -> (u64, Duration) {
     let url = postgres::fresh(server, "peer_graphile").await;
     let connections = u32::try_from(workers * 8 + 4).expect("few");
-    let pool = PgPoolOptions::new().max_connections(connections).connect(&url).await.expect("connects");
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .connect(&url)
+        .await
+        .expect("connects");
     fill(&pool, how, jobs).await;
     let counted = Counted::default();
     let mut running = Vec::new();
@@ -101,12 +113,25 @@ async fn drain(server: &str, how: How, workers: usize, jobs: u64, measured: Meas
 pub async fn all(server: &str, size: Size, waiting: &[u64]) {
     let at_once = |workers: usize| format!("{workers}, {AT_ONCE} jobs at once each, 1 process");
     for workers in WORKERS {
-        let plain = Measured::all(Size { jobs: size.jobs / 4, ..size });
+        let plain = Measured::all(Size {
+            jobs: size.jobs / 4,
+            ..size
+        });
         let (done, took) = drain(server, How::Plain, workers, plain.wanted, plain).await;
-        OF.rate("graphile_rs.plain", "jobs of a filled queue", &at_once(workers), done, took);
+        OF.rate(
+            "graphile_rs.plain",
+            "jobs of a filled queue",
+            &at_once(workers),
+            done,
+            took,
+        );
     }
     for (arm, work, how) in [
-        ("graphile_rs.local", "jobs of a filled queue, local queue of 500", How::Local),
+        (
+            "graphile_rs.local",
+            "jobs of a filled queue, local queue of 500",
+            How::Local,
+        ),
         ("graphile_rs.ordered", "the same, one queue an account", How::Ordered),
     ] {
         for workers in WORKERS {
@@ -117,7 +142,13 @@ pub async fn all(server: &str, size: Size, waiting: &[u64]) {
     for &waiting in waiting {
         let measured = Measured::beside(size);
         let (done, took) = drain(server, How::Plain, 1, waiting + measured.wanted, measured).await;
-        OF.rate("graphile_rs.waiting", &format!("jobs while {waiting} wait"), &at_once(1), done, took);
+        OF.rate(
+            "graphile_rs.waiting",
+            &format!("jobs while {waiting} wait"),
+            &at_once(1),
+            done,
+            took,
+        );
     }
     postgres::gone(server, "peer_graphile").await;
 }

@@ -40,11 +40,17 @@ struct Measured {
 
 impl Measured {
     fn all(size: Size) -> Measured {
-        Measured { wanted: size.jobs, most: size.most }
+        Measured {
+            wanted: size.jobs,
+            most: size.most,
+        }
     }
 
     fn beside(size: Size) -> Measured {
-        Measured { wanted: BESIDE, most: size.most }
+        Measured {
+            wanted: BESIDE,
+            most: size.most,
+        }
     }
 }
 

@@ -9,7 +9,10 @@ pub async fn fresh(server: &str, name: &str) -> String {
         format!("drop database if exists {name} with (force)"),
         format!("create database {name}"),
     ] {
-        sqlx::query(AssertSqlSafe(text)).execute(&mut admin).await.expect("a new database");
+        sqlx::query(AssertSqlSafe(text))
+            .execute(&mut admin)
+            .await
+            .expect("a new database");
     }
     admin.close().await.expect("closes");
     let (address, _) = server.rsplit_once('/').expect("an address with a database");
@@ -20,7 +23,10 @@ pub async fn fresh(server: &str, name: &str) -> String {
 pub async fn gone(server: &str, name: &str) {
     let mut admin = PgConnection::connect(server).await.expect("the server answers");
     let text = format!("drop database if exists {name} with (force)");
-    sqlx::query(AssertSqlSafe(text)).execute(&mut admin).await.expect("drops");
+    sqlx::query(AssertSqlSafe(text))
+        .execute(&mut admin)
+        .await
+        .expect("drops");
     admin.close().await.expect("closes");
 }
 

@@ -42,7 +42,11 @@ fn ports<const N: usize>() -> [SocketAddr; N] {
 
 /// Starts the server and calls it.
 pub async fn all(program: &Path, version: &'static str, folder: &Path, size: Size) {
-    let of = Of { system: "Restate", version, on: "its own store (RocksDB, log synced)" };
+    let of = Of {
+        system: "Restate",
+        version,
+        on: "its own store (RocksDB, log synced)",
+    };
     let [node, ingress, admin] = ports();
     let log = std::fs::File::create(folder.join("restate.log")).expect("a log");
     let mut server = tokio::process::Command::new(program)
@@ -66,13 +70,18 @@ pub async fn all(program: &Path, version: &'static str, folder: &Path, size: Siz
     let address = services.local_addr().expect("an address");
     let endpoint = Endpoint::builder().bind(Plain).bind(Account).build();
     let serving = tokio::spawn(async move {
-        HttpServer::new(endpoint).serve_with_cancel(services, std::future::pending::<()>()).await;
+        HttpServer::new(endpoint)
+            .serve_with_cancel(services, std::future::pending::<()>())
+            .await;
     });
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     register(&client, admin, address).await;
     for (arm, work) in [
         ("restate", "handler of one step, called and awaited"),
-        ("restate.ordered", "the same, an object for each account, one call of an account at a time"),
+        (
+            "restate.ordered",
+            "the same, an object for each account, one call of an account at a time",
+        ),
     ] {
         for workers in WORKERS {
             let many = workers * 8;
@@ -83,7 +92,12 @@ pub async fn all(program: &Path, version: &'static str, folder: &Path, size: Siz
                         true => format!("Account/A-{}/act", n / EACH),
                         false => "Plain/act".to_owned(),
                     };
-                    let answer = client.post(format!("http://{ingress}/{path}")).json(&n).send().await.expect("answers");
+                    let answer = client
+                        .post(format!("http://{ingress}/{path}"))
+                        .json(&n)
+                        .send()
+                        .await
+                        .expect("answers");
                     assert!(answer.status().is_success(), "{answer:?}");
                     let said: u64 = answer.json().await.expect("a number");
                     assert_eq!(said, n);
@@ -101,7 +115,11 @@ pub async fn all(program: &Path, version: &'static str, folder: &Path, size: Siz
 async fn register(client: &reqwest::Client, admin: SocketAddr, services: SocketAddr) {
     let asked = serde_json::json!({ "uri": format!("http://{services}") });
     for _ in 0..600 {
-        let answer = client.post(format!("http://{admin}/deployments")).json(&asked).send().await;
+        let answer = client
+            .post(format!("http://{admin}/deployments"))
+            .json(&asked)
+            .send()
+            .await;
         match answer {
             Ok(answer) if answer.status().is_success() => return,
             _ => tokio::time::sleep(Duration::from_millis(100)).await,

@@ -99,9 +99,13 @@ pub fn print(file: &Path) {
     let rows: Vec<Row> = text
         .lines()
         .enumerate()
-        .map(|(n, line)| serde_json::from_str(line).unwrap_or_else(|error| panic!("{}:{}: {error}", file.display(), n + 1)))
+        .map(|(n, line)| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{}:{}: {error}", file.display(), n + 1))
+        })
         .collect();
-    println!("| system | version | on | work | workers | a second | intent before | receipt | order by account | key | ledger |");
+    println!(
+        "| system | version | on | work | workers | a second | intent before | receipt | order by account | key | ledger |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for row in rows.iter().filter(|row| row.unit == "/s" || row.value.is_none()) {
         println!("{}", line(row));
@@ -118,7 +122,9 @@ pub fn print(file: &Path) {
 fn figures(rows: &[Row]) -> BTreeMap<&str, f64> {
     let mut best: BTreeMap<&str, f64> = BTreeMap::new();
     for (arm, value) in rows.iter().filter_map(|row| Some((row.arm.as_str(), row.value?))) {
-        best.entry(arm).and_modify(|best| *best = best.max(value)).or_insert(value);
+        best.entry(arm)
+            .and_modify(|best| *best = best.max(value))
+            .or_insert(value);
     }
     best
 }
@@ -173,7 +179,11 @@ mod tests {
         };
         let rows = [row("a", Some(1_234_567.4)), row("a", Some(9.0)), row("b", None)];
         assert_eq!(figures(&rows), BTreeMap::from([("a", 1_234_567.4)]));
-        assert!(line(&rows[0]).contains("| 1,234,567 | workflow row, no permit |"), "{}", line(&rows[0]));
+        assert!(
+            line(&rows[0]).contains("| 1,234,567 | workflow row, no permit |"),
+            "{}",
+            line(&rows[0])
+        );
         assert!(line(&rows[2]).contains("| none: not there |"), "{}", line(&rows[2]));
     }
 }
