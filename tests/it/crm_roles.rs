@@ -435,6 +435,7 @@ impl Bed {
         let effects: Vec<Effect> = read("effects", &row.effects).unwrap();
         let event = Event::Approve {
             seen: effects_hash(&effects),
+            reason: None,
         };
         let eva = Person {
             id: "eva".to_owned(),

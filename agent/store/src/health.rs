@@ -149,6 +149,7 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static Statement> {
         crate::budget::ALL,
         crate::conflicts::ALL,
         crate::tokens::ALL,
+        crate::canaries::ALL,
         crate::undone::ALL,
         crate::planned::ALL,
         crate::plays::ALL,
