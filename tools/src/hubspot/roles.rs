@@ -391,7 +391,8 @@ impl HubSpot {
         if let Some(kind) = known.and_then(|kinds| find(&kinds)) {
             return Ok(kind);
         }
-        find(&*self.ask_labels(Lane::of(effect)).await?).ok_or_else(|| no_label(word))
+        let kinds = self.ask_labels(Lane::of(effect)).await?;
+        find(&kinds).ok_or_else(|| no_label(word))
     }
 
     /// The labels as they are now.

@@ -25,7 +25,6 @@ use crate::fields::{self, Live, Wanted};
 use crate::http::Call;
 use crate::http::path::encode;
 use crate::reading::{Ask, ROLES_DEALS, ReadPage, ReadRow};
-use crate::text::same;
 use crate::{Diff, FieldOwner, Known, LookUp, SendError, ownership, proof};
 
 /// The object whose rows say what a person is to a deal.
@@ -47,7 +46,9 @@ struct Standing {
 impl Standing {
     /// The row that says the wanted word already.
     fn with(&self, word: &str) -> Option<&Live> {
-        self.rows.iter().find(|row| same(text(row, "Role"), word))
+        // The org takes values of a picklist in any case.
+        let is = |row: &&Live| text(row, "Role").trim().eq_ignore_ascii_case(word.trim());
+        self.rows.iter().find(is)
     }
 }
 

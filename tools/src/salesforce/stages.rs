@@ -67,7 +67,8 @@ impl Salesforce {
             return Ok(());
         }
         // It may have been made, or taken into use again, since they were asked for.
-        judge(&*self.ask_stages(Lane::of(effect)).await?, stage)
+        let stages = self.ask_stages(Lane::of(effect)).await?;
+        judge(&stages, stage)
     }
 
     /// The stages as they are now.
