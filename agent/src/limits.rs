@@ -203,8 +203,9 @@ impl<'a> Sender<'a> {
     /// What is to happen instead of sending; none: send it.
     pub(crate) async fn instead(&mut self, leased: &LeasedEffect, now: Timestamp) -> Option<EffectResult> {
         let waited = leased.verdict.starts_with("auto after");
-        // What was begun is finished.
-        let first = leased.all.first().is_some_and(|e| e.id == leased.effect.id) && leased.attempts <= 1;
+        // What was begun is finished: later steps are not asked about. A first step that comes once more was not sent, as a look-up
+        // would have found it, and much may have changed since its first attempt.
+        let first = leased.all.first().is_some_and(|e| e.id == leased.effect.id);
         let approved = matches!(leased.permit.ground(), Ground::Approval { .. });
         // What the built-in actions are is no question of policies.
         let built_in = ActionKind::BUILT_IN.contains(&leased.kind);

@@ -205,6 +205,33 @@ fn an_approval_of_somebody_who_lost_the_role_sends_nothing_and_is_a_persons_agai
 }
 
 #[test]
+fn an_approval_is_asked_about_again_also_where_a_worker_died_before_it_sent_anything() {
+    for office in Office::all("lost_role_lease") {
+        let item = office.item();
+        office.json(&["queue", "approve", id(&item), "--later", "--as", "ana"]);
+        let before = office.world.created().len();
+        // A worker takes everything that is due, and is never seen again.
+        let leased = crate::crms::wait(async {
+            let url = office.world.database().parse().unwrap();
+            let options = perennial_store::Options::default();
+            let store = perennial_store::Store::open(&url, perennial_core::ids::TenantId::DEFAULT, &options).await;
+            let store = store.unwrap();
+            let crms = perennial_core::signal::Crm::ALL;
+            let now = DEMO_TIME.parse().unwrap();
+            let leased = store.lease_effects("dead", crms, 1_000, now, -1_000_000).await.unwrap();
+            store.close().await;
+            leased
+        });
+        assert!(leased.iter().any(|leased| leased.effect.action.as_str() == id(&item)));
+        office.people_at(&PEOPLE.replace("ana = [\"csm\"]\n", "ana = []\n"), DEMO_TIME);
+        office.go(&["run", "--once", "--as-of", DEMO_TIME]).ok();
+        assert_eq!(office.state(id(&item)), "pending");
+        assert_eq!(office.world.created().len(), before, "nothing was sent");
+        office.end();
+    }
+}
+
+#[test]
 fn an_approval_under_older_policies_holds_only_while_the_answer_is_the_same() {
     for office in Office::all("older_policies") {
         let item = office.item();
