@@ -229,7 +229,10 @@ async fn a_promotion_changes_only_from_where_it_was_judged_and_each_change_is_in
         !change(proposed.promotion, &refused, "promotion_refused").await,
         "vera was first"
     );
-    assert_eq!(bed.store.promotions().await.expect("reads"), [granted.clone()]);
+    assert_eq!(
+        bed.store.promotions().await.expect("reads"),
+        std::slice::from_ref(&granted)
+    );
     let demoted = row(granted.promotion.becomes(Standing::Demoted, at(3)), None);
     // Two engines look at the same moment.
     let ending = entry("demoted");
