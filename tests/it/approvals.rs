@@ -217,8 +217,13 @@ fn an_approval_is_asked_about_again_also_where_a_worker_died_before_it_sent_anyt
             let store = perennial_store::Store::open(&url, perennial_core::ids::TenantId::DEFAULT, &options).await;
             let store = store.unwrap();
             let crms = perennial_core::signal::Crm::ALL;
-            let now = DEMO_TIME.parse().unwrap();
-            let leased = store.lease_effects("dead", crms, 1_000, now, -1_000_000).await.unwrap();
+            // A minute later, when everything is due; and the lease is over when the run begins.
+            let now: perennial_core::time::Timestamp = DEMO_TIME.parse().unwrap();
+            let now = perennial_core::time::Timestamp::from_us(now.us() + 60_000_000);
+            let leased = store
+                .lease_effects("dead", crms, 1_000, now, -120_000_000)
+                .await
+                .unwrap();
             store.close().await;
             leased
         });
