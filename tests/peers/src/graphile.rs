@@ -101,9 +101,12 @@ async fn drain(server: &str, how: How, workers: usize, jobs: u64, measured: Meas
     let all = measured.wanted == jobs;
     let settled = async |_: u64| !all || postgres::number(&pool, LEFT).await == 0;
     let result = counted.wait(measured.wanted, measured.most, settled).await;
-    for (worker, task) in running {
+    for (worker, mut task) in running {
         worker.request_shutdown();
-        task.abort();
+        // Its parts go on asking a pool that is closed: it ends by itself, as far as it can.
+        if tokio::time::timeout(Duration::from_secs(5), &mut task).await.is_err() {
+            task.abort();
+        }
     }
     pool.close().await;
     result
