@@ -123,8 +123,8 @@ fn config(url: &str, folder: &Path, sandbox: &Sandbox) -> Config {
     let hubspot = sandbox.hubspot();
     std::fs::write(folder.join("token"), &hubspot.token).expect("writes");
     let text = format!(
-        "default_crm = \"hubspot\"\n[hubspot]\nbase_url = \"{}\"\ntoken_file = \"token\"\n[limits]\n\
-         requests_per_second = {PER_SECOND}\nrequest_burst = {AT_ONCE}\neffects_per_lease = 1\n",
+        "[crm]\ndefault = \"hubspot\"\n[hubspot]\nbase_url = \"{}\"\ntoken_file = \"token\"\n[limits]\n\
+         requests_per_second = {PER_SECOND}\nrequest_burst = {AT_ONCE}\neffects_per_lease = 1\nbatched_per_lease = 1\n",
         hubspot.url
     );
     let file = folder.join("perennial.toml");

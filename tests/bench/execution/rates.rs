@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 
 use crate::rows::{Rows, percentile};
 use crate::server::Server;
-use crate::work::{clock, execute, fill, intend, opened, waiting};
+use crate::work::{clock, counted, execute, fill, intend, opened, waiting};
 
 /// Commits of one row each that the database's own rate is taken from.
 const RAW: u64 = 4_000;
@@ -65,6 +65,7 @@ async fn measure(rows: &mut Rows, arms: &Arms<'_>, url: &str, tenant: i64, worke
     let store = opened(url, tenant, 4).await;
     let intending = intend(&store, 0, effects).await;
     store.close().await;
+    counted(url).await;
     let mut stores = Vec::new();
     for _ in 0..workers {
         stores.push(opened(url, tenant, 3).await);
@@ -143,6 +144,7 @@ async fn beside(rows: &mut Rows, arm: &str, on: &str, url: &str, many: usize) {
     let begun = clock();
     fill(&store, many + BESIDE, waiting).await;
     eprintln!("{on}: {} made in {:.0?}", many + BESIDE, begun.elapsed());
+    counted(url).await;
     let (done, took) = execute(vec![store], BATCH, BESIDE as u64).await;
     let what = format!("lease and outcome, {BATCH} together, while {many} wait");
     rows.rate(arm, on, &what, "1", done, took);

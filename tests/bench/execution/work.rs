@@ -12,6 +12,7 @@ use perennial_core::signal::Crm;
 use perennial_core::time::Timestamp;
 use perennial_store::{DecisionCommit, EffectOutcome, EffectResult, LeasedEffect, LedgerDraft, Options, Store};
 use perennial_tests::work;
+use sqlx::Connection as _;
 
 pub(crate) const SF: &[Crm] = &[Crm::Salesforce];
 /// Effects of an account: they go out one after the other.
@@ -40,6 +41,16 @@ pub(crate) async fn opened(url: &str, tenant: i64, connections: u32) -> Store {
     let store = Store::open(&url, TenantId(tenant), &options).await.expect("opens");
     store.migrate().await.expect("migrates");
     store
+}
+
+/// Has PostgreSQL count what its tables hold, as a server in use does by itself every minute: a plan that was made while they were
+/// empty is kept until then.
+pub(crate) async fn counted(url: &str) {
+    if url.starts_with("postgres") {
+        let mut connection = sqlx::PgConnection::connect(url).await.expect("the server answers");
+        sqlx::query("analyze").execute(&mut connection).await.expect("counts");
+        connection.close().await.expect("closes");
+    }
 }
 
 fn commits(from: usize, to: usize) -> Vec<DecisionCommit> {
