@@ -61,9 +61,9 @@ fn plant(office: &Office, id: &str) -> bool {
     })
 }
 
-/// Effects of an action as a card shows them, without what became of them.
+/// What an action would write, as a card shows it.
 fn shown(office: &Office, id: &str) -> String {
-    office.json(&["queue", "show", id, "--offline"])["effects"].to_string()
+    office.json(&["queue", "show", id, "--offline"])["writes"].to_string()
 }
 
 fn answers(office: &Office) -> Value {
@@ -90,6 +90,10 @@ fn a_canary_is_never_sent_and_the_true_draft_waits_after_any_answer() {
         assert!(refused.code == 1 && !refused.err.contains("canary"), "{}", refused.err);
 
         // A yes misses it.
+        assert!(
+            shown(&office, first.0.id.as_str()).contains(&first.1.defect.is),
+            "what is shown has the mistake"
+        );
         let told = office.json(&["queue", "approve", first.0.id.as_str(), "--as", "vera"]);
         assert_eq!(told["state"], "pending", "{told}");
         let sentence = told["canary"].as_str().unwrap();

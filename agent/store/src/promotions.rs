@@ -32,7 +32,8 @@ pub(crate) static ENDED: Statement = Statement::same(
     "select a.action_id, a.state, a.updated_us, a.kind,
          case when a.effects like '%\"write\":{\"create_task\":%' then 1 else 0 end,
          case when a.effects like '%\"write\":{\"update_account\":%' then 1 else 0 end,
-         case when a.effects like '%\"write\":{\"update_opportunity\":%' then 1 else 0 end,
+         case when a.effects like '%\"write\":{\"update_opportunity\":%' or a.effects like '%\"write\":{\"set_contact_role\":%'
+             then 1 else 0 end,
          case when a.effects like '%\"write\":{\"create_note\":%' then 1 else 0 end,
          (select max(p.at_us) from approval p where p.tenant_id = a.tenant_id and p.account_id = a.account_id
              and p.action_id = a.action_id and p.verb in ('approve', 'reject')),

@@ -13,7 +13,6 @@ create table canary (
     caught bigint, -- 1 for a no, or an edit that took the mistake out
     primary key (tenant_id, account_id, action_id)
 );
-create index canary_answered on canary (tenant_id, answered_us) where answered_us is not null;
 alter table canary enable row level security;
 alter table canary force row level security;
 create policy tenant on canary using (tenant_id = cast(nullif(current_setting('perennial.tenant', true), '') as bigint));

@@ -13,7 +13,6 @@ create table canary (
     caught bigint, -- 1 for a no, or an edit that took the mistake out
     primary key (tenant_id, account_id, action_id)
 );
-create index canary_answered on canary (tenant_id, answered_us) where answered_us is not null;
 
 -- How long it had waited when somebody answered.
 alter table approval add column waited_us bigint;

@@ -166,11 +166,16 @@ async fn what_has_ended_is_told_by_tier_with_all_that_it_wrote_and_what_people_m
         stage: None,
         seen: [].into(),
     };
-    for (subject, write, kind) in [
-        ("task", write, ActionKind::CREATE_TASK),
-        ("field", fields, ActionKind::UPDATE_FIELD),
-        ("deal", deal, ActionKind::UPDATE_OPPORTUNITY),
-    ] {
+    let role = Write::SetContactRole {
+        opportunity: "o".to_owned(),
+        crm_id: None,
+        contact: "c".to_owned(),
+        contact_name: None,
+        role: perennial_core::signal::ContactRole::Champion,
+        seen: None,
+    };
+    for (subject, write) in [("task", write), ("field", fields), ("deal", deal), ("role", role)] {
+        let kind = write.kind();
         let mut new = of_tier(1, subject, ActionState::Pending, Tier::STRATEGIC);
         let mut effects: Vec<perennial_core::action::Effect> =
             perennial_core::replay::read("effects", &new.row.effects).expect("reads");
